@@ -1,0 +1,2 @@
+Console.Error.WriteLine("fude");
+return 0;

@@ -1,0 +1,33 @@
+namespace Fude.Tensors;
+
+/// <summary>The keys and values of one text, layer by layer, so that its next token needs only its own forward pass.</summary>
+/// <remarks>Made by <see cref="IOps.CreateCache"/>. Not thread-safe: one forward pass at a time.</remarks>
+public abstract class KvCache : IDisposable
+{
+    /// <summary>Positions held in every layer.</summary>
+    public int Length { get; private protected set; }
+
+    /// <summary>Positions it can hold at most.</summary>
+    public abstract int Capacity { get; }
+
+    /// <summary>Makes what attention appended since the last call count: <see cref="Length"/> grows by <paramref name="count"/>.
+    /// Called once a forward pass, when all layers have run.</summary>
+    public abstract void Advance(int count);
+
+    /// <summary>Forgets every position from <paramref name="length"/> on.</summary>
+    public abstract void Truncate(int length);
+
+    /// <summary>A second cache with the same contents. Whole pages are shared until one of the two is disposed; only the page that is
+    /// being filled is copied. Beams and common prompts cost little.</summary>
+    public abstract KvCache Fork();
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Dispose(disposing: true);
+        GC.SuppressFinalize(this);
+    }
+
+    /// <summary>Gives the memory back.</summary>
+    protected abstract void Dispose(bool disposing);
+}

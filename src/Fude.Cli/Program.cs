@@ -1,2 +1,4 @@
-Console.Error.WriteLine("fude");
-return 0;
+using Fude.Cli;
+
+Language.Choose(Environment.GetEnvironmentVariable);
+return await new FudeProgram(Terminal.Open()).RunAsync(args).ConfigureAwait(false);

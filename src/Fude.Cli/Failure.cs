@@ -1,0 +1,43 @@
+namespace Fude.Cli;
+
+/// <summary>What went wrong, in one line for a person: what, where, and what to do; no type names and no stack trace.</summary>
+internal sealed class Failure : Exception
+{
+    public Failure(string message)
+        : base(message)
+    {
+    }
+
+    /// <summary>A failure in the user's language.</summary>
+    public Failure(string english, string japanese)
+        : base(Language.Say(english, japanese))
+    {
+    }
+
+    /// <summary>The line for an exception.</summary>
+    public static string Explain(Exception failure)
+    {
+        string text = failure switch
+        {
+            Failure or InvalidDataException or NotSupportedException or InvalidOperationException => failure.Message,
+            ArgumentException argument => WithoutParameter(argument),
+            UnauthorizedAccessException => Language.Say(
+                $"{failure.Message} Check the permissions of the file and its folder.",
+                $"{failure.Message} ファイルとフォルダーの権限を確かめてください。"),
+            IOException => failure.Message,
+            OutOfMemoryException => Language.Say(
+                "There is not enough memory. `fude inspect` shows what a model needs; a smaller model, context or batch needs less.",
+                "メモリーが足りません。必要量は `fude inspect` で分かります。モデル、文脈長、バッチを小さくしてください。"),
+            _ => Language.Say(
+                $"an error in fude itself: {failure.Message} Run again with --verbose and report what it prints.",
+                $"fude の内部エラーです: {failure.Message} --verbose を付けて実行し、表示された内容を報告してください。"),
+        };
+        return $"fude: {text.ReplaceLineEndings(" ")}";
+    }
+
+    private static string WithoutParameter(ArgumentException failure)
+    {
+        string suffix = failure.ParamName is null ? "" : $" (Parameter '{failure.ParamName}')";
+        return failure.Message.Replace(suffix, "", StringComparison.Ordinal);
+    }
+}

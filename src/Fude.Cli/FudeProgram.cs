@@ -1,0 +1,73 @@
+using System.CommandLine;
+using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
+
+namespace Fude.Cli;
+
+/// <summary>The command line: which commands there are, and how they fail.</summary>
+/// <remarks>Exit code 0: done. 1: it failed, and one line on standard error says why and what to do. 2: the command line is wrong.</remarks>
+internal sealed class FudeProgram(Terminal terminal)
+{
+    private static readonly Option<bool> Verbose = new("--verbose")
+    {
+        Description = Language.Say("Show where an error came from.", "エラーの発生箇所も表示する。"),
+        Recursive = true,
+    };
+
+    /// <summary>Runs one command line to its end.</summary>
+    public async Task<int> RunAsync(string[] arguments)
+    {
+        // A prompt may begin with "@": no response files.
+        ParseResult parsed = CreateCommand().Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+        if (parsed.Errors.Count > 0 && parsed.Action is ParseErrorAction) return WrongUsage(parsed);
+        try
+        {
+            return await parsed.InvokeAsync(new InvocationConfiguration
+            {
+                Output = terminal.Output,
+                Error = terminal.Error,
+                EnableDefaultExceptionHandler = false,
+            }).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            terminal.Error.WriteLine(Language.Say("fude: stopped.", "fude: 中断しました。"));
+            return 1;
+        }
+        catch (IOException) when (terminal.OutputIsGone())
+        {
+            return 1;       // whoever read the output has stopped, as `head` does: nobody is left to tell
+        }
+#pragma warning disable CA1031 // This is where every failure becomes one line for a person.
+        catch (Exception failure)
+#pragma warning restore CA1031
+        {
+            terminal.Error.WriteLine(Failure.Explain(failure));
+            if (parsed.GetValue(Verbose)) terminal.Error.WriteLine(failure);
+            return 1;
+        }
+    }
+
+    private static RootCommand CreateCommand() => new(Language.Say(
+        "fude (筆): the whole life of a Japanese language model.",
+        "fude (筆): 日本語言語モデルの一生をひとつの道具で。"))
+    {
+        Verbose,
+    };
+
+    private int WrongUsage(ParseResult parsed)
+    {
+        string command = string.Join(' ', Names(parsed.CommandResult));
+        terminal.Error.WriteLine($"fude: {parsed.Errors[0].Message.ReplaceLineEndings(" ")} " +
+            Language.Say($"Try '{command} --help'.", $"使い方は '{command} --help' で見られます。"));
+        return 2;
+    }
+
+    private static Stack<string> Names(CommandResult command)
+    {
+        Stack<string> names = new();
+        for (SymbolResult? at = command; at is CommandResult named; at = at.Parent)
+            names.Push(named.Parent is null ? "fude" : named.Command.Name);
+        return names;
+    }
+}

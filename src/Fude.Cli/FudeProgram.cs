@@ -22,12 +22,14 @@ internal sealed class FudeProgram(Terminal terminal)
         if (parsed.Errors.Count > 0 && parsed.Action is ParseErrorAction) return WrongUsage(parsed);
         try
         {
-            return await parsed.InvokeAsync(new InvocationConfiguration
+            int status = await parsed.InvokeAsync(new InvocationConfiguration
             {
                 Output = terminal.Output,
                 Error = terminal.Error,
                 EnableDefaultExceptionHandler = false,
             }).ConfigureAwait(false);
+            terminal.Output.Flush();
+            return status;
         }
         catch (OperationCanceledException)
         {

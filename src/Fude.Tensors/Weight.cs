@@ -1,3 +1,5 @@
+using System.Runtime.InteropServices;
+
 namespace Fude.Tensors;
 
 /// <summary>How the numbers of a weight are stored.</summary>
@@ -13,7 +15,7 @@ public enum NumberFormat
     BF16,
 }
 
-/// <summary>Sizes of number formats.</summary>
+/// <summary>Sizes of number formats, and exact conversion from and to float32.</summary>
 public static class NumberFormats
 {
     /// <summary>Bytes of <paramref name="count"/> numbers that lie next to each other in a row.</summary>
@@ -23,6 +25,59 @@ public static class NumberFormats
         NumberFormat.F16 or NumberFormat.BF16 => checked(count * 2),
         _ => throw new ArgumentOutOfRangeException(nameof(format), format, "Not a number format of fude."),
     };
+
+    /// <summary>The numbers in <paramref name="bytes"/> as float32; nothing is rounded.</summary>
+    /// <param name="format">How they are stored.</param>
+    /// <param name="bytes">As many stored numbers as <paramref name="numbers"/> has places.</param>
+    /// <param name="numbers">Receives them.</param>
+    public static void Widen(this NumberFormat format, ReadOnlySpan<byte> bytes, Span<float> numbers)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(bytes.Length, format.Bytes(numbers.Length), nameof(bytes));
+        switch (format)
+        {
+            case NumberFormat.F32:
+                MemoryMarshal.Cast<byte, float>(bytes).CopyTo(numbers);
+                break;
+            case NumberFormat.F16:
+                ReadOnlySpan<Half> halves = MemoryMarshal.Cast<byte, Half>(bytes);
+                for (int i = 0; i < numbers.Length; i++) numbers[i] = (float)halves[i];
+                break;
+            case NumberFormat.BF16:
+                ReadOnlySpan<ushort> upper = MemoryMarshal.Cast<byte, ushort>(bytes);
+                for (int i = 0; i < numbers.Length; i++) numbers[i] = BitConverter.UInt32BitsToSingle((uint)upper[i] << 16);
+                break;
+        }
+    }
+
+    /// <summary>Stores float32 numbers, rounded to the nearest (ties to even) where the format is narrower.</summary>
+    /// <param name="format">How to store them.</param>
+    /// <param name="numbers">The numbers.</param>
+    /// <param name="bytes">Receives as many.</param>
+    public static void Narrow(this NumberFormat format, ReadOnlySpan<float> numbers, Span<byte> bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNotEqual(bytes.Length, format.Bytes(numbers.Length), nameof(bytes));
+        switch (format)
+        {
+            case NumberFormat.F32:
+                numbers.CopyTo(MemoryMarshal.Cast<byte, float>(bytes));
+                break;
+            case NumberFormat.F16:
+                Span<Half> halves = MemoryMarshal.Cast<byte, Half>(bytes);
+                for (int i = 0; i < numbers.Length; i++) halves[i] = (Half)numbers[i];
+                break;
+            case NumberFormat.BF16:
+                Span<ushort> upper = MemoryMarshal.Cast<byte, ushort>(bytes);
+                for (int i = 0; i < numbers.Length; i++) upper[i] = RoundToBFloat16(numbers[i]);
+                break;
+        }
+    }
+
+    private static ushort RoundToBFloat16(float x)
+    {
+        uint bits = BitConverter.SingleToUInt32Bits(x);
+        // Adding 0x7FFF, or 0x8000 where the kept part is odd, carries into it exactly when the rest is above half. A NaN stays one.
+        return float.IsNaN(x) ? (ushort)((bits >> 16) | 0x40) : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+    }
 }
 
 /// <summary>A matrix of a model: read-only numbers in some format, rows one after the other.</summary>
@@ -63,7 +118,8 @@ public sealed class Weight
     public Weight Slice(int firstRow, int rows)
     {
         ArgumentOutOfRangeException.ThrowIfNegative(firstRow);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(firstRow + rows, Rows);
+        ArgumentOutOfRangeException.ThrowIfNegative(rows);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, Rows - firstRow);
         return new Weight(Name, Format, rows, Columns, Address + (nint)(firstRow * Format.Bytes(Columns)));
     }
 
@@ -71,7 +127,37 @@ public sealed class Weight
     public Weight SliceVector(int first, int length)
     {
         ArgumentOutOfRangeException.ThrowIfNotEqual(Rows, 1);
-        ArgumentOutOfRangeException.ThrowIfGreaterThan(first + length, Columns);
+        ArgumentOutOfRangeException.ThrowIfNegative(first);
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Columns - first);
         return new Weight(Name, Format, 1, length, Address + (nint)Format.Bytes(first));
     }
+
+    /// <summary>One row as float32, exactly.</summary>
+    /// <param name="row">Which row.</param>
+    /// <param name="numbers">[<see cref="Columns"/>], receives it.</param>
+    public unsafe void ReadRow(int row, Span<float> numbers)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
+        ArgumentOutOfRangeException.ThrowIfNotEqual(numbers.Length, Columns, nameof(numbers));
+        const int Piece = 1 << 20;      // the bytes of a whole row may be more than a span can hold
+        byte* start = (byte*)Address + (row * Format.Bytes(Columns));
+        for (int first = 0; first < Columns; first += Piece)
+        {
+            int count = Math.Min(Piece, Columns - first);
+            ReadOnlySpan<byte> bytes = new(start + Format.Bytes(first), (int)Format.Bytes(count));
+            Format.Widen(bytes, numbers.Slice(first, count));
+        }
+    }
+
+    /// <summary>All numbers as float32, row after row: for tests and small weights.</summary>
+    public float[] ToFloats()
+    {
+        float[] numbers = new float[checked(Rows * Columns)];
+        for (int row = 0; row < Rows; row++) ReadRow(row, numbers.AsSpan(row * Columns, Columns));
+        return numbers;
+    }
+
+    /// <summary>The numbers of a freshly made float32 weight, to be filled by its maker.</summary>
+    internal unsafe Span<float> Floats() => new((float*)Address, checked(Rows * Columns));
 }

@@ -1,0 +1,75 @@
+using System.IO.MemoryMappedFiles;
+
+namespace Fude.Tensors;
+
+/// <summary>A file as read-only memory: pages are read when they are first touched, and shared with every process that maps it too.</summary>
+/// <remarks>
+/// The length is taken once. A file that another process shortens while it is mapped ends this process with a bus error the next time a
+/// missing page is touched: replace weight files by renaming a new one over the old, as <see cref="SafeTensors"/> does, never in
+/// place. What is never disposed stays mapped: the acquired pointer keeps the handle's finalizer from unmapping it under a view.
+/// </remarks>
+internal sealed unsafe class MappedFile : IDisposable
+{
+    private readonly MemoryMappedFile _map;
+    private readonly MemoryMappedViewAccessor _view;
+    private byte* _bytes;
+
+    private MappedFile(string path, MemoryMappedFile map, MemoryMappedViewAccessor view, long length)
+    {
+        (Path, _map, _view, Length) = (path, map, view, length);
+        view.SafeMemoryMappedViewHandle.AcquirePointer(ref _bytes);
+        _bytes += view.PointerOffset;
+    }
+
+    public string Path { get; }
+
+    public long Length { get; }
+
+    public static MappedFile Open(string path)
+    {
+        if (!BitConverter.IsLittleEndian)
+            throw new PlatformNotSupportedException($"{path}: weight files hold little-endian numbers, this machine is big-endian.");
+        if (Directory.Exists(path)) throw new InvalidDataException($"{path}: is a folder, but a file of weights is expected.");
+        using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+        long length = file.Length;
+        if (length == 0) throw new InvalidDataException($"{path}: the file is empty. Download or copy it again.");
+        MemoryMappedFile map = MemoryMappedFile.CreateFromFile(
+            file, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
+        MemoryMappedViewAccessor? view = null;
+        try
+        {
+            view = map.CreateViewAccessor(0, length, MemoryMappedFileAccess.Read);
+            return new MappedFile(path, map, view, length);
+        }
+        catch
+        {
+            view?.Dispose();
+            map.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Where the byte at <paramref name="offset"/> lies. The caller has checked that what it reads from there is in the file.</summary>
+    public nint At(long offset)
+    {
+        if ((ulong)offset > (ulong)Length) throw new ArgumentOutOfRangeException(nameof(offset), offset, $"{Path} has {Length} bytes.");
+        return (nint)(_bytes + offset);
+    }
+
+    /// <summary>Some bytes of the file, checked to be in it.</summary>
+    public ReadOnlySpan<byte> Span(long offset, int length)
+    {
+        if (offset < 0 || length < 0 || offset > Length - length)
+            throw new ArgumentOutOfRangeException(nameof(offset), offset, $"{Path} has {Length} bytes, not {length} from here on.");
+        return new ReadOnlySpan<byte>(_bytes + offset, length);
+    }
+
+    public void Dispose()
+    {
+        if (_bytes is null) return;
+        _bytes = null;
+        _view.SafeMemoryMappedViewHandle.ReleasePointer();
+        _view.Dispose();
+        _map.Dispose();
+    }
+}

@@ -1,0 +1,41 @@
+using System.Runtime.InteropServices;
+
+namespace Fude.Tensors;
+
+/// <summary>A block of native memory, aligned to 64 bytes: the one owner, of which every <see cref="Weight"/> on it is a view.</summary>
+/// <remarks>It has no finalizer, on purpose: a buffer that was never disposed leaks, it never vanishes under a view that is in use.</remarks>
+public sealed unsafe class NativeBuffer : IDisposable
+{
+    private const int Alignment = 64;
+    private void* _memory;
+
+    /// <summary>Takes <paramref name="bytes"/> bytes; their contents are undefined.</summary>
+    /// <exception cref="InsufficientMemoryException">There is not so much.</exception>
+    public NativeBuffer(long bytes)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(bytes);
+        Bytes = bytes;
+        try
+        {
+            _memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), Alignment);
+        }
+        catch (OutOfMemoryException inner)
+        {
+            throw new InsufficientMemoryException($"{bytes} bytes of memory for weights are not to be had on this machine.", inner);
+        }
+    }
+
+    /// <summary>How many bytes there are.</summary>
+    public long Bytes { get; }
+
+    /// <summary>The first byte.</summary>
+    public nint Address => _memory is not null ? (nint)_memory : throw new ObjectDisposedException(nameof(NativeBuffer));
+
+    /// <summary>Gives the memory back; views of it dangle from then on.</summary>
+    public void Dispose()
+    {
+        void* memory = _memory;
+        _memory = null;
+        NativeMemory.AlignedFree(memory);
+    }
+}

@@ -1,0 +1,141 @@
+using System.Runtime.CompilerServices;
+
+namespace Fude.Tensors;
+
+/// <summary>A named array of numbers as it lies in a file, or will.</summary>
+/// <remarks>A view: the memory belongs to the file it came from, and is gone when that is disposed.</remarks>
+public sealed unsafe class StoredTensor
+{
+    private readonly long[] _shape;
+    private readonly long[] _strides;
+
+    // Strides count elements. Whoever makes one has checked that every element lies in memory.
+    internal StoredTensor(string file, string name, ElementType type, long[] shape, long[] strides, nint address)
+    {
+        (File, Name, Type, _shape, _strides, Address) = (file, name, type, shape, strides, address);
+        long count = 1;
+        foreach (long size in shape) count = checked(count * size);
+        Count = count;
+        IsContiguous = IsDense(shape, strides);
+    }
+
+    /// <summary>The name in the checkpoint.</summary>
+    public string Name { get; }
+
+    /// <summary>What it is made of.</summary>
+    public ElementType Type { get; }
+
+    /// <summary>Its dimensions, the slowest first; none for a single number.</summary>
+    public IReadOnlyList<long> Shape => _shape;
+
+    /// <summary>How many elements it has.</summary>
+    public long Count { get; }
+
+    /// <summary>The file it lies in.</summary>
+    public string File { get; }
+
+    internal nint Address { get; }
+
+    internal ReadOnlySpan<long> Strides => _strides;
+
+    /// <summary>Elements follow one another in the order of the shape.</summary>
+    internal bool IsContiguous { get; }
+
+    internal bool IsAligned => Address % Type.Size() == 0;
+
+    internal string ShapeText => $"[{string.Join(", ", _shape)}]";
+
+    /// <summary>Strides of an array without gaps.</summary>
+    internal static long[] DenseStrides(long[] shape)
+    {
+        long[] strides = new long[shape.Length];
+        long stride = 1;
+        for (int i = shape.Length - 1; i >= 0; i--)
+        {
+            strides[i] = stride;
+            stride = unchecked(stride * Math.Max(shape[i], 1));     // only read where it did not overflow: count was checked
+        }
+        return strides;
+    }
+
+    /// <summary>All numbers as float32, in the order of the shape. F64 is rounded; integers and truth values are converted.</summary>
+    /// <exception cref="NotSupportedException">They are 8-bit floats, or more than an array holds.</exception>
+    public float[] ToFloats() => Type switch
+    {
+        ElementType.F32 => Convert<float, float>(static x => x),
+        ElementType.F64 => Convert<double, float>(static x => (float)x),
+        ElementType.F16 => Convert<Half, float>(static x => (float)x),
+        ElementType.BF16 => Convert<ushort, float>(static x => BitConverter.UInt32BitsToSingle((uint)x << 16)),
+        ElementType.Bool => Convert<byte, float>(static x => x == 0 ? 0 : 1),
+        ElementType.U8 => Convert<byte, float>(static x => x),
+        ElementType.I8 => Convert<sbyte, float>(static x => x),
+        ElementType.U16 => Convert<ushort, float>(static x => x),
+        ElementType.I16 => Convert<short, float>(static x => x),
+        ElementType.U32 => Convert<uint, float>(static x => x),
+        ElementType.I32 => Convert<int, float>(static x => x),
+        ElementType.U64 => Convert<ulong, float>(static x => x),
+        ElementType.I64 => Convert<long, float>(static x => x),
+        _ => throw new NotSupportedException($"{File}: tensor '{Name}' is {Type.FileName()}, which fude does not read as numbers."),
+    };
+
+    /// <summary>All numbers of an integer tensor, in the order of the shape: token ids in reference values.</summary>
+    /// <exception cref="NotSupportedException">They are not integers of at most 64 bits with a sign, or more than an array holds.</exception>
+    public long[] ToIntegers() => Type switch
+    {
+        ElementType.I64 => Convert<long, long>(static x => x),
+        ElementType.I32 => Convert<int, long>(static x => x),
+        ElementType.I16 => Convert<short, long>(static x => x),
+        ElementType.I8 => Convert<sbyte, long>(static x => x),
+        ElementType.U32 => Convert<uint, long>(static x => x),
+        ElementType.U16 => Convert<ushort, long>(static x => x),
+        ElementType.U8 => Convert<byte, long>(static x => x),
+        ElementType.Bool => Convert<byte, long>(static x => x == 0 ? 0 : 1),
+        _ => throw new NotSupportedException($"{File}: tensor '{Name}' is {Type.FileName()}, not integers."),
+    };
+
+    private TTo[] Convert<TFrom, TTo>(Func<TFrom, TTo> convert)
+        where TFrom : unmanaged
+    {
+        if (Count > Array.MaxLength)
+            throw new NotSupportedException($"{File}: tensor '{Name}' has {Count} numbers, more than an array holds ({Array.MaxLength}).");
+        CheckCountAgainstMemory();
+        TTo[] numbers = new TTo[Count];
+        byte* start = (byte*)Address;
+        long[] index = new long[_shape.Length];
+        long offset = 0;
+        for (long i = 0; i < Count; i++)
+        {
+            numbers[i] = convert(Unsafe.ReadUnaligned<TFrom>(start + (offset * sizeof(TFrom))));
+            for (int axis = index.Length - 1; axis >= 0; axis--)
+            {
+                offset += _strides[axis];
+                if (++index[axis] < _shape[axis]) break;
+                offset -= _strides[axis] * _shape[axis];
+                index[axis] = 0;
+            }
+        }
+        return numbers;
+    }
+
+    /// <summary>A stride of 0 repeats numbers: a tiny file could then ask for any amount of memory.</summary>
+    internal void CheckCountAgainstMemory()
+    {
+        for (int axis = 0; axis < _shape.Length; axis++)
+            if (_strides[axis] == 0 && _shape[axis] > 1)
+                throw new InvalidDataException(
+                    $"{File}: tensor '{Name}' {ShapeText} repeats the same numbers along dimension {axis}. Weights have numbers of their own.");
+    }
+
+    private static bool IsDense(long[] shape, long[] strides)
+    {
+        long expected = 1;
+        foreach (long size in shape) if (size == 0) return true;
+        for (int axis = shape.Length - 1; axis >= 0; axis--)
+        {
+            if (shape[axis] == 1) continue;
+            if (strides[axis] != expected) return false;
+            expected *= shape[axis];
+        }
+        return true;
+    }
+}

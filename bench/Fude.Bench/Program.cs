@@ -1,2 +1,9 @@
-Console.Error.WriteLine("fude");
-return 0;
+// Benchmarks: `dotnet run -c Release --project bench/Fude.Bench -- NAME [OPTIONS]`. One file a benchmark; each prints what it compares
+// with (its roof or its peer) beside its own figure, from runs that alternate in one process.
+Dictionary<string, Func<string[], int>> benchmarks = new(StringComparer.Ordinal)
+{
+};
+
+if (args.Length > 0 && benchmarks.TryGetValue(args[0], out Func<string[], int>? run)) return run(args[1..]);
+Console.Error.WriteLine($"usage: Fude.Bench {string.Join('|', benchmarks.Keys)} [OPTIONS]");
+return 2;

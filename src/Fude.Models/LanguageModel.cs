@@ -3,10 +3,50 @@ using Fude.Tensors;
 namespace Fude.Models;
 
 /// <summary>A decoder-only transformer: token ids to logits. One file a family; nothing here knows of devices or number formats.</summary>
-public abstract class LanguageModel : IDisposable
+/// <param name="weights">Where the weights come from; the model owns them.</param>
+public abstract class LanguageModel(WeightSource weights) : IDisposable
 {
     /// <summary>The hyper-parameters, from config.json.</summary>
     public abstract ModelConfig Config { get; }
+
+    /// <summary>The low-rank adapter the model was loaded with, or null. It can be switched off and on between two passes.</summary>
+    public LoraAdapter? Adapter => (weights.Store as AdaptedWeights)?.Adapter;
+
+    /// <summary>Loads the model of a folder in Hugging Face's layout.</summary>
+    /// <param name="folder">Holds config.json and the weights.</param>
+    /// <param name="adapterFolder">A PEFT adapter to apply without merging it, or null.</param>
+    /// <exception cref="InvalidDataException">A file is missing or damaged, or files are not of one model.</exception>
+    /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>
+    public static LanguageModel Load(string folder, string? adapterFolder = null) => ModelFolder.Open(folder).LoadModel(adapterFolder);
+
+    /// <summary>Builds the model that a configuration describes over any weights: files, random numbers, shapes alone.</summary>
+    /// <param name="config">The hyper-parameters.</param>
+    /// <param name="weights">Where the weights come from; the model owns them from now on, also when this fails.</param>
+    /// <param name="adapter">An adapter to apply; the model owns it likewise.</param>
+    /// <exception cref="InvalidDataException">A tensor is missing or has another shape.</exception>
+    public static LanguageModel Create(ModelConfig config, IWeightStore weights, LoraAdapter? adapter = null)
+    {
+        IWeightStore store = adapter is null ? weights : new AdaptedWeights(weights, adapter);
+        try
+        {
+            WeightSource source = new(store);
+            LanguageModel model = config switch
+            {
+                LlamaConfig llama => new Llama(llama, source),
+                MistralConfig mistral => new Mistral(mistral, source),
+                StableLmConfig stableLm => new StableLm(stableLm, source),
+                Gpt2Config gpt2 => new Gpt2(gpt2, source),
+                _ => throw new NotSupportedException($"{config.GetType().Name} is the configuration of no family that fude knows."),
+            };
+            adapter?.RequireAllUsed();
+            return model;
+        }
+        catch
+        {
+            store.Dispose();
+            throw;
+        }
+    }
 
     /// <summary>The family's equations.</summary>
     /// <returns>[batch.LogitRows, vocabulary] raw logits.</returns>
@@ -19,15 +59,11 @@ public abstract class LanguageModel : IDisposable
     /// <param name="ops">The device.</param>
     /// <param name="batch">The tokens.</param>
     /// <returns>[batch.LogitRows, vocabulary] raw logits, valid until the next pass on this device.</returns>
-    /// <exception cref="ArgumentException">A token id or a position is out of the model's range.</exception>
+    /// <exception cref="ArgumentException">A token id, a position or a cache is out of the model's range, or the batch contradicts
+    /// itself.</exception>
     public Tensor Run(IOps ops, Batch batch)
     {
-        foreach (int token in batch.Tokens)
-            if ((uint)token >= (uint)Config.Vocabulary)
-                throw new ArgumentException($"Token id {token} is not in the model's vocabulary of {Config.Vocabulary}.", nameof(batch));
-        foreach (int position in batch.Positions)
-            if ((uint)position >= (uint)Config.Context)
-                throw new ArgumentException($"Position {position} is beyond the model's context of {Config.Context} tokens.", nameof(batch));
+        Check(batch);
         ops.Begin();
         Tensor logits = Forward(ops, batch);
         foreach (Sequence sequence in batch.Sequences) sequence.Cache?.Advance(sequence.Count);
@@ -44,5 +80,43 @@ public abstract class LanguageModel : IDisposable
     /// <summary>Gives the weights' memory back.</summary>
     protected virtual void Dispose(bool disposing)
     {
+        if (disposing) weights.Store.Dispose();
+    }
+
+    private void Check(Batch batch)
+    {
+        ModelConfig config = Config;
+        int count = batch.Tokens.Length;
+        if (count == 0) throw new ArgumentException("The batch has no tokens.", nameof(batch));
+        if (batch.Positions.Length != count)
+            throw new ArgumentException($"The batch has {count} tokens, but {batch.Positions.Length} positions.", nameof(batch));
+        foreach (int token in batch.Tokens)
+            if ((uint)token >= (uint)config.Vocabulary)
+                throw new ArgumentException(
+                    $"Token id {token} is not in the model's vocabulary: ids go from 0 to {config.Vocabulary - 1}.", nameof(batch));
+        foreach (int position in batch.Positions)
+            if ((uint)position >= (uint)config.Context)
+                throw new ArgumentException(
+                    $"Position {position} is beyond the model's context of {config.Context} tokens: shorten the text.", nameof(batch));
+
+        int covered = 0;
+        foreach (Sequence sequence in batch.Sequences)
+        {
+            if (sequence.First != covered || sequence.Count < 1 || sequence.Count > count - covered)
+                throw new ArgumentException("The batch's sequences do not cover its tokens one after the other.", nameof(batch));
+            covered += sequence.Count;
+            if (sequence.Cache is { } cache && sequence.Count > cache.Capacity - cache.Length)
+                throw new ArgumentException(
+                    $"A cache of {cache.Capacity} positions holds {cache.Length} and cannot take {sequence.Count} more.", nameof(batch));
+        }
+        if (covered != count) throw new ArgumentException("The batch's sequences do not cover all its tokens.", nameof(batch));
+
+        int last = -1;
+        foreach (int row in batch.LogitRows)
+        {
+            if (row <= last || row >= count)
+                throw new ArgumentException("The batch's logit rows are not ascending indices of its tokens.", nameof(batch));
+            last = row;
+        }
     }
 }

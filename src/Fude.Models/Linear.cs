@@ -1,0 +1,65 @@
+using Fude.Tensors;
+
+namespace Fude.Models;
+
+/// <summary>A linear layer: y = x·Wᵀ + b, and what a low-rank adapter adds to it.</summary>
+/// <param name="Weight">[out, in].</param>
+/// <param name="Bias">[out], or null.</param>
+/// <param name="Adapter">Low-rank matrices beside the weight, or null.</param>
+public sealed record Linear(Weight Weight, Weight? Bias = null, LowRank? Adapter = null)
+{
+    /// <summary>The layer that gives some neighbouring outputs of this one: the queries of a fused query-key-value layer.</summary>
+    public Linear Slice(int firstRow, int rows) =>
+        new(Weight.Slice(firstRow, rows), Bias?.SliceVector(firstRow, rows), Adapter?.Slice(firstRow, rows));
+}
+
+/// <summary>What a low-rank adapter adds to a linear layer: scale · (x·Aᵀ)·Bᵀ.</summary>
+/// <param name="Down">A: [rank, in].</param>
+/// <param name="Up">B: [out, rank].</param>
+/// <param name="Scale">α/r, or α/√r.</param>
+/// <param name="Owner">The adapter, which can be switched off.</param>
+/// <remarks>Hu et al., 2021, arXiv:2106.09685.</remarks>
+public sealed record LowRank(Weight Down, Weight Up, float Scale, LoraAdapter Owner)
+{
+    internal LowRank Slice(int firstRow, int rows) => this with { Up = Up.Slice(firstRow, rows) };
+}
+
+/// <summary>Linear layers as model families use them.</summary>
+public static class LinearExtensions
+{
+    /// <summary>y = x·Wᵀ + b + scale·(x·Aᵀ)·Bᵀ, the last where an adapter is loaded and switched on.</summary>
+    /// <param name="ops">The device.</param>
+    /// <param name="x">[tokens, in]; left as it was.</param>
+    /// <param name="linear">The layer.</param>
+    /// <returns>[tokens, out].</returns>
+    public static Tensor Linear(this IOps ops, Tensor x, Linear linear)
+    {
+        Tensor y = ops.MatMul(x, linear.Weight, linear.Bias);
+        return linear.Adapter is { Owner.IsOn: true } adapter
+            ? ops.Add(y, ops.MatMul(ops.MatMul(x, adapter.Down), adapter.Up), adapter.Scale)
+            : y;
+    }
+
+    /// <summary>The linear layer of that name, with the adapter's matrices for it where the weights carry an adapter.</summary>
+    /// <param name="weights">Where the weights come from.</param>
+    /// <param name="name">The module's name, without ".weight".</param>
+    /// <param name="outputs">Rows of the weight.</param>
+    /// <param name="inputs">Columns of the weight.</param>
+    /// <param name="bias">Whether it adds a bias.</param>
+    /// <param name="transposed">Whether files hold [inputs, outputs] (GPT-2's Conv1D).</param>
+    public static Linear Linear(
+        this WeightSource weights, string name, int outputs, int inputs, bool bias = false, bool transposed = false) =>
+        new(weights.Matrix($"{name}.weight", outputs, inputs, transposed),
+            bias ? weights.Vector($"{name}.bias", outputs) : null,
+            weights.AdapterOf(name, outputs, inputs));
+
+    /// <summary>The layer from the last norm to the logits: its own weight, or that of the word embedding (tie_word_embeddings).</summary>
+    internal static Linear Head(this WeightSource weights, string name, string embedding, ModelConfig config) =>
+        config.TiedHead
+            ? new(weights.Matrix($"{embedding}.weight", config.Vocabulary, config.Width), null,
+                weights.AdapterOf(name, config.Vocabulary, config.Width))
+            : weights.Linear(name, config.Vocabulary, config.Width);
+
+    private static LowRank? AdapterOf(this WeightSource weights, string name, int outputs, int inputs) =>
+        (weights.Store as AdaptedWeights)?.Adapter.For(weights.Prefix + name, outputs, inputs);
+}

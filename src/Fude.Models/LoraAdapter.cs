@@ -1,0 +1,136 @@
+using Fude.Tensors;
+
+namespace Fude.Models;
+
+/// <summary>A low-rank adapter in PEFT's layout: adapter_config.json beside adapter_model.safetensors or adapter_model.bin.</summary>
+/// <remarks>Hu et al., 2021, arXiv:2106.09685. A model takes its matrices for the layers it builds; switching the adapter off gives the
+/// base model back.</remarks>
+public sealed class LoraAdapter : IDisposable
+{
+    private const string NamePrefix = "base_model.model.";
+    private readonly LoraConfig _config;
+    private readonly Checkpoint _weights;
+    private readonly Dictionary<string, (string? Down, string? Up)> _modules = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _used = new(StringComparer.Ordinal);
+
+    private LoraAdapter(string folder, LoraConfig config, Checkpoint weights)
+    {
+        (Folder, _config, _weights) = (folder, config, weights);
+        foreach (string name in weights.Tensors.Keys) AddTensor(name);
+    }
+
+    /// <summary>Where it lies.</summary>
+    public string Folder { get; }
+
+    /// <summary>Whether it takes part in the model's products; true at first. Not to be changed during a forward pass.</summary>
+    public bool IsOn { get; set; } = true;
+
+    /// <summary>Names of the adapted modules, without PEFT's prefix and "transformer.", in ordinal order.</summary>
+    public IReadOnlyList<string> Modules => [.. _modules.Keys.Order(StringComparer.Ordinal)];
+
+    /// <summary>Opens an adapter's folder.</summary>
+    /// <exception cref="InvalidDataException">It is not a folder of an adapter, or damaged.</exception>
+    /// <exception cref="NotSupportedException">It is more than a plain low-rank adapter.</exception>
+    public static LoraAdapter Open(string folder)
+    {
+        if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"{folder}: there is no such adapter folder.");
+        string config = Path.Combine(folder, "adapter_config.json");
+        if (!File.Exists(config))
+            throw new InvalidDataException($"{folder} has no adapter_config.json: it is not the folder of a PEFT adapter.");
+        string safe = Path.Combine(folder, "adapter_model.safetensors"), pickled = Path.Combine(folder, "adapter_model.bin");
+        string weights = File.Exists(safe) ? safe : File.Exists(pickled) ? pickled : throw new InvalidDataException(
+            $"{folder} has neither adapter_model.safetensors nor adapter_model.bin.");
+
+        LoraConfig read = LoraConfig.Load(config);
+        Checkpoint checkpoint = Checkpoint.Open(weights);
+        try
+        {
+            return new LoraAdapter(folder, read, checkpoint);
+        }
+        catch
+        {
+            checkpoint.Dispose();
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _weights.Dispose();
+
+    /// <summary>The matrices for one linear layer, or null when it is not adapted.</summary>
+    /// <param name="module">Its name in the checkpoint, without ".weight".</param>
+    /// <param name="outputs">Rows of its weight.</param>
+    /// <param name="inputs">Columns of its weight.</param>
+    /// <exception cref="InvalidDataException">They are missing or of another shape.</exception>
+    internal LowRank? For(string module, int outputs, int inputs)
+    {
+        string key = Short(module);
+        bool targeted = _config.Targets(module) || _config.Targets(Long(module));
+        if (!_modules.TryGetValue(key, out (string? Down, string? Up) names))
+            return targeted
+                ? throw new InvalidDataException(
+                    $"{_weights.Path}: adapter_config.json says that '{module}' is adapted, but its lora_A and lora_B are missing.")
+                : null;
+        if (!targeted)
+            throw new InvalidDataException(
+                $"{_weights.Path} adapts '{module}', but target_modules of adapter_config.json does not name it.");
+        if (names.Down is null || names.Up is null)
+            throw new InvalidDataException($"{_weights.Path}: '{names.Down ?? names.Up}' stands alone; lora_A and lora_B come in pairs.");
+
+        int rank = _config.RankOf(Long(module));
+        Require(names.Down, rank, inputs, module, outputs, inputs);
+        Require(names.Up, outputs, rank, module, outputs, inputs);
+        _ = _used.Add(key);
+        return new LowRank(
+            _weights.Matrix(names.Down, rank, inputs), _weights.Matrix(names.Up, outputs, rank), _config.ScaleOf(Long(module)), this);
+    }
+
+    /// <summary>Checks, once a model is built, that every module of the adapter was a linear layer of it.</summary>
+    internal void RequireAllUsed()
+    {
+        foreach ((string module, (string? down, string? up)) in _modules)
+            if (!_used.Contains(module))
+                throw new InvalidDataException(
+                    $"{_weights.Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.");
+    }
+
+    private void AddTensor(string name)
+    {
+        ReadOnlySpan<string> downs = [".lora_A.weight", ".lora_A.default.weight"], ups = [".lora_B.weight", ".lora_B.default.weight"];
+        if (name.StartsWith(NamePrefix, StringComparison.Ordinal))
+        {
+            foreach (string ending in downs)
+                if (name.EndsWith(ending, StringComparison.Ordinal)) { Add(name, ending, isDown: true); return; }
+            foreach (string ending in ups)
+                if (name.EndsWith(ending, StringComparison.Ordinal)) { Add(name, ending, isDown: false); return; }
+        }
+        throw new NotSupportedException(
+            $"{_weights.Path}: tensor '{name}' is not part of a plain low-rank adapter; fude supports '{NamePrefix}….lora_A.weight' and " +
+            $"'{NamePrefix}….lora_B.weight'.");
+    }
+
+    private void Add(string name, string ending, bool isDown)
+    {
+        string module = Short(name[NamePrefix.Length..^ending.Length]);
+        (string? down, string? up) = _modules.GetValueOrDefault(module);
+        if ((isDown ? down : up) is { } other) throw new InvalidDataException($"{_weights.Path}: '{other}' and '{name}' mean the same.");
+        _modules[module] = isDown ? (name, up) : (down, name);
+    }
+
+    private void Require(string name, int rows, int columns, string module, int outputs, int inputs)
+    {
+        IReadOnlyList<long> found = _weights.Tensors[name].Shape;
+        if (found is [long r, long c] && r == rows && c == columns) return;
+        throw new InvalidDataException(
+            $"{_weights.Path}: tensor '{name}' is [{string.Join(", ", found)}], but [{rows}, {columns}] is expected: '{module}' has " +
+            $"{inputs} inputs and {outputs} outputs, and the rank in adapter_config.json is {_config.RankOf(Long(module))}. " +
+            "The adapter is for another model, or its files do not belong together.");
+    }
+
+    // Checkpoints of GPT-2 may leave "transformer." away, adapters of it never do.
+    private static string Short(string module) =>
+        module.StartsWith("transformer.", StringComparison.Ordinal) ? module["transformer.".Length..] : module;
+
+    private static string Long(string module) =>
+        module.StartsWith("h.", StringComparison.Ordinal) ? $"transformer.{module}" : module;
+}

@@ -1,0 +1,50 @@
+using Fude.Tensors;
+
+namespace Fude.Models;
+
+/// <summary>Mistral 7B: Jiang et al., 2023, arXiv:2310.06825. Llama whose tokens see a sliding window of keys.</summary>
+public sealed class Mistral(MistralConfig config, WeightSource weights) : LanguageModel(weights)
+{
+    private readonly Weight _embedding = weights.Matrix("model.embed_tokens.weight", config.Vocabulary, config.Width);
+    private readonly Block[] _blocks = [.. Enumerable.Range(0, config.Layers)
+        .Select(i => new Block(config, i, weights.Under($"model.layers.{i}")))];
+    private readonly Weight _norm = weights.Vector("model.norm.weight", config.Width);
+    private readonly Linear _head = weights.Head("lm_head", "model.embed_tokens", config);
+
+    /// <inheritdoc/>
+    public override MistralConfig Config => config;
+
+    /// <inheritdoc/>
+    public override Tensor Forward(IOps ops, Batch batch)
+    {
+        Tensor x = ops.Embed(batch, _embedding);                                 // [tokens, width]
+        foreach (Block block in _blocks) x = ops.Run(block, x, batch);
+        x = ops.TakeRows(x, batch.LogitRows);                                    // only rows whose next token is wanted
+        return ops.Linear(ops.RmsNorm(x, _norm, config.NormEpsilon), _head);     // [logit rows, vocabulary]
+    }
+
+    private sealed class Block(MistralConfig config, int layer, WeightSource weights) : IBlock
+    {
+        private readonly Weight _attentionNorm = weights.Vector("input_layernorm.weight", config.Width);
+        private readonly Linear _query = weights.Linear("self_attn.q_proj", config.QueryWidth, config.Width);
+        private readonly Linear _key = weights.Linear("self_attn.k_proj", config.KeyValueWidth, config.Width);
+        private readonly Linear _value = weights.Linear("self_attn.v_proj", config.KeyValueWidth, config.Width);
+        private readonly Linear _output = weights.Linear("self_attn.o_proj", config.Width, config.QueryWidth);
+        private readonly Weight _mlpNorm = weights.Vector("post_attention_layernorm.weight", config.Width);
+        private readonly Linear _gate = weights.Linear("mlp.gate_proj", config.Hidden, config.Width);
+        private readonly Linear _up = weights.Linear("mlp.up_proj", config.Hidden, config.Width);
+        private readonly Linear _down = weights.Linear("mlp.down_proj", config.Width, config.Hidden);
+
+        public Tensor Forward(IOps ops, Tensor x, Batch batch)
+        {
+            Tensor h = ops.RmsNorm(x, _attentionNorm, config.NormEpsilon);
+            Tensor q = ops.Rope(ops.Linear(h, _query), batch, config.Rope);
+            Tensor k = ops.Rope(ops.Linear(h, _key), batch, config.Rope);
+            Tensor v = ops.Linear(h, _value);
+            x = ops.Add(x, ops.Linear(ops.Attention(q, k, v, config.Heads, batch, layer), _output));
+
+            h = ops.RmsNorm(x, _mlpNorm, config.NormEpsilon);
+            return ops.Add(x, ops.Linear(ops.SwiGlu(ops.Linear(h, _gate), ops.Linear(h, _up)), _down));
+        }
+    }
+}

@@ -129,9 +129,15 @@ public sealed class Checkpoint : IWeightStore
 
     private IEnumerable<StoredTensor> OpenFile(string path)
     {
-        SafeTensors file = SafeTensors.Open(path);
-        _files.Add(file);
-        return file.Tensors.Values;
+        if (path.EndsWith(".safetensors", StringComparison.Ordinal))
+        {
+            SafeTensors file = SafeTensors.Open(path);
+            _files.Add(file);
+            return file.Tensors.Values;
+        }
+        PyTorchFile pickled = PyTorchFile.Open(path);
+        _files.Add(pickled);
+        return pickled.Tensors.Values;
     }
 
     private void AddShards(string index)

@@ -186,12 +186,6 @@ public sealed partial class SafeTensors : IDisposable
         return tensors;
     }
 
-    private static long? SizeInBytes(Claim claim)
-    {
-        long bytes = claim.Type.Size();
-        foreach (long size in claim.Shape)
-            if (size != 0 && bytes > long.MaxValue / size) return null;
-            else bytes *= size;
-        return bytes;
-    }
+    private static long? SizeInBytes(Claim claim) =>
+        StoredTensor.CountOf(claim.Shape) is long count && count <= long.MaxValue / claim.Type.Size() ? count * claim.Type.Size() : null;
 }

@@ -13,9 +13,7 @@ public sealed unsafe class StoredTensor
     internal StoredTensor(string file, string name, ElementType type, long[] shape, long[] strides, nint address)
     {
         (File, Name, Type, _shape, _strides, Address) = (file, name, type, shape, strides, address);
-        long count = 1;
-        foreach (long size in shape) count = checked(count * size);
-        Count = count;
+        Count = CountOf(shape) ?? throw new ArgumentOutOfRangeException(nameof(shape), ShapeText, "Too many elements.");
         IsContiguous = IsDense(shape, strides);
     }
 
@@ -44,6 +42,18 @@ public sealed unsafe class StoredTensor
     internal bool IsAligned => Address % Type.Size() == 0;
 
     internal string ShapeText => $"[{string.Join(", ", _shape)}]";
+
+    /// <summary>How many elements an array of that shape has; null when 63 bits do not hold it.</summary>
+    internal static long? CountOf(ReadOnlySpan<long> shape)
+    {
+        long count = 1;
+        foreach (long size in shape)
+        {
+            if (size != 0 && count > long.MaxValue / size) return null;
+            count *= size;
+        }
+        return count;
+    }
 
     /// <summary>Strides of an array without gaps.</summary>
     internal static long[] DenseStrides(long[] shape)

@@ -6,8 +6,7 @@ namespace Fude.Tensors.Tests;
 public sealed class CheckpointTests
 {
     /// <summary>Every golden model, committed or in shared.</summary>
-    public static TheoryData<string> Models() =>
-        [.. TestFolders.GoldenFolders("models").Where(name => !name.Contains("bin", StringComparison.Ordinal))];
+    public static TheoryData<string> Models() => [.. TestFolders.GoldenFolders("models")];
 
     // forward/<model>/weights_probe.json: shape, first three numbers, last one and sum of every tensor, read by torch or safetensors.
     [Theory, MemberData(nameof(Models))]

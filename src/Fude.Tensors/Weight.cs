@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace Fude.Tensors;
 
@@ -67,16 +68,25 @@ public static class NumberFormats
                 break;
             case NumberFormat.BF16:
                 Span<ushort> upper = MemoryMarshal.Cast<byte, ushort>(bytes);
-                for (int i = 0; i < numbers.Length; i++) upper[i] = RoundToBFloat16(numbers[i]);
+                int done = 0;
+                for (; done + 16 <= numbers.Length; done += 16)
+                {
+                    Vector256<uint> low = RoundToBFloat16(Vector256.Create(numbers.Slice(done, 8)));
+                    Vector256<uint> high = RoundToBFloat16(Vector256.Create(numbers.Slice(done + 8, 8)));
+                    Vector256.Narrow(low, high).CopyTo(upper[done..]);
+                }
+                for (; done < numbers.Length; done++)
+                    upper[done] = (ushort)RoundToBFloat16(Vector256.CreateScalarUnsafe(numbers[done])).ToScalar();
                 break;
         }
     }
 
-    private static ushort RoundToBFloat16(float x)
+    // Adding 0x7FFF, or 0x8000 where the kept part is odd, carries into it exactly when the rest is above half. A NaN stays one.
+    private static Vector256<uint> RoundToBFloat16(Vector256<float> x)
     {
-        uint bits = BitConverter.SingleToUInt32Bits(x);
-        // Adding 0x7FFF, or 0x8000 where the kept part is odd, carries into it exactly when the rest is above half. A NaN stays one.
-        return float.IsNaN(x) ? (ushort)((bits >> 16) | 0x40) : (ushort)((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16);
+        Vector256<uint> bits = x.AsUInt32(), odd = (bits >>> 16) & Vector256<uint>.One;
+        Vector256<uint> rounded = (bits + Vector256.Create(0x7FFFu) + odd) >>> 16, notANumber = (bits >>> 16) | Vector256.Create(0x40u);
+        return Vector256.ConditionalSelect(Vector256.Equals(x, x).AsUInt32(), rounded, notANumber);
     }
 }
 

@@ -1,0 +1,103 @@
+using System.Runtime.Intrinsics;
+
+namespace Fude.Tensors;
+
+/// <summary>Random weights of any shape in memory: a model to measure speed with, of which only config.json is needed.</summary>
+/// <remarks>
+/// Matrices are uniform with standard deviation 0.02, the initializer_range of the families here, so that activations stay finite;
+/// gains are 1 and biases 0. The numbers depend on seed, name and format alone, not on the number of cores. Every name exists.
+/// </remarks>
+/// <param name="format">The number format of the matrices.</param>
+/// <param name="seed">Another seed gives other numbers.</param>
+public sealed unsafe class RandomWeights(NumberFormat format, ulong seed = 0) : IWeightStore
+{
+    private const int Chunk = 1 << 16, Piece = 1 << 10;
+    private const float Bound = 0.034641016f;       // 0.02·√3: a uniform number in ±Bound has standard deviation 0.02
+    private readonly Dictionary<string, Weight> _weights = new(StringComparer.Ordinal);
+    private readonly List<NativeBuffer> _memory = [];
+    private readonly Lock _lock = new();
+
+    /// <inheritdoc/>
+    public bool Contains(string name) => true;
+
+    /// <inheritdoc/>
+    public Weight Matrix(string name, int rows, int columns, bool transposed = false)
+    {
+        lock (_lock) return Known(name, rows, columns) ?? Fill(Allocate(name, format, rows, columns));
+    }
+
+    /// <inheritdoc/>
+    public Weight Vector(string name, int length)
+    {
+        lock (_lock)
+        {
+            if (Known(name, 1, length) is Weight known) return known;
+            Weight vector = Allocate(name, NumberFormat.F32, 1, length);
+            vector.Floats().Fill(name.EndsWith("bias", StringComparison.Ordinal) ? 0 : 1);
+            return vector;
+        }
+    }
+
+    /// <summary>Frees all weights.</summary>
+    public void Dispose()
+    {
+        foreach (NativeBuffer buffer in _memory) buffer.Dispose();
+        _memory.Clear();
+        _weights.Clear();
+    }
+
+    private Weight? Known(string name, int rows, int columns)
+    {
+        if (!_weights.TryGetValue(name, out Weight? known)) return null;
+        return (known.Rows, known.Columns) == (rows, columns) ? known : throw new InvalidDataException(
+            $"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].");
+    }
+
+    private Weight Allocate(string name, NumberFormat numberFormat, int rows, int columns)
+    {
+        NativeBuffer buffer = new(checked(rows * numberFormat.Bytes(columns)));
+        _memory.Add(buffer);
+        Weight weight = new(name, numberFormat, rows, columns, buffer.Address);
+        _weights.Add(name, weight);
+        return weight;
+    }
+
+    private Weight Fill(Weight weight)
+    {
+        ulong named = seed;
+        foreach (char c in weight.Name) named = (named ^ c) * 0x100000001B3;        // FNV-1a: string.GetHashCode differs from run to run
+        long count = (long)weight.Rows * weight.Columns;
+        // Whole chunks have generators of their own, so that any core may fill any of them.
+        _ = Parallel.For(0, (count + Chunk - 1) / Chunk, chunk =>
+        {
+            ulong state = named ^ ((ulong)chunk * 0xD1342543DE82EF95);
+            Vector256<uint> lanes = Vector256.Create(Seed(ref state), Seed(ref state), Seed(ref state), Seed(ref state)).AsUInt32();
+            float* numbers = stackalloc float[Piece];
+            long end = Math.Min((chunk + 1) * Chunk, count);
+            for (long first = chunk * Chunk; first < end; first += Piece)
+            {
+                for (int i = 0; i < Piece; i += Vector256<float>.Count)
+                {
+                    // Marsaglia, "Xorshift RNGs", 2003: eight generators side by side.
+                    lanes ^= lanes << 13;
+                    lanes ^= lanes >>> 17;
+                    lanes ^= lanes << 5;
+                    (Vector256.ConvertToSingle(lanes.AsInt32()) * (Bound / 2147483648f)).Store(numbers + i);
+                }
+                int length = (int)Math.Min(Piece, end - first);
+                Span<byte> target = new((byte*)weight.Address + weight.Format.Bytes(first), (int)weight.Format.Bytes(length));
+                weight.Format.Narrow(new ReadOnlySpan<float>(numbers, length), target);
+            }
+        });
+        return weight;
+    }
+
+    // SplitMix64 (Steele, Lea and Flood, 2014); the lowest bits keep both halves from being 0, where xorshift would stay.
+    private static ulong Seed(ref ulong state)
+    {
+        ulong z = state += 0x9E3779B97F4A7C15;
+        z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+        z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+        return (z ^ (z >> 31)) | 0x0000000100000001;
+    }
+}

@@ -15,5 +15,6 @@ while (Console.In.ReadLine() is string line)
     if (content.Length > 0) lines.Append(content).Append('\n');
 }
 byte[] plain = Encoding.ASCII.GetBytes(lines.ToString()), packed = new byte[plain.Length];
-if (!BrotliEncoder.TryCompress(plain, packed, out int size, quality: 11, window: 24)) throw new InvalidDataException("It did not compress.");
+if (!BrotliEncoder.TryCompress(plain, packed, out int size, quality: 11, window: 24))
+    throw new InvalidDataException("It did not compress.");
 File.WriteAllBytes(args[0], packed.AsSpan(0, size).ToArray());

@@ -20,8 +20,8 @@ internal static class CodePoint
         1 << (int)UnicodeCategory.DecimalDigitNumber | 1 << (int)UnicodeCategory.LetterNumber | 1 << (int)UnicodeCategory.OtherNumber;
 
     private const int PunctuationMask =
-        1 << (int)UnicodeCategory.ConnectorPunctuation | 1 << (int)UnicodeCategory.DashPunctuation | 1 << (int)UnicodeCategory.OpenPunctuation
-        | 1 << (int)UnicodeCategory.ClosePunctuation | 1 << (int)UnicodeCategory.InitialQuotePunctuation
+        1 << (int)UnicodeCategory.ConnectorPunctuation | 1 << (int)UnicodeCategory.DashPunctuation
+        | 1 << (int)UnicodeCategory.OpenPunctuation | 1 << (int)UnicodeCategory.ClosePunctuation | 1 << (int)UnicodeCategory.InitialQuotePunctuation
         | 1 << (int)UnicodeCategory.FinalQuotePunctuation | 1 << (int)UnicodeCategory.OtherPunctuation;
 
     private const int SymbolMask =
@@ -78,9 +78,9 @@ internal static class CodePoint
     {
         second = 0;
         if ((uint)codePoint < 0x80) return codePoint is >= 'A' and <= 'Z' ? codePoint | 0x20 : codePoint;
-        if (!Has(UnicodeTables.HasLowercase, codePoint)) return codePoint;
+        if (!Has(UnicodeTables.HasLowercase, codePoint) || !UnicodeTables.TryLower(codePoint, out int lower)) return codePoint;
         if (codePoint == 0x130) second = 0x307;
-        return UnicodeTables.Lowercase[codePoint];
+        return lower;
     }
 
     /// <summary>The text with each of its characters lowered by itself; lone surrogates become U+FFFD.</summary>

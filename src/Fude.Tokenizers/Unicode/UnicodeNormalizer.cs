@@ -71,9 +71,9 @@ internal sealed class UnicodeNormalizer
     internal void Normalize(ReadOnlySpan<int> codePoints, ReadOnlySpan<int> sources, List<int> output, List<int> outputSources)
     {
         if (sources.Length != codePoints.Length)
-            throw new ArgumentException($"Expected one source for each of {codePoints.Length} code points, found {sources.Length}.", nameof(sources));
+            throw new ArgumentException($"Expected {codePoints.Length} sources, one a code point, found {sources.Length}.", nameof(sources));
         if (outputSources.Count != output.Count)
-            throw new ArgumentException($"Expected {output.Count} sources as there are code points, found {outputSources.Count}.", nameof(outputSources));
+            throw new ArgumentException($"Expected {output.Count} sources in front, found {outputSources.Count}.", nameof(outputSources));
 
         int position = 0;
         while (position < codePoints.Length)
@@ -291,7 +291,7 @@ internal sealed class UnicodeNormalizer
             ulong record = Record(codePoint);
             int combiningClass = (int)(record & UnicodeTables.CombiningClass);
             bool adjacent = length == starter + 1;
-            if (starter >= 0 && (record & UnicodeTables.Maybe) != 0 && (adjacent || (lastClass < combiningClass))
+            if (starter >= 0 && (record & UnicodeTables.Maybe) != 0 && (adjacent || lastClass < combiningClass)
                 && TryCompose(text[starter], codePoint, out int composite))
             {
                 text[starter] = composite;
@@ -320,6 +320,6 @@ internal sealed class UnicodeNormalizer
             composite = first + tail;
             return true;
         }
-        return UnicodeTables.Compositions.TryGetValue(UnicodeTables.PairKey(first, second), out composite);
+        return UnicodeTables.TryCompose(first, second, out composite);
     }
 }

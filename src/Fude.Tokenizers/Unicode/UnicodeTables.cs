@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Reflection;
+using System.Runtime.InteropServices;
 
 namespace Fude.Tokenizers.Unicode;
 
@@ -30,23 +31,22 @@ internal static class UnicodeTables
     /// <summary>All code points of all full decompositions.</summary>
     internal static int[] Decompositions => Loaded.Decompositions;
 
-    /// <summary>The primary composites, by <see cref="PairKey"/>.</summary>
-    internal static Dictionary<long, int> Compositions => Loaded.Compositions;
+    /// <summary>The primary composite of two code points; false when they do not compose.</summary>
+    internal static bool TryCompose(int first, int second, out int composite) =>
+        TryFind(Loaded.Compositions, (ulong)first << 21 | (uint)second, out composite);
 
-    /// <summary>Simple lowercase mappings.</summary>
-    internal static Dictionary<int, int> Lowercase => Loaded.Lowercase;
+    /// <summary>The simple lowercase mapping; false when the code point has none.</summary>
+    internal static bool TryLower(int codePoint, out int lower) => TryFind(Loaded.Lowercase, (uint)codePoint, out lower);
 
     /// <summary>The records as a version of Unicode knows them: to an older one, a newer character is merely unassigned.</summary>
     internal static ulong[] Records(UnicodeVersion version) =>
         version == UnicodeVersion.Unicode9 ? Loaded.RecordsOfUnicode9 : Loaded.Records;
 
-    internal static long PairKey(int first, int second) => (long)first << 32 | (uint)second;
-
     private static Tables Load()
     {
         using Stream resource = Assembly.GetExecutingAssembly().GetManifestResourceStream("Fude.Tokenizers.Unicode.UnicodeTables.bin")
             ?? throw new InvalidOperationException("Fude.Tokenizers was built without its resource UnicodeTables.bin.");
-        using BrotliStream plain = new(resource, CompressionMode.Decompress);
+        using DeflateStream plain = new(resource, CompressionMode.Decompress);
         using MemoryStream bytes = new(256 * 1024);
         plain.CopyTo(bytes);
         Reader reader = new(bytes.GetBuffer());
@@ -54,17 +54,31 @@ internal static class UnicodeTables
         Trie normalization = new(reader.UShorts(), reader.UShorts()), characters = new(reader.UShorts(), reader.UShorts());
         ulong[] records = reader.ULongs();
         int[] decompositions = reader.Ints();
-        Dictionary<long, int> compositions = [];
-        int[] triples = reader.Ints();
-        for (int i = 0; i < triples.Length; i += 3) compositions[PairKey(triples[i], triples[i + 1])] = triples[i + 2];
-        Dictionary<int, int> lowercase = [];
-        int[] pairs = reader.Ints();
-        for (int i = 0; i < pairs.Length; i += 2) lowercase[pairs[i]] = pairs[i + 1];
-
-        ulong[] old = [.. records];
+        ulong[] compositions = reader.ULongs(), lowercase = reader.ULongs();
+        ulong[] old = records.AsSpan().ToArray();
         foreach (ref ulong record in old.AsSpan())
             if ((record & NewerRecord) != 0) record = 0;
         return new Tables(normalization, characters, records, old, decompositions, compositions, lowercase);
+    }
+
+    // A map is a sorted array of words, the key above the 21 bits of the value: nothing to build when it is loaded.
+    private static bool TryFind(ulong[] map, ulong key, out int value)
+    {
+        int low = 0, high = map.Length - 1;
+        while (low <= high)
+        {
+            int middle = (low + high) >> 1;
+            ulong found = map[middle] >> 21;
+            if (found == key)
+            {
+                value = (int)(map[middle] & 0x1FFFFF);
+                return true;
+            }
+            if (found < key) low = middle + 1;
+            else high = middle - 1;
+        }
+        value = 0;
+        return false;
     }
 
     /// <summary>A value for every code point, in shared blocks of 64; beyond the last block the value is 0.</summary>
@@ -80,42 +94,50 @@ internal static class UnicodeTables
         }
     }
 
-    private sealed record Tables(
-        Trie Normalization, Trie Characters, ulong[] Records, ulong[] RecordsOfUnicode9, int[] Decompositions,
-        Dictionary<long, int> Compositions, Dictionary<int, int> Lowercase);
+    private sealed class Tables(
+        Trie normalization, Trie characters, ulong[] records, ulong[] recordsOfUnicode9, int[] decompositions, ulong[] compositions,
+        ulong[] lowercase)
+    {
+        internal readonly Trie Normalization = normalization, Characters = characters;
+        internal readonly ulong[] Records = records, RecordsOfUnicode9 = recordsOfUnicode9;
+        internal readonly ulong[] Compositions = compositions, Lowercase = lowercase;
+        internal readonly int[] Decompositions = decompositions;
+    }
 
-    /// <summary>Little-endian arrays, each after its length.</summary>
+    /// <summary>Little-endian arrays, each after its length. They are copied whole: a loop would cost more than all the rest.</summary>
     private sealed class Reader(byte[] bytes)
     {
         private int _position;
 
         internal ushort[] UShorts()
         {
-            ushort[] values = new ushort[Length()];
-            foreach (ref ushort value in values.AsSpan()) value = BinaryPrimitives.ReadUInt16LittleEndian(Next(sizeof(ushort)));
+            ushort[] values = Copy<ushort>();
+            if (!BitConverter.IsLittleEndian) BinaryPrimitives.ReverseEndianness(values, values);
             return values;
         }
 
         internal int[] Ints()
         {
-            int[] values = new int[Length()];
-            foreach (ref int value in values.AsSpan()) value = BinaryPrimitives.ReadInt32LittleEndian(Next(sizeof(int)));
+            int[] values = Copy<int>();
+            if (!BitConverter.IsLittleEndian) BinaryPrimitives.ReverseEndianness(values, values);
             return values;
         }
 
         internal ulong[] ULongs()
         {
-            ulong[] values = new ulong[Length()];
-            foreach (ref ulong value in values.AsSpan()) value = BinaryPrimitives.ReadUInt64LittleEndian(Next(sizeof(ulong)));
+            ulong[] values = Copy<ulong>();
+            if (!BitConverter.IsLittleEndian) BinaryPrimitives.ReverseEndianness(values, values);
             return values;
         }
 
-        private int Length() => BinaryPrimitives.ReadInt32LittleEndian(Next(sizeof(int)));
-
-        private ReadOnlySpan<byte> Next(int count)
+        private T[] Copy<T>() where T : unmanaged
         {
-            _position += count;
-            return bytes.AsSpan(_position - count, count);
+            T[] values = new T[BinaryPrimitives.ReadInt32LittleEndian(bytes.AsSpan(_position))];
+            Span<byte> copy = MemoryMarshal.AsBytes(values.AsSpan());
+            _position += sizeof(int);
+            bytes.AsSpan(_position, copy.Length).CopyTo(copy);
+            _position += copy.Length;
+            return values;
         }
     }
 }

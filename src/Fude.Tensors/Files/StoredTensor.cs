@@ -103,6 +103,39 @@ public sealed unsafe class StoredTensor
         _ => throw new NotSupportedException($"{File}: tensor '{Name}' is {Type.FileName()}, not integers."),
     };
 
+    /// <summary>Writes the bytes of all numbers in the order of the shape.</summary>
+    internal void WriteTo(Stream stream)
+    {
+        int size = Type.Size();
+        if (IsContiguous)
+        {
+            Write(stream, Address, Count * size);
+            return;
+        }
+        CheckCountAgainstMemory();
+        byte[] buffer = new byte[1 << 16];
+        int filled = 0;
+        Walk walk = new(_shape, _strides);
+        for (long i = 0; i < Count; i++)
+        {
+            new ReadOnlySpan<byte>((byte*)Address + (walk.Offset * size), size).CopyTo(buffer.AsSpan(filled));
+            walk.Step();
+            filled += size;
+            if (filled < buffer.Length) continue;
+            stream.Write(buffer, 0, filled);
+            filled = 0;
+        }
+        stream.Write(buffer, 0, filled);
+    }
+
+    /// <summary>Writes memory of any length.</summary>
+    internal static void Write(Stream stream, nint address, long bytes)
+    {
+        const int Piece = 1 << 24;
+        for (long done = 0; done < bytes; done += Piece)
+            stream.Write(new ReadOnlySpan<byte>((byte*)address + done, (int)Math.Min(Piece, bytes - done)));
+    }
+
     private TTo[] Convert<TFrom, TTo>(Func<TFrom, TTo> convert)
         where TFrom : unmanaged
     {
@@ -110,19 +143,11 @@ public sealed unsafe class StoredTensor
             throw new NotSupportedException($"{File}: tensor '{Name}' has {Count} numbers, more than an array holds ({Array.MaxLength}).");
         CheckCountAgainstMemory();
         TTo[] numbers = new TTo[Count];
-        byte* start = (byte*)Address;
-        long[] index = new long[_shape.Length];
-        long offset = 0;
+        Walk walk = new(_shape, _strides);
         for (long i = 0; i < Count; i++)
         {
-            numbers[i] = convert(Unsafe.ReadUnaligned<TFrom>(start + (offset * sizeof(TFrom))));
-            for (int axis = index.Length - 1; axis >= 0; axis--)
-            {
-                offset += _strides[axis];
-                if (++index[axis] < _shape[axis]) break;
-                offset -= _strides[axis] * _shape[axis];
-                index[axis] = 0;
-            }
+            numbers[i] = convert(Unsafe.ReadUnaligned<TFrom>((byte*)Address + (walk.Offset * sizeof(TFrom))));
+            walk.Step();
         }
         return numbers;
     }
@@ -147,5 +172,24 @@ public sealed unsafe class StoredTensor
             expected *= shape[axis];
         }
         return true;
+    }
+
+    /// <summary>Goes through the elements in the order of the shape.</summary>
+    private struct Walk(long[] shape, long[] strides)
+    {
+        private readonly long[] _index = new long[shape.Length];
+
+        public long Offset { get; private set; }
+
+        public void Step()
+        {
+            for (int axis = shape.Length - 1; axis >= 0; axis--)
+            {
+                Offset += strides[axis];
+                if (++_index[axis] < shape[axis]) return;
+                Offset -= strides[axis] * shape[axis];
+                _index[axis] = 0;
+            }
+        }
     }
 }

@@ -1,0 +1,173 @@
+using System.Runtime.CompilerServices;
+
+namespace Fude.Tensors;
+
+/// <summary>y = x·Wᵀ + b for any number of rows.</summary>
+/// <remarks>
+/// Each number of y is one dot product in sixteen lanes (<see cref="ILanes{T}"/>), then plus its bias: the same bits for one row as for many.
+/// Few rows read the weights straight from memory, several far-apart rows of them at once, because one stream does not fill the
+/// memory bus. Many rows unpack a panel of weights to float32 in the second-level cache and meet it tile by tile, in pieces of the
+/// row between which the lanes are kept as they are.
+/// </remarks>
+internal static unsafe class MatMulKernel
+{
+    internal struct Job
+    {
+        public float* X;
+        public byte* W;
+        public float* Bias;
+        public float* Y;
+        public int Rows, Inputs, Outputs;
+
+        /// <summary>Outputs of one item.</summary>
+        public int ItemOutputs;
+
+        /// <summary>Rows of one item.</summary>
+        public int ItemRows;
+
+        /// <summary><see cref="ScratchBytes"/> for every thread.</summary>
+        public byte* Scratch;
+    }
+
+    /// <summary>Rows up to which weights are read straight: one tile.</summary>
+    internal const int FewRows = 6;
+
+    private const int PanelOutputs = 32, PanelRows = 96, Piece = 1024, MaximalTile = 24;
+    private const int CarryFloats = PanelRows * PanelOutputs * 16;
+
+    /// <summary>Scratch a thread needs when there are more than <see cref="FewRows"/>.</summary>
+    internal const long ScratchBytes = (CarryFloats + PanelOutputs * Piece) * sizeof(float);
+
+    /// <summary>Splits the job into items and returns their number.</summary>
+    internal static int Plan(ref Job job, int threads)
+    {
+        if (job.Rows <= FewRows)
+        {
+            // Enough items that a thread held up elsewhere leaves its share to the others; at least 128 KiB each, for the streams' sake.
+            int perItem = Math.Max(job.Outputs / (threads * 8), Math.Max(8, 65536 / job.Inputs));
+            job.ItemRows = job.Rows;
+            job.ItemOutputs = (perItem + 7) / 8 * 8;
+        }
+        else
+        {
+            int blocks = (job.Rows + PanelRows - 1) / PanelRows, rows = (job.Rows + blocks - 1) / blocks;
+            job.ItemRows = (rows + 5) / 6 * 6;
+            job.ItemOutputs = PanelOutputs;
+        }
+        return ((job.Rows + job.ItemRows - 1) / job.ItemRows) * ((job.Outputs + job.ItemOutputs - 1) / job.ItemOutputs);
+    }
+
+    internal static void Run<T, TStored>(void* argument, int item, int worker)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, IStoredNumbers
+    {
+        ref Job job = ref *(Job*)argument;
+        int columns = (job.Outputs + job.ItemOutputs - 1) / job.ItemOutputs;
+        int row = item / columns * job.ItemRows, output = item % columns * job.ItemOutputs;
+        int rows = Math.Min(job.ItemRows, job.Rows - row), outputs = Math.Min(job.ItemOutputs, job.Outputs - output);
+        if (job.Rows == 1) OneRow<T, TStored>(ref job, output, outputs);
+        else if (job.Rows <= FewRows) Direct<T, TStored>(ref job, output, outputs);
+        else Panel<T, TStored>(ref job, row, rows, output, outputs, job.Scratch + worker * ScratchBytes);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void OneRow<T, TStored>(ref Job job, int output, int outputs)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, IStoredNumbers
+    {
+        int streams = DotTile.Streams<T>(), apart = (outputs + streams - 1) / streams;
+        nint rowBytes = (nint)job.Inputs * TStored.Size;
+        byte** w = stackalloc byte*[8];
+        float* sums = stackalloc float[8];
+        for (int i = 0; i < apart; i++)
+        {
+            for (int s = 0; s < streams; s++) w[s] = job.W + rowBytes * (output + Math.Min(i + s * apart, outputs - 1));
+            DotTile.RunRow<T, TStored>(job.X, w, job.Inputs, sums);
+            for (int s = 0; s < streams; s++)
+            {
+                int o = i + s * apart;
+                if (o < outputs) job.Y[output + o] = job.Bias is null ? sums[s] : sums[s] + job.Bias[output + o];
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Direct<T, TStored>(ref Job job, int output, int outputs)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, IStoredNumbers
+    {
+        (int tileX, int tileW) = DotTile.Shape<T>();
+        int apart = (outputs + tileW - 1) / tileW;
+        nint rowBytes = (nint)job.Inputs * TStored.Size;
+        float** x = stackalloc float*[6];
+        byte** w = stackalloc byte*[4];
+        float* sums = stackalloc float[MaximalTile];
+        for (int i = 0; i < apart; i++)
+        {
+            for (int s = 0; s < tileW; s++) w[s] = job.W + rowBytes * (output + Math.Min(i + s * apart, outputs - 1));
+            for (int row = 0; row < job.Rows; row += tileX)
+            {
+                for (int r = 0; r < tileX; r++) x[r] = job.X + (nint)Math.Min(row + r, job.Rows - 1) * job.Inputs;
+                DotTile.Run<T, TStored>(x, w, job.Inputs, null, first: true, last: true, sums);
+                int tileRows = Math.Min(tileX, job.Rows - row);
+                for (int r = 0; r < tileRows; r++)
+                {
+                    float* y = job.Y + (nint)(row + r) * job.Outputs + output;
+                    for (int s = 0; s < tileW; s++)
+                    {
+                        int o = i + s * apart;
+                        if (o < outputs) y[o] = job.Bias is null ? sums[r * tileW + s] : sums[r * tileW + s] + job.Bias[output + o];
+                    }
+                }
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Panel<T, TStored>(ref Job job, int row, int rows, int output, int outputs, byte* scratch)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, IStoredNumbers
+    {
+        (int tileX, int tileW) = DotTile.Shape<T>();
+        nint rowBytes = (nint)job.Inputs * TStored.Size;
+        float* carry = (float*)scratch, panel = carry + CarryFloats;
+        float** x = stackalloc float*[6];
+        byte** w = stackalloc byte*[4];
+        float* sums = stackalloc float[MaximalTile];
+        for (int k = 0; k < job.Inputs || k == 0; k += Piece)
+        {
+            int count = Math.Min(Piece, job.Inputs - k);
+            bool first = k == 0, last = k + count == job.Inputs;
+            for (int o = 0; o < outputs; o++) Unpack<T, TStored>(job.W + rowBytes * (output + o), k, count, panel + o * Piece);
+            float* lanes = carry;
+            for (int o = 0; o < outputs; o += tileW)
+            {
+                int tileOutputs = Math.Min(tileW, outputs - o);
+                for (int s = 0; s < tileW; s++) w[s] = (byte*)(panel + (o + Math.Min(s, tileOutputs - 1)) * Piece);
+                for (int r = 0; r < rows; r += tileX, lanes += tileX * tileW * 16)
+                {
+                    int tileRows = Math.Min(tileX, rows - r);
+                    for (int t = 0; t < tileX; t++) x[t] = job.X + (nint)(row + r + Math.Min(t, tileRows - 1)) * job.Inputs + k;
+                    DotTile.Run<T, StoredFloat32>(x, w, count, lanes, first, last, sums);
+                    if (!last) continue;
+                    for (int t = 0; t < tileRows; t++)
+                    {
+                        float* y = job.Y + (nint)(row + r + t) * job.Outputs + output + o;
+                        for (int s = 0; s < tileOutputs; s++)
+                            y[s] = job.Bias is null ? sums[t * tileW + s] : sums[t * tileW + s] + job.Bias[output + o + s];
+                    }
+                }
+            }
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Unpack<T, TStored>(byte* w, int from, int count, float* target)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, IStoredNumbers
+    {
+        int k = 0;
+        for (; k <= count - 16; k += 16) T.Store(TStored.Load<T>(w, from + k), target + k);
+        if (k < count) Partial.Store(TStored.LoadPartial<T>(w, from + k, count - k), target + k, count - k);
+    }
+}

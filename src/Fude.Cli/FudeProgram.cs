@@ -50,11 +50,11 @@ internal sealed class FudeProgram(Terminal terminal)
         }
     }
 
-    private static RootCommand CreateCommand() => new(Language.Say(
+    private RootCommand CreateCommand() => new(Language.Say(
         "fude (筆): the whole life of a Japanese language model.",
         "fude (筆): 日本語言語モデルの一生をひとつの道具で。"))
     {
-        Verbose,
+        Verbose, LogitsCommand.Create(terminal),
     };
 
     private int WrongUsage(ParseResult parsed)

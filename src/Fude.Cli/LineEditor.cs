@@ -238,5 +238,6 @@ internal sealed class LineEditor(TextWriter output, Func<ConsoleKeyInfo> readKey
         _cursorRow = cursorRow;
     }
 
-    private static int Cells(string text) => new Segment(text).CellCount();
+    /// <summary>Columns that a text takes on a screen: two for a kanji.</summary>
+    internal static int Cells(string text) => new Segment(text).CellCount();
 }

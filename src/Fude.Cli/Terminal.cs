@@ -8,7 +8,9 @@ namespace Fude.Cli;
 /// <param name="Error">Likewise.</param>
 /// <param name="IsInteractive">A person sits at a terminal: input and output both are one.</param>
 /// <param name="InputIsRedirected">Input comes from a file or a pipe.</param>
-internal sealed record Terminal(Stream Input, TextWriter Output, TextWriter Error, bool IsInteractive, bool InputIsRedirected)
+/// <param name="ErrorIsScreen">Progress can be drawn on <see cref="Error"/>.</param>
+internal sealed record Terminal(
+    Stream Input, TextWriter Output, TextWriter Error, bool IsInteractive = false, bool InputIsRedirected = true, bool ErrorIsScreen = false)
 {
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
 
@@ -33,6 +35,7 @@ internal sealed record Terminal(Stream Input, TextWriter Output, TextWriter Erro
         if (OperatingSystem.IsWindows() && screen) Console.OutputEncoding = Utf8;
         StreamWriter output = new(Console.OpenStandardOutput(), Utf8, bufferSize: 16384) { AutoFlush = screen, NewLine = "\n" };
         StreamWriter error = new(Console.OpenStandardError(), Utf8, bufferSize: 1024) { AutoFlush = true, NewLine = "\n" };
-        return new Terminal(Console.OpenStandardInput(), output, error, screen && !Console.IsInputRedirected, Console.IsInputRedirected);
+        return new Terminal(Console.OpenStandardInput(), output, error,
+            IsInteractive: screen && !Console.IsInputRedirected, Console.IsInputRedirected, ErrorIsScreen: !Console.IsErrorRedirected);
     }
 }

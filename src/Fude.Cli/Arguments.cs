@@ -1,0 +1,75 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>Arguments and options that several commands share. Each call makes a new one: a command owns its symbols.</summary>
+internal static class Arguments
+{
+    public static Argument<string> Model() => new("model")
+    {
+        HelpName = "MODEL",
+        Description = Say(
+            "Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer.",
+            "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー。"),
+    };
+
+    public static Argument<string> Tokenizer() => new("model")
+    {
+        HelpName = "MODEL",
+        Description = Say(
+            "A model's folder (read as transformers reads it), or one tokenizer.json or .model file (as SentencePiece reads it).",
+            "モデルのフォルダー（transformers と同じ読み方）、または tokenizer.json か .model のファイル（SentencePiece と同じ読み方）。"),
+    };
+
+    public static Option<bool> Json() => new("--json") { Description = Say("Print JSON.", "JSON で出力する。") };
+
+    public static Option<int[]?> Ids(string name = "--ids") => new(name)
+    {
+        HelpName = "1,2,3",
+        Description = Say("Token ids instead of a text.", "テキストの代わりにトークン ID を渡す。"),
+        Arity = ArgumentArity.ExactlyOne,
+        CustomParser = result => ParseIds(result, result.Tokens[0].Value),
+    };
+
+    public static Option<string?> Adapter() => new("--adapter")
+    {
+        HelpName = "DIR",
+        Description = Say("A PEFT LoRA adapter to apply.", "適用する PEFT の LoRA アダプター。"),
+    };
+
+    public static Option<int?> Threads()
+    {
+        Option<int?> threads = new("--threads", "-t")
+        {
+            HelpName = "N",
+            Description = Say("Threads; all processors when absent. The result never depends on it.",
+                "スレッド数。省略時は全プロセッサー。結果は変わらない。"),
+        };
+        threads.Validators.Add(result =>
+        {
+            if (result.Errors.Any() || result.GetValueOrDefault<int?>() is null or (>= 1 and <= 1024)) return;
+            result.AddError(Say("--threads is a number from 1 to 1024.", "--threads は 1 から 1024 までの数です。"));
+        });
+        return threads;
+    }
+
+    /// <summary>Numbers separated by commas.</summary>
+    public static int[]? ParseIds(ArgumentResult result, string list)
+    {
+        string[] parts = list.Split(',', StringSplitOptions.TrimEntries);
+        int[] ids = new int[parts.Length];
+        for (int i = 0; i < parts.Length; i++)
+        {
+            if (int.TryParse(parts[i], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out ids[i])) continue;
+            string name = result.Parent is OptionResult option ? option.Option.Name : result.Argument.Name;
+            result.AddError(Say(
+                $"{name}: '{parts[i]}' is not a token id; numbers separated by commas are expected, as in 1,2,3.",
+                $"{name}: '{parts[i]}' はトークン ID ではありません。1,2,3 のようにコンマで区切った数を渡してください。"));
+            return null;
+        }
+        return ids;
+    }
+}

@@ -1,0 +1,66 @@
+using System.Text;
+
+namespace Fude.Cli;
+
+/// <summary>Text from files and pipes: UTF-8 or an error, never replacement characters.</summary>
+internal static class TextInput
+{
+    private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
+
+    /// <summary>A whole file.</summary>
+    public static string ReadFile(string path) => Decode(File.ReadAllBytes(path), path, line: null);
+
+    /// <summary>All of a stream.</summary>
+    public static string ReadAll(Stream input)
+    {
+        using MemoryStream bytes = new();
+        input.CopyTo(bytes);
+        return Decode(bytes.GetBuffer().AsSpan(0, (int)bytes.Length), Language.Say("standard input", "標準入力"), line: null);
+    }
+
+    /// <summary>The lines of a stream, ended by "\n" or its end. All else is text: a byte order mark, and "\r" before the end of a line.</summary>
+    public static IEnumerable<string> ReadLines(Stream input)
+    {
+        byte[] buffer = new byte[65536];
+        int start = 0, end = 0, number = 0;
+        while (true)
+        {
+            int length = buffer.AsSpan(start, end - start).IndexOf((byte)'\n');
+            if (length >= 0)
+            {
+                yield return Decode(buffer.AsSpan(start, length), Language.Say("standard input", "標準入力"), ++number);
+                start += length + 1;
+                continue;
+            }
+            if (start > 0)
+            {
+                buffer.AsSpan(start, end - start).CopyTo(buffer);
+                (start, end) = (0, end - start);
+            }
+            if (end == buffer.Length) Array.Resize(ref buffer, buffer.Length * 2);
+            int read = input.Read(buffer, end, buffer.Length - end);
+            if (read > 0)
+            {
+                end += read;
+                continue;
+            }
+            if (end > 0) yield return Decode(buffer.AsSpan(0, end), Language.Say("standard input", "標準入力"), ++number);
+            yield break;
+        }
+    }
+
+    private static string Decode(ReadOnlySpan<byte> bytes, string source, int? line)
+    {
+        try
+        {
+            return Strict.GetString(bytes);
+        }
+        catch (DecoderFallbackException e)
+        {
+            string where = line is null ? source : Language.Say($"{source}, line {line}", $"{source} の {line} 行目");
+            throw new Failure(
+                $"{where}: byte {e.Index + 1} is not UTF-8. Convert the text first, e.g. `iconv -f SHIFT_JIS -t UTF-8`.",
+                $"{where}: {e.Index + 1} バイト目が UTF-8 ではありません。`iconv -f SHIFT_JIS -t UTF-8` などで変換してください。");
+        }
+    }
+}

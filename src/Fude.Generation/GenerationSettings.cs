@@ -1,0 +1,209 @@
+using System.Globalization;
+using System.Security.Cryptography;
+using Fude.Tensors;
+
+namespace Fude.Generation;
+
+/// <summary>Options with every default filled in and every value checked: what a decoding loop reads.</summary>
+internal sealed record GenerationSettings
+{
+    private const int MaxBeams = 1024, MaxSequences = 4096;
+
+    /// <summary>Length of the longest text, prompt included.</summary>
+    public required int MaxLength { get; init; }
+    public required int PromptLength { get; init; }
+    public int MinLength { get; init; }
+    public int MinNewTokens { get; init; }
+    public bool DoSample { get; init; }
+    public int NumBeams { get; init; }
+    public int NumBeamGroups { get; init; }
+    public float DiversityPenalty { get; init; }
+    public int NumReturnSequences { get; init; }
+    public double LengthPenalty { get; init; }
+    public EarlyStopping EarlyStopping { get; init; }
+    public float Temperature { get; init; }
+    public int TopK { get; init; }
+    public double TopP { get; init; }
+    public float? MinP { get; init; }
+    public float TypicalP { get; init; }
+    public float EpsilonCutoff { get; init; }
+    public float EtaCutoff { get; init; }
+    public float RepetitionPenalty { get; init; }
+    public float PresencePenalty { get; init; }
+    public float FrequencyPenalty { get; init; }
+    public int NoRepeatNgramSize { get; init; }
+    public SequenceBias[] BadWords { get; init; } = [];
+    public SequenceBias[] SequenceBias { get; init; } = [];
+    public int? ForcedBosToken { get; init; }
+    public int[] ForcedEosTokens { get; init; } = [];
+    public int[] SuppressTokens { get; init; } = [];
+    public int[] BeginSuppressTokens { get; init; } = [];
+    public ExponentialDecay? ExponentialDecay { get; init; }
+    public bool RemoveInvalidValues { get; init; }
+    public bool RenormalizeLogits { get; init; }
+    public int[] EosTokens { get; init; } = [];
+    public int? PadToken { get; init; }
+    public string[] StopStrings { get; init; } = [];
+    public long Seed { get; init; }
+    public long? TorchSeed { get; init; }
+    public TorchRandomPath TorchRandom { get; init; }
+    public bool LogProbabilities { get; init; }
+    public int TopLogProbabilities { get; init; }
+
+    public bool IsEos(int token) => EosTokens.AsSpan().Contains(token);
+
+    /// <summary>Tokens the warpers leave in any case: a beam needs one that does not end the text.</summary>
+    public int MinTokensToKeep => NumBeams > 1 ? EosTokens.Length + 1 > 2 ? EosTokens.Length + 1 : 2 : 1;
+
+    /// <summary>Fills in transformers' defaults and checks every value.</summary>
+    /// <param name="options">What call, generation_config.json and config.json set together.</param>
+    /// <param name="promptLength">Tokens of the longest prompt of the call.</param>
+    /// <param name="vocabulary">Rows of the model's logits.</param>
+    /// <param name="context">Positions the model can read.</param>
+    /// <exception cref="ArgumentException">A value is out of its range, or the text would not fit.</exception>
+    public static GenerationSettings Resolve(GenerationOptions options, int promptLength, int vocabulary, int context)
+    {
+        if (promptLength == 0)
+            throw new ArgumentException("The prompt has no tokens, and a model needs at least one to continue. Give a text, or begin with the BOS id.");
+        if (promptLength > context)
+            throw new ArgumentException($"The prompt has {promptLength} tokens, but the model reads at most {context}. Shorten the prompt.");
+
+        int maxLength = MaxLengthOf(options, promptLength, context);
+        int beams = Range(options.NumBeams ?? 1, 1, MaxBeams, "num_beams");
+        int groups = Range(options.NumBeamGroups ?? 1, 1, beams, "num_beam_groups");
+        int sequences = Range(options.NumReturnSequences ?? 1, 1, MaxSequences, "num_return_sequences");
+        bool sample = options.DoSample ?? false;
+        double diversity = Finite(options.DiversityPenalty ?? 0, "diversity_penalty");
+        if (beams % groups != 0) throw Bad($"num_beams {beams} is not a multiple of num_beam_groups {groups}.");
+        if (groups > 1 && sample) throw Bad("num_beam_groups cannot be combined with do_sample: groups of beams search, they do not draw.");
+        if (groups > 1 && diversity <= 0) throw Bad("num_beam_groups needs a diversity_penalty above 0, or the groups would be the same.");
+        if (groups == 1 && diversity != 0) throw Bad("diversity_penalty needs num_beam_groups above 1.");
+        if (beams > 1 && sequences > beams) throw Bad($"num_return_sequences {sequences} is more than num_beams {beams}.");
+        if (beams == 1 && !sample && sequences > 1)
+            throw Bad($"num_return_sequences {sequences} needs do_sample or num_beams of at least as many: greedy search has one result.");
+        if (options.Seed is not null && options.TorchSeed is not null) throw Bad("seed and torch_seed exclude each other.");
+        if (options.TorchRandom is not null && options.TorchSeed is null) throw Bad("torch_random needs a torch_seed.");
+        if (options.TorchRandom is { } path && !Enum.IsDefined(path)) throw Bad($"torch_random is {path}; expected Default or Mkl.");
+        if (options.EarlyStopping is { } stopping && !Enum.IsDefined(stopping)) throw Bad($"early_stopping is {stopping}, which is no such value.");
+
+        int[] eos = Ids(options.EosTokenId, vocabulary, "eos_token_id");
+        bool logProbabilities = options.LogProbabilities ?? false;
+        int top = Range(options.TopLogProbabilities ?? 0, 0, Math.Min(vocabulary, 100), "top_log_probabilities");
+        if (top > 0 && beams > 1) throw Bad("top_log_probabilities is for greedy search and sampling; beams report the chosen tokens only.");
+        if (beams > 1 && (long)Math.Max(2, 1 + eos.Length) * (beams / groups) > (long)vocabulary * (beams / groups))
+            throw Bad($"{eos.Length} eos ids leave no token to go on with in a vocabulary of {vocabulary}.");
+        return new()
+        {
+            PromptLength = promptLength,
+            MaxLength = maxLength,
+            // transformers sets min_length from min_new_tokens when both are given
+            MinLength = options.MinNewTokens is null ? AtLeast(options.MinLength ?? 0, 0, "min_length") : 0,
+            MinNewTokens = AtLeast(options.MinNewTokens ?? 0, 0, "min_new_tokens"),
+            DoSample = sample,
+            NumBeams = beams,
+            NumBeamGroups = groups,
+            DiversityPenalty = (float)diversity,
+            NumReturnSequences = sequences,
+            LengthPenalty = Finite(options.LengthPenalty ?? 1, "length_penalty"),
+            EarlyStopping = options.EarlyStopping ?? EarlyStopping.WhenUnlikely,
+            Temperature = options.Temperature is not double t ? 1
+                : t > 0 && double.IsFinite(t) && (float)t > 0 ? (float)t
+                : throw Bad($"temperature is {Text(t)}; expected a number above 0. For the likeliest token always, turn do_sample off."),
+            TopK = AtLeast(options.TopK ?? 50, 0, "top_k"),
+            TopP = Between(options.TopP ?? 1, 0, 1, "top_p"),
+            MinP = options.MinP is double minP ? (float)Between(minP, 0, 1, "min_p") : null,
+            TypicalP = options.TypicalP is not double typical ? 1
+                : typical > 0 && typical <= 1 ? (float)typical : throw Bad($"typical_p is {Text(typical)}; expected a number above 0 and at most 1."),
+            EpsilonCutoff = (float)Between(options.EpsilonCutoff ?? 0, 0, 1, "epsilon_cutoff"),
+            EtaCutoff = (float)Between(options.EtaCutoff ?? 0, 0, 1, "eta_cutoff"),
+            RepetitionPenalty = options.RepetitionPenalty is not double penalty ? 1
+                : penalty > 0 && double.IsFinite(penalty) ? (float)penalty
+                : throw Bad($"repetition_penalty is {Text(penalty)}; expected a number above 0."),
+            PresencePenalty = (float)Finite(options.PresencePenalty ?? 0, "presence_penalty"),
+            FrequencyPenalty = (float)Finite(options.FrequencyPenalty ?? 0, "frequency_penalty"),
+            NoRepeatNgramSize = AtLeast(options.NoRepeatNgramSize ?? 0, 0, "no_repeat_ngram_size"),
+            BadWords = BadWordsOf(options.BadWordsIds, eos, vocabulary),
+            SequenceBias = BiasesOf(options.SequenceBias, vocabulary, "sequence_bias"),
+            ForcedBosToken = options.ForcedBosTokenId is int bos ? Ids([bos], vocabulary, "forced_bos_token_id")[0] : null,
+            ForcedEosTokens = Ids(options.ForcedEosTokenId, vocabulary, "forced_eos_token_id"),
+            SuppressTokens = Ids(options.SuppressTokens, vocabulary, "suppress_tokens"),
+            BeginSuppressTokens = Ids(options.BeginSuppressTokens, vocabulary, "begin_suppress_tokens"),
+            ExponentialDecay = options.ExponentialDecayLengthPenalty is not { } decay ? null
+                : eos.Length == 0 ? throw Bad("exponential_decay_length_penalty needs an eos_token_id.")
+                : new(AtLeast(decay.Start, 0, "exponential_decay_length_penalty's start"), Finite(decay.Factor, "exponential_decay_length_penalty's factor")),
+            RemoveInvalidValues = options.RemoveInvalidValues ?? false,
+            RenormalizeLogits = options.RenormalizeLogits ?? false,
+            EosTokens = eos,
+            PadToken = options.PadTokenId,
+            StopStrings = [.. (options.StopStrings ?? []).Select(s => s.Length > 0 ? s : throw Bad("stop_strings holds an empty text."))],
+            Seed = options.Seed ?? BitConverter.ToInt64(RandomNumberGenerator.GetBytes(8)),
+            TorchSeed = options.TorchSeed,
+            TorchRandom = options.TorchRandom ?? TorchRandomPath.Default,
+            LogProbabilities = logProbabilities || top > 0,
+            TopLogProbabilities = top,
+        };
+    }
+
+    private static int MaxLengthOf(GenerationOptions options, int promptLength, int context)
+    {
+        // The last new token is never read, so a text may be one token longer than the context.
+        if (options.MaxNewTokens is int newTokens)
+        {
+            AtLeast(newTokens, 1, "max_new_tokens");
+            return (long)promptLength + newTokens - 1 <= context
+                ? promptLength + newTokens
+                : throw Bad($"The prompt's {promptLength} tokens and max_new_tokens {newTokens} make {(long)promptLength + newTokens}, " +
+                    $"but the model reads at most {context}. Shorten the prompt, or set max_new_tokens to {context - promptLength + 1} at most.");
+        }
+        int maxLength = AtLeast(options.MaxLength ?? 20, 1, "max_length");
+        if (promptLength >= maxLength)
+            throw Bad($"The prompt has {promptLength} tokens and max_length is {maxLength}{(options.MaxLength is null ? " (transformers' default)" : "")}, " +
+                "which leaves nothing to write. Set max_new_tokens.");
+        return maxLength - 1 <= context
+            ? maxLength
+            : throw Bad($"max_length is {maxLength}, but the model reads at most {context} tokens. Set max_length to {context + 1} at most, or max_new_tokens.");
+    }
+
+    private static int[] Ids(IReadOnlyList<int>? ids, int vocabulary, string name)
+    {
+        int[] array = [.. ids ?? []];
+        foreach (int id in array)
+            if ((uint)id >= (uint)vocabulary)
+                throw Bad($"{name} holds id {id}, which is not in the model's vocabulary of {vocabulary}.");
+        return array;
+    }
+
+    /// <summary>A bad word is a bias of −∞; one that is an end token by itself is passed over, as transformers does.</summary>
+    private static SequenceBias[] BadWordsOf(IReadOnlyList<IReadOnlyList<int>>? words, int[] eos, int vocabulary) =>
+        BiasesOf([.. (words ?? []).Where(word => word.Count != 1 || !eos.Contains(word[0])).Select(word => new SequenceBias(word, double.NegativeInfinity))],
+            vocabulary, "bad_words_ids");
+
+    private static SequenceBias[] BiasesOf(IReadOnlyList<SequenceBias>? biases, int vocabulary, string name)
+    {
+        Dictionary<string, SequenceBias> distinct = new(StringComparer.Ordinal);
+        foreach (SequenceBias bias in biases ?? [])
+        {
+            if (bias.Ids.Count == 0) throw Bad($"{name} holds an empty sequence.");
+            if (double.IsNaN(bias.Bias)) throw Bad($"{name} holds a bias that is not a number.");
+            int[] ids = Ids(bias.Ids, vocabulary, name);
+            distinct[string.Join(',', ids)] = new(ids, bias.Bias);      // of two biases of one sequence the later holds
+        }
+        return [.. distinct.Values];
+    }
+
+    private static int Range(int value, int low, int high, string name) =>
+        value >= low && value <= high ? value : throw Bad($"{name} is {value}; expected a whole number from {low} to {high}.");
+
+    private static int AtLeast(int value, int low, string name) =>
+        value >= low ? value : throw Bad($"{name} is {value}; expected a whole number of at least {low}.");
+
+    private static double Between(double value, double low, double high, string name) =>
+        value >= low && value <= high ? value : throw Bad($"{name} is {Text(value)}; expected a number from {Text(low)} to {Text(high)}.");
+
+    private static double Finite(double value, string name) =>
+        double.IsFinite(value) ? value : throw Bad($"{name} is {Text(value)}; expected a finite number.");
+
+    private static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+
+    private static ArgumentException Bad(string message) => new(message);
+}

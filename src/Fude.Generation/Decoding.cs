@@ -1,0 +1,166 @@
+using Fude.Models;
+using Fude.Tensors;
+
+namespace Fude.Generation;
+
+/// <summary>What one call asks the engine for.</summary>
+/// <param name="Prompts">Token ids of each prompt, at least one each.</param>
+/// <param name="Options">Complete: what call and configuration files set together.</param>
+internal sealed record DecodingRequest(int[][] Prompts, GenerationOptions Options)
+{
+    /// <summary>Ids from here on are rows of the embedding without a token and are never chosen; null: all may be.</summary>
+    public int? Choosable { get; init; }
+
+    /// <summary>Told of each token as it is chosen; true ends the text. Not for beams.</summary>
+    public Func<int, int, bool>? OnToken { get; init; }
+
+    /// <summary>Whether a beam's new tokens already hold a stop string.</summary>
+    public Func<int, ReadOnlyMemory<int>, bool>? BeamHasStopped { get; init; }
+
+    /// <summary>
+    /// Shows prompts of different lengths to the processors as transformers' padded batches do: filled up on the left with pad_token_id, so
+    /// that pads count as seen tokens and as length. The model itself never sees a pad.
+    /// </summary>
+    public bool CountLeftPadding { get; init; }
+}
+
+/// <summary>Working memory that all requests of an engine share: they choose their tokens one after the other.</summary>
+internal sealed class DecodingScratch(int vocabulary)
+{
+    public float[] Logits { get; } = new float[vocabulary];
+    public LogitsProcessors Processors { get; } = new(vocabulary);
+    public Candidates Candidates { get; } = new(vocabulary);
+    public Selection Selection { get; } = new(vocabulary);
+}
+
+/// <summary>One request on its way: which tokens it wants to run next, and what it makes of their logits.</summary>
+/// <remarks>
+/// Prompts are read in chunks without asking for logits; the last token of each is held back until all can be run in one step, from which
+/// on the texts of a request go in step. A request's tokens never depend on what else is in the batch, because its rows of logits do not.
+/// </remarks>
+internal abstract class Decoding : IDisposable
+{
+    private readonly int[] _read;      // tokens of each prompt that are in its cache
+
+    protected Decoding(DecodingRequest request, LanguageModel model, IOps ops)
+    {
+        ModelConfig config = model.Config;
+        Request = request;
+        Vocabulary = config.Vocabulary;
+        Choosable = Math.Min(request.Choosable ?? config.Vocabulary, config.Vocabulary);
+        _read = new int[request.Prompts.Length];
+        int longest = request.Prompts.Max(prompt => prompt.Length);
+        Settings = Resolve(request, longest, config);
+        Texts = [.. request.Prompts.Select((prompt, i) =>
+        {
+            foreach (int id in prompt)
+                if ((uint)id >= (uint)config.Vocabulary)
+                    throw new ArgumentException($"The prompt holds id {id}, which is not in the model's vocabulary of {config.Vocabulary}.");
+            int padding = request.CountLeftPadding ? longest - prompt.Length : 0;
+            if (padding > 0 && (Settings.PadToken is not int pad || (uint)pad >= (uint)config.Vocabulary))
+                throw new ArgumentException("Prompts of different lengths are to be filled up, but there is no pad_token_id in the vocabulary.");
+            GenerationSettings own = prompt.Length == longest || padding > 0 ? Settings
+                : Resolve(request, prompt.Length, config) with { Seed = Settings.Seed };
+            return new Prompt([.. Enumerable.Repeat(Settings.PadToken ?? 0, padding), .. prompt], padding, own);
+        })];
+        Caches = new KvCache?[request.Prompts.Length];
+        for (int i = 0; i < Caches.Length; i++) Caches[i] = model.CreateCache(ops, Texts[i].Settings.MaxLength - Texts[i].Padding);
+    }
+
+    /// <summary>A prompt as the processors see it, and the settings for its length.</summary>
+    protected readonly record struct Prompt(int[] History, int Padding, GenerationSettings Settings);
+
+    protected DecodingRequest Request { get; }
+
+    /// <summary>The settings of the longest prompt: all but the lengths hold for every prompt.</summary>
+    protected GenerationSettings Settings { get; }
+
+    protected Prompt[] Texts { get; }
+
+    /// <summary>Of each prompt; null once handed on.</summary>
+    protected KvCache?[] Caches { get; }
+
+    protected int Vocabulary { get; }
+
+    /// <summary>Ids below this may be chosen.</summary>
+    protected int Choosable { get; }
+
+    /// <summary>Whether every prompt has been read.</summary>
+    private bool IsPrefilled { get; set; }
+
+    /// <summary>Whether every text has ended.</summary>
+    public abstract bool IsDone { get; }
+
+    /// <summary>The texts, best first within a prompt, once done.</summary>
+    public abstract IReadOnlyList<DecodedSequence> Result { get; }
+
+    /// <summary>The request as a machine of its kind.</summary>
+    /// <exception cref="ArgumentException">A value of the options is out of its range, or the text would not fit the model.</exception>
+    public static Decoding Start(DecodingRequest request, LanguageModel model, IOps ops)
+    {
+        if (request.Prompts.Length == 0) throw new ArgumentException("There is no prompt to continue.");
+        return (request.Options.NumBeams ?? 1) > 1 ? new BeamDecoding(request, model, ops) : new SampleDecoding(request, model, ops);
+    }
+
+    /// <summary>Adds the tokens to run in this step.</summary>
+    /// <param name="batch">Where to.</param>
+    /// <param name="prefill">Prompt tokens that may be added at most.</param>
+    /// <returns>Prompt tokens that were.</returns>
+    public int Plan(BatchBuilder batch, int prefill)
+    {
+        if (!IsPrefilled) return PlanPrompts(batch, prefill);
+        PlanStep(batch);
+        return 0;
+    }
+
+    /// <summary>Takes in the logits of the rows it asked for.</summary>
+    /// <param name="logits">[rows asked for, vocabulary].</param>
+    /// <param name="scratch">Working memory.</param>
+    public abstract void Accept(ReadOnlySpan<float> logits, DecodingScratch scratch);
+
+    protected abstract void PlanStep(BatchBuilder batch);
+
+    private int PlanPrompts(BatchBuilder batch, int prefill)
+    {
+        int before = batch.Count;
+        long rest = 0;
+        bool onlyLastLeft = true;
+        for (int i = 0; i < _read.Length; i++)
+        {
+            rest += Request.Prompts[i].Length - _read[i];
+            onlyLastLeft &= Request.Prompts[i].Length - _read[i] == 1;
+        }
+        IsPrefilled = rest <= prefill || onlyLastLeft;
+        for (int i = 0; i < _read.Length; i++)
+        {
+            int[] prompt = Request.Prompts[i];
+            int count = IsPrefilled ? prompt.Length - _read[i] : Math.Min(prefill, prompt.Length - 1 - _read[i]);
+            if (count == 0) continue;
+            batch.Add(prompt.AsSpan(_read[i], count), Caches[i]!, extent: prompt.Length, wantsLogits: IsPrefilled);
+            _read[i] += count;
+            prefill = Math.Max(0, prefill - count);
+        }
+        return batch.Count - before;
+    }
+
+    protected static void RequireValid(ReadOnlySpan<float> logits, GenerationSettings settings)
+    {
+        if (!settings.RemoveInvalidValues && VectorMath.HasInvalid(logits))
+            throw new InvalidDataException(
+                "The model's logits hold NaN or infinity: its weights are damaged, or not of the kind config.json says. " +
+                "(remove_invalid_values goes on regardless.)");
+    }
+
+    private static GenerationSettings Resolve(DecodingRequest request, int promptLength, ModelConfig config) =>
+        GenerationSettings.Resolve(request.Options, promptLength, config.Vocabulary, config.Context);
+
+    /// <summary>Gives the caches back.</summary>
+    public virtual void Dispose()
+    {
+        foreach (ref KvCache? cache in Caches.AsSpan())
+        {
+            cache?.Dispose();
+            cache = null;
+        }
+    }
+}

@@ -83,6 +83,7 @@ public sealed unsafe class CpuOps : IOps
         if (x.Columns != w.Columns) throw Mismatch("x", x.Columns, w.Name, w.Columns);
         if (bias is not null) CheckVector(bias, w.Rows, w.Name);
         Tensor y = New(x.Rows, w.Rows);
+        if (x.Rows == 0) return y;      // a chunk of a prompt whose logits nobody wants
         MatMulKernel.Job job = new()
         {
             X = (float*)x.Address,

@@ -95,9 +95,21 @@ public sealed unsafe class CpuOps : IOps
             Outputs = w.Rows,
         };
         Arena.Mark mark = _arena.Now;
-        int items = MatMulKernel.Plan(ref job, Threads);
+        int items = w.Format.IsQuantized() ? WidenedRows.Plan(ref job, Threads) : MatMulKernel.Plan(ref job, Threads);
         if (x.Rows > MatMulKernel.FewRows) job.Scratch = (byte*)_arena.Take(MatMulKernel.ScratchBytes * Threads);
-        _crew.Run(_kernels.MatMul[(int)w.Format], &job, items);
+        if (w.Format.IsQuantized())
+        {
+            WidenedRows.MatMulJob widened = new()
+            {
+                Product = job,
+                Kernel = _kernels.MatMul[(int)NumberFormat.F32],
+                Format = w.Format,
+                RowBytes = (nint)w.Format.Bytes(w.Columns),
+                Panels = (byte*)_arena.Take(WidenedRows.PanelBytes(w.Columns) * Threads),
+            };
+            _crew.Run(&WidenedRows.MatMul, &widened, items);
+        }
+        else _crew.Run(_kernels.MatMul[(int)w.Format], &job, items);
         _arena.Release(mark);
         return y;
     }
@@ -292,7 +304,12 @@ public sealed unsafe class CpuOps : IOps
                 ItemRows = RowsOfAnItem(y),
                 Adds = adds,
             };
-            _crew.Run(_kernels.Embed[(int)table.Format], &job, Items(y, job.ItemRows));
+            if (table.Format.IsQuantized())
+            {
+                WidenedRows.EmbedJob widened = new() { Rows = job, Format = table.Format, RowBytes = (nint)table.Format.Bytes(table.Columns) };
+                _crew.Run(&WidenedRows.Embed, &widened, Items(y, job.ItemRows));
+            }
+            else _crew.Run(_kernels.Embed[(int)table.Format], &job, Items(y, job.ItemRows));
         }
     }
 

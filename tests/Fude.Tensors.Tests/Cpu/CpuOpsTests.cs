@@ -7,7 +7,7 @@ public sealed class CpuOpsTests
     private static readonly int[] Widths = [1, 15, 16, 17, 31, 32, 33, 100];
 
     public static TheoryData<NumberFormat, int> FormatsAndWidths() =>
-        new(from format in Enum.GetValues<NumberFormat>() from width in (int[])[.. Widths, 1024, 1041, 4096] select (format, width));
+        new(from format in (NumberFormat[])[NumberFormat.F32, NumberFormat.F16, NumberFormat.BF16] from width in (int[])[.. Widths, 1024, 1041, 4096] select (format, width));
 
     public static TheoryData<int> AllWidths() => new(Widths);
 

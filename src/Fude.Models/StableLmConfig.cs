@@ -37,7 +37,7 @@ public sealed record StableLmConfig : ModelConfig
         json.Refuse("qk_layernorm", "queries and keys without a norm (false)");
         json.Refuse("rotary_scaling_factor", "a rotary_scaling_factor of 1", "1", "1.0");
         int width = json.Count("hidden_size", ConfigReader.MaxWidth);
-        string headsKey = epoch && !json.Has("num_attention_heads") ? "num_heads" : "num_attention_heads";
+        string headsKey = epoch && !json.Has("num_attention_heads") && json.Has("num_heads") ? "num_heads" : "num_attention_heads";
         int heads = json.Count(headsKey, ConfigReader.MaxWidth);
         if (epoch && json.CountOrNull("num_heads", ConfigReader.MaxWidth) is { } other && other != heads)
             throw json.Bad("num_heads", $"is {other}, but num_attention_heads is {heads}; they mean the same");

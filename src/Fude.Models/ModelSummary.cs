@@ -1,0 +1,65 @@
+using System.Globalization;
+using Fude.Tensors;
+
+namespace Fude.Models;
+
+/// <summary>What can be said of a model without its weights: its size in every number format, and whether this machine can hold it.</summary>
+public sealed record ModelSummary
+{
+    private readonly ShapeWeights _weights;
+
+    private ModelSummary(ModelConfig config, ShapeWeights weights) => (Config, _weights) = (config, weights);
+
+    /// <summary>The hyper-parameters.</summary>
+    public ModelConfig Config { get; }
+
+    /// <summary>The name of its class in transformers.</summary>
+    public string Architecture => Config switch
+    {
+        LlamaConfig => "LlamaForCausalLM",
+        MistralConfig => "MistralForCausalLM",
+        StableLmConfig => "StableLmForCausalLM",
+        Gpt2Config => "GPT2LMHeadModel",
+        _ => Config.ModelType,
+    };
+
+    /// <summary>Numbers in all weights; a tied head counts once.</summary>
+    public long Parameters => _weights.Parameters;
+
+    /// <summary>Every weight with its shape, in the order the model asks for them.</summary>
+    public IReadOnlyList<Weight> Weights => _weights.Weights;
+
+    /// <summary>Bytes that the keys and values of one token take in memory, all blocks together, as float32.</summary>
+    public long KeyValueBytesPerToken => 2L * Config.Layers * NumberFormat.F32.Bytes(Config.KeyValueWidth);
+
+    /// <summary>Works out the shapes of the model that a configuration describes.</summary>
+    public static ModelSummary Of(ModelConfig config)
+    {
+        ShapeWeights shapes = new();
+        using LanguageModel model = LanguageModel.Create(config, shapes);
+        return new ModelSummary(config, shapes);
+    }
+
+    /// <summary>Bytes of all weights when the matrices are in a number format; vectors are float32.</summary>
+    public long BytesIn(NumberFormat format) =>
+        _weights.Weights.Sum(weight => weight.Rows == 1 ? NumberFormat.F32.Bytes(weight.Columns) : weight.Rows * format.Bytes(weight.Columns));
+
+    /// <summary>Whether the weights and the keys and values of so many tokens fit into so much memory.</summary>
+    public bool Fits(NumberFormat format, int tokens, long memoryBytes) => BytesIn(format) + (tokens * KeyValueBytesPerToken) <= memoryBytes;
+
+    /// <summary>Memory that this machine could give to a model now.</summary>
+    /// <remarks>On Linux what the kernel estimates to be available without swapping, bounded by the limit the process runs under; elsewhere
+    /// the runtime's idea of the machine's memory less what is in use.</remarks>
+    public static long AvailableMemoryBytes()
+    {
+        GCMemoryInfo runtime = GC.GetGCMemoryInfo();
+        long available = Math.Max(0, runtime.TotalAvailableMemoryBytes - runtime.MemoryLoadBytes);
+        const string Linux = "/proc/meminfo";
+        if (!File.Exists(Linux)) return available;
+        foreach (string line in File.ReadLines(Linux))
+            if (line.StartsWith("MemAvailable:", StringComparison.Ordinal)
+                && long.TryParse(line.AsSpan("MemAvailable:".Length).Trim().TrimEnd("kB").Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long kibibytes))
+                return Math.Min(kibibytes * 1024, runtime.TotalAvailableMemoryBytes);
+        return available;
+    }
+}

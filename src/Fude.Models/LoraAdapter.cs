@@ -11,7 +11,7 @@ public sealed class LoraAdapter : IDisposable
     private readonly LoraConfig _config;
     private readonly Checkpoint _weights;
     private readonly Dictionary<string, (string? Down, string? Up)> _modules = new(StringComparer.Ordinal);
-    private readonly HashSet<string> _used = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, LowRank> _used = new(StringComparer.Ordinal);
 
     private LoraAdapter(string folder, LoraConfig config, Checkpoint weights)
     {
@@ -80,16 +80,20 @@ public sealed class LoraAdapter : IDisposable
         int rank = _config.RankOf(Long(module));
         Require(names.Down, rank, inputs, module, outputs, inputs);
         Require(names.Up, outputs, rank, module, outputs, inputs);
-        _ = _used.Add(key);
-        return new LowRank(
+        LowRank matrices = new(
             _weights.Matrix(names.Down, rank, inputs), _weights.Matrix(names.Up, outputs, rank), _config.ScaleOf(Long(module)), this);
+        _used[key] = matrices;
+        return matrices;
     }
+
+    /// <summary>The matrices of a module that a model took, or null; the module may be named with or without "transformer.".</summary>
+    internal LowRank? Taken(string module) => _used.GetValueOrDefault(Short(module));
 
     /// <summary>Checks, once a model is built, that every module of the adapter was a linear layer of it.</summary>
     internal void RequireAllUsed()
     {
         foreach ((string module, (string? down, string? up)) in _modules)
-            if (!_used.Contains(module))
+            if (!_used.ContainsKey(module))
                 throw new InvalidDataException(
                     $"{_weights.Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.");
     }

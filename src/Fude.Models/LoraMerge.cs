@@ -1,0 +1,119 @@
+using System.Numerics;
+using System.Runtime.InteropServices;
+using Fude.Tensors;
+
+namespace Fude.Models;
+
+/// <summary>Writes a model whose weights have an adapter's products added to them: W + scale·B·A, in Hugging Face's layout.</summary>
+public static class LoraMerge
+{
+    // What stands beside the weights and still describes the merged model.
+    private static readonly string[] Companions =
+    [
+        "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "chat_template.json",
+    ];
+
+    /// <summary>Merges a model and an adapter into a new folder: all of it, or nothing.</summary>
+    /// <param name="model">The base model.</param>
+    /// <param name="adapterFolder">A PEFT adapter to it.</param>
+    /// <param name="outputFolder">Must not exist yet, or be empty.</param>
+    /// <param name="maxShardBytes">Bytes of weights in a file at most.</param>
+    /// <exception cref="IOException">The output folder is not empty, or the disk is full.</exception>
+    /// <exception cref="InvalidDataException">Model and adapter do not fit each other, or a file is damaged.</exception>
+    /// <exception cref="NotSupportedException">The adapter changes more than the weights of linear layers.</exception>
+    /// <remarks>Sums are taken in float32 and rounded to the nearest even number of the weight's own format. Tensors that are not adapted
+    /// are copied bit by bit.</remarks>
+    public static void Write(ModelFolder model, string adapterFolder, string outputFolder, long maxShardBytes = 5_000_000_000)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        string output = Path.TrimEndingDirectorySeparator(Path.GetFullPath(outputFolder));
+        if (File.Exists(output) || (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()))
+            throw new IOException($"{outputFolder} is there already and not an empty folder: choose a new one.");
+
+        // A model of shapes alone tells which layers take which matrices, and that they fit.
+        LoraAdapter adapter = LoraAdapter.Open(adapterFolder);
+        using LanguageModel shapes = LanguageModel.Create(model.Config, new ShapeWeights(), adapter);
+        if (model.Config.TiedHead && adapter.Taken("lm_head") is not null)
+            throw new NotSupportedException(
+                $"{adapterFolder} adapts lm_head, whose weight is the word embedding too (tie_word_embeddings in {model.ConfigPath}): it cannot " +
+                "be merged without untying them. Use it unmerged.");
+        using Checkpoint checkpoint = Checkpoint.Open(model.Path);
+        HashSet<LowRank> merged = [];
+        List<NewTensor> tensors = [.. checkpoint.Tensors.Values.Select(tensor => Merged(tensor, checkpoint, model.Config, adapter, merged))];
+        if (merged.Count != adapter.Modules.Count)
+            throw new InvalidDataException(
+                $"{checkpoint.Path} lacks the weights of {adapter.Modules.Count - merged.Count} of the {adapter.Modules.Count} layers that " +
+                $"{adapterFolder} adapts. The weights and config.json are not of one model.");
+
+        string parent = Path.GetDirectoryName(output) ?? throw new IOException($"{outputFolder} cannot be written over.");
+        Directory.CreateDirectory(parent);
+        string pending = Path.Combine(parent, $".{Path.GetFileName(output)}.{Guid.NewGuid():N}.pending");
+        try
+        {
+            Directory.CreateDirectory(pending);
+            foreach (string name in Companions)
+                if (File.Exists(Path.Combine(model.Path, name))) File.Copy(Path.Combine(model.Path, name), Path.Combine(pending, name));
+            SafeTensors.WriteSharded(pending, tensors, maxShardBytes);
+            if (Directory.Exists(output)) Directory.Delete(output);
+            Directory.Move(pending, output);
+        }
+        finally
+        {
+            if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
+        }
+    }
+
+    private static NewTensor Merged(
+        StoredTensor tensor, Checkpoint checkpoint, ModelConfig config, LoraAdapter adapter, HashSet<LowRank> merged)
+    {
+        const string Ending = ".weight";
+        if (!tensor.Name.EndsWith(Ending, StringComparison.Ordinal) || adapter.Taken(tensor.Name[..^Ending.Length]) is not { } matrices)
+            return NewTensor.Of(tensor);
+        int outputs = matrices.Up.Rows, inputs = matrices.Down.Columns;
+        bool transposed = config is Gpt2Config && tensor.Name != "lm_head.weight";      // Conv1D
+        if (tensor.Type == ElementType.F64)
+            throw new NotSupportedException($"{tensor.File}: tensor '{tensor.Name}' is F64; fude merges into F32, F16 and BF16.");
+        Weight weight = transposed ? checkpoint.Matrix(tensor.Name, inputs, outputs) : checkpoint.Matrix(tensor.Name, outputs, inputs);
+        merged.Add(matrices);
+        return new NewTensor(tensor.Name, tensor.Type, tensor.Shape, stream => WriteSum(stream, weight, matrices, transposed));
+    }
+
+    // W + scale·B·A row by row; with W = [in, out] row i is W[i] + scale·Σᵣ A[r, i]·Bᵀ[r].
+    private static void WriteSum(Stream stream, Weight weight, LowRank matrices, bool transposed)
+    {
+        int rank = matrices.Down.Rows;
+        float[] down = matrices.Down.ToFloats(), up = matrices.Up.ToFloats();
+        float[] across = transposed ? Transposed(up, matrices.Up.Rows, rank) : down;     // [rank, columns of the stored weight]
+        float[] sum = new float[weight.Columns], row = new float[weight.Columns];
+        byte[] bytes = new byte[weight.Format.Bytes(weight.Columns)];
+        for (int i = 0; i < weight.Rows; i++)
+        {
+            sum.AsSpan().Clear();
+            for (int r = 0; r < rank; r++)
+            {
+                float factor = transposed ? down[(r * matrices.Down.Columns) + i] : up[(i * rank) + r];
+                AddScaled(sum, across.AsSpan(r * weight.Columns, weight.Columns), factor);
+            }
+            weight.ReadRow(i, row);
+            AddScaled(row, sum, matrices.Scale);
+            weight.Format.Narrow(row, bytes);
+            stream.Write(bytes);
+        }
+    }
+
+    private static void AddScaled(Span<float> y, ReadOnlySpan<float> x, float factor)
+    {
+        Span<Vector<float>> wideY = MemoryMarshal.Cast<float, Vector<float>>(y);
+        ReadOnlySpan<Vector<float>> wideX = MemoryMarshal.Cast<float, Vector<float>>(x);
+        for (int i = 0; i < wideY.Length; i++) wideY[i] += wideX[i] * factor;
+        for (int i = wideY.Length * Vector<float>.Count; i < y.Length; i++) y[i] += x[i] * factor;
+    }
+
+    private static float[] Transposed(float[] matrix, int rows, int columns)
+    {
+        float[] result = new float[matrix.Length];
+        for (int r = 0; r < rows; r++) for (int c = 0; c < columns; c++) result[(c * rows) + r] = matrix[(r * columns) + c];
+        return result;
+    }
+}

@@ -1,0 +1,137 @@
+using System.Text.Json;
+using Fude.TestData;
+using Fude.Tensors;
+
+namespace Fude.Models.Tests;
+
+public sealed class LoraMergeTests
+{
+    public static TheoryData<string> Adapters => LoraAdapterTests.Adapters;
+
+    [Theory, MemberData(nameof(Adapters))]
+    public void A_merged_model_has_the_weights_and_logits_of_PEFT(string name)
+    {
+        using GoldenLora golden = new(name);
+        using TemporaryFolder folder = new();
+        string output = folder["merged"];
+        LoraMerge.Write(ModelFolder.Open(golden.BaseFolder), golden.Folder, output);
+
+        using (Checkpoint merged = Checkpoint.Open(output), original = Checkpoint.Open(golden.BaseFolder))
+        {
+            Assert.Equal(original.Tensors.Keys.Order(StringComparer.Ordinal), merged.Tensors.Keys.Order(StringComparer.Ordinal));
+            foreach (StoredTensor tensor in merged.Tensors.Values)
+            {
+                StoredTensor source = original.Tensors[tensor.Name];
+                Assert.Equal((source.Type, string.Join(",", source.Shape)), (tensor.Type, string.Join(",", tensor.Shape)));
+                if (golden.MergedNames.Contains(tensor.Name))
+                    Near.Equal(golden.Floats($"merged.{tensor.Name}"), tensor.ToFloats(), 2e-6, $"{name} {tensor.Name}");
+                else if (tensor.Type is ElementType.F32 or ElementType.F16 or ElementType.BF16)
+                    Near.SameBits(source.ToFloats(), tensor.ToFloats(), tensor.Name);
+            }
+        }
+        using LanguageModel model = LanguageModel.Load(output);
+        using CpuOps ops = new(2);
+        Near.Equal(golden.Floats("logits_merged"), model.Logits(ops, Passes.Batch(golden.Ids)), golden.OnTolerance, $"{name} merged");
+        Assert.Equal(["config.json", "generation_config.json", "model.safetensors"],
+            Directory.EnumerateFiles(output).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.Equal(["merged"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName));
+    }
+
+    [Theory]
+    [InlineData(ElementType.F16)]
+    [InlineData(ElementType.BF16)]
+    public void Sums_are_rounded_to_the_nearest_number_of_the_stored_type(ElementType type)
+    {
+        // The golden base model, narrowed; the sum of the narrowed weight and the golden product, rounded the plain way.
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        Directory.CreateDirectory(folder["base"]);
+        NumberFormat format = type == ElementType.F16 ? NumberFormat.F16 : NumberFormat.BF16;
+        using Checkpoint original = Checkpoint.Open(golden.BaseFolder);
+        SafeTensors.Write(Path.Combine(folder["base"], "model.safetensors"), original.Tensors.Values.Select(tensor =>
+            new NewTensor(tensor.Name, type, tensor.Shape, stream => stream.Write(Narrowed(tensor.ToFloats(), format)))));
+        File.Copy(Path.Combine(golden.BaseFolder, "config.json"), Path.Combine(folder["base"], "config.json"));
+        LoraMerge.Write(ModelFolder.Open(folder["base"]), golden.Folder, folder["merged"], maxShardBytes: 60_000);
+
+        using Checkpoint merged = Checkpoint.Open(folder["merged"]);
+        Assert.EndsWith("model.safetensors.index.json", merged.Path, StringComparison.Ordinal);
+        foreach (string name in golden.MergedNames)
+        {
+            float[] wide = original.Tensors[name].ToFloats(), narrow = Widened(Narrowed(wide, format), format);
+            float[] sums = [.. golden.Floats($"merged.{name}").Select((w, i) => narrow[i] + (w - wide[i]))];
+            float[] expected = Widened(Narrowed(sums, format), format), found = merged.Tensors[name].ToFloats();
+            Assert.Equal(type, merged.Tensors[name].Type);
+            // Another order of the float32 sum may tip a number that lies in the middle of two.
+            int different = expected.Zip(found).Count(pair => pair.First != pair.Second);
+            Assert.InRange(different, 0, expected.Length / 100);
+            Near.Equal(expected, found, type == ElementType.F16 ? 4e-3 : 4e-2, $"{name} as {type}");
+        }
+    }
+
+    [Fact]
+    public void A_folder_that_is_not_empty_is_left_alone()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        folder.Write("precious.txt", "日記");
+        ModelFolder model = ModelFolder.Open(golden.BaseFolder);
+        Assert.Contains(folder.Path, Assert.Throws<IOException>(() => LoraMerge.Write(model, golden.Folder, folder.Path)).Message, StringComparison.Ordinal);
+        Assert.Throws<IOException>(() => LoraMerge.Write(model, golden.Folder, folder["precious.txt"]));
+        Assert.Equal("日記", File.ReadAllText(folder["precious.txt"]));
+        Assert.Single(Directory.EnumerateFileSystemEntries(folder.Path));
+    }
+
+    [Fact]
+    public void An_empty_folder_is_filled()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        Directory.CreateDirectory(folder["empty"]);
+        LoraMerge.Write(ModelFolder.Open(golden.BaseFolder), golden.Folder, folder["empty"]);
+        Assert.True(ModelFolder.Open(folder["empty"]).HasWeights);
+    }
+
+    [Fact]
+    public void A_failure_leaves_nothing_behind()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        Assert.Throws<InvalidDataException>(() => LoraMerge.Write(ModelFolder.Open(GoldenForward.FolderOf("llama-gqa")), golden.Folder, folder["out"]));
+        // A base model whose weights lack what config.json and the adapter speak of.
+        Directory.CreateDirectory(folder["base"]);
+        File.Copy(Path.Combine(golden.BaseFolder, "config.json"), Path.Combine(folder["base"], "config.json"));
+        SafeTensors.Write(Path.Combine(folder["base"], "model.safetensors"), [NewTensor.Of("model.norm.weight", [64], new float[64])]);
+        Assert.Throws<InvalidDataException>(() => LoraMerge.Write(ModelFolder.Open(folder["base"]), golden.Folder, folder["out"]));
+        Assert.Equal(["base"], Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName));
+    }
+
+    [Fact]
+    public void Tokenizer_files_go_with_the_model()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        Directory.CreateDirectory(folder["base"]);
+        foreach (string file in Directory.EnumerateFiles(golden.BaseFolder)) File.Copy(file, Path.Combine(folder["base"], Path.GetFileName(file)));
+        File.WriteAllText(Path.Combine(folder["base"], "tokenizer.json"), "{}");
+        File.WriteAllText(Path.Combine(folder["base"], "special_tokens_map.json"), "{\"a\":1}");
+        LoraMerge.Write(ModelFolder.Open(folder["base"]), golden.Folder, folder["out"]);
+        Assert.Equal("{\"a\":1}", File.ReadAllText(Path.Combine(folder["out"], "special_tokens_map.json")));
+        Assert.True(File.Exists(Path.Combine(folder["out"], "tokenizer.json")));
+        using JsonDocument config = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder["out"], "config.json")));
+        Assert.Equal("llama", config.RootElement.GetProperty("model_type").GetString());
+    }
+
+    private static byte[] Narrowed(float[] numbers, NumberFormat format)
+    {
+        byte[] bytes = new byte[format.Bytes(numbers.Length)];
+        format.Narrow(numbers, bytes);
+        return bytes;
+    }
+
+    private static float[] Widened(byte[] bytes, NumberFormat format)
+    {
+        float[] numbers = new float[bytes.Length / format.Bytes(1)];
+        format.Widen(bytes, numbers);
+        return numbers;
+    }
+}

@@ -138,13 +138,11 @@ public sealed class LoraAdapterTests
     [InlineData("llama-qv-r8", "gpt2-gelu")]
     [InlineData("llama-qv-r8", "llama-gqa")]
     [InlineData("gpt2-c_attn", "llama-mha")]
-    [InlineData("stablelm-qkvo", "llama-mha")]
     public void An_adapter_for_another_model_is_an_error(string adapter, string model)
     {
         using GoldenLora golden = new(adapter);
         InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(GoldenForward.FolderOf(model), golden.Folder));
-        Assert.Contains("adapter", e.Message, StringComparison.Ordinal);
-        Assert.Contains("_proj", e.Message + "c_attn_proj", StringComparison.Ordinal);
+        Assert.Contains("The adapter is for another model", e.Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,0 +1,167 @@
+using System.Globalization;
+using System.Text;
+using Fude.Tokenizers.Text;
+
+namespace Fude.Tokenizers.Files;
+
+/// <summary>What a SentencePiece model file says: the parts of sentencepiece_model.proto that encoding and decoding need.</summary>
+internal sealed class SentencePieceFile
+{
+    private SentencePieceFile(string source) => Source = source;
+
+    /// <summary>The file's name, for errors.</summary>
+    internal string Source { get; }
+
+    internal List<Piece> Pieces { get; } = [];
+
+    internal bool IsBpe { get; private set; }
+
+    internal bool HasByteFallback { get; private set; }
+
+    internal bool TreatsWhitespaceAsSuffix { get; private set; }
+
+    /// <summary>What an unknown piece decodes to.</summary>
+    internal string UnknownSurface { get; private set; } = " \u2047 ";
+
+    internal string BeginPiece { get; private set; } = "<s>";
+
+    internal string EndPiece { get; private set; } = "</s>";
+
+    internal string PaddingPiece { get; private set; } = "<pad>";
+
+    internal bool AddsDummyPrefix { get; private set; } = true;
+
+    internal bool RemovesExtraWhitespace { get; private set; } = true;
+
+    internal bool EscapesWhitespace { get; private set; } = true;
+
+    /// <summary>The normaliser's rules; empty for none.</summary>
+    internal byte[] Charsmap { get; private set; } = [];
+
+    internal static SentencePieceFile Read(string path) => Parse(File.ReadAllBytes(path), Path.GetFileName(path));
+
+    /// <summary>Reads a model.</summary>
+    /// <exception cref="InvalidDataException">It is no SentencePiece model, or a broken one.</exception>
+    /// <exception cref="NotSupportedException">It is of a kind that fude does not have.</exception>
+    internal static SentencePieceFile Parse(ReadOnlySpan<byte> bytes, string source)
+    {
+        SentencePieceFile file = new(source);
+        ProtobufReader model = new(bytes, source);
+        while (model.Next())
+        {
+            switch (model.Field)
+            {
+                case 1: file.ReadPiece(model.Message()); break;
+                case 2: file.ReadTrainer(model.Message()); break;
+                case 3: file.ReadNormalizer(model.Message()); break;
+                case 5: file.ReadDenormalizer(model.Message()); break;
+                default: model.Skip(); break;
+            }
+        }
+        file.Check();
+        return file;
+    }
+
+    private void ReadPiece(ProtobufReader message)
+    {
+        string text = "";
+        bool isText = true;
+        float score = 0;
+        long kind = (long)PieceKind.Normal;
+        while (message.Next())
+        {
+            switch (message.Field)
+            {
+                case 1:
+                    ReadOnlySpan<byte> bytes = message.Bytes();
+                    text = Encoding.UTF8.GetString(bytes);
+                    isText = System.Text.Unicode.Utf8.IsValid(bytes);
+                    break;
+                case 2: score = message.Single(); break;
+                case 3: kind = message.Integer(); break;
+                default: message.Skip(); break;
+            }
+        }
+        if (kind is < (long)PieceKind.Normal or > (long)PieceKind.Byte)
+            throw Broken(string.Create(CultureInfo.InvariantCulture, $"piece {Pieces.Count} (\"{text}\") has the unknown type {kind}; SentencePiece has types 1 to 6"));
+        if (float.IsNaN(score)) throw Broken(string.Create(CultureInfo.InvariantCulture, $"piece {Pieces.Count} (\"{text}\") has no number for its score"));
+        Pieces.Add(new(text, score, (PieceKind)kind, isText));
+    }
+
+    private void ReadTrainer(ProtobufReader message)
+    {
+        long type = 1;
+        while (message.Next())
+        {
+            switch (message.Field)
+            {
+                case 3: type = message.Integer(); break;
+                case 24: TreatsWhitespaceAsSuffix = message.Boolean(); break;
+                case 35: HasByteFallback = message.Boolean(); break;
+                case 44: UnknownSurface = Encoding.UTF8.GetString(message.Bytes()); break;
+                case 46: BeginPiece = Encoding.UTF8.GetString(message.Bytes()); break;
+                case 47: EndPiece = Encoding.UTF8.GetString(message.Bytes()); break;
+                case 48: PaddingPiece = Encoding.UTF8.GetString(message.Bytes()); break;
+                default: message.Skip(); break;
+            }
+        }
+        if (type is not (1 or 2))
+        {
+            string name = type switch { 3 => "WORD", 4 => "CHAR", _ => type.ToString(CultureInfo.InvariantCulture) };
+            throw new NotSupportedException($"{Source}: model_type {name}; fude supports UNIGRAM and BPE.");
+        }
+        IsBpe = type == 2;
+    }
+
+    private void ReadNormalizer(ProtobufReader message)
+    {
+        while (message.Next())
+        {
+            switch (message.Field)
+            {
+                case 2: Charsmap = message.Bytes().ToArray(); break;
+                case 3: AddsDummyPrefix = message.Boolean(); break;
+                case 4: RemovesExtraWhitespace = message.Boolean(); break;
+                case 5: EscapesWhitespace = message.Boolean(); break;
+                default: message.Skip(); break;
+            }
+        }
+    }
+
+    private void ReadDenormalizer(ProtobufReader message)
+    {
+        while (message.Next())
+        {
+            if (message.Field != 2) message.Skip();
+            else if (!message.Bytes().IsEmpty)
+                throw new NotSupportedException($"{Source}: a denormalizer_spec with rules of its own; fude supports models that decode without one.");
+        }
+    }
+
+    private void Check()
+    {
+        if (Pieces.Count == 0) throw Broken("it has no pieces");
+        if (Pieces.Count > Fude.Tokenizers.Pieces.Vocabulary.MaxSize)
+            throw Broken(string.Create(CultureInfo.InvariantCulture, $"it has {Pieces.Count} pieces; fude expects at most {Fude.Tokenizers.Pieces.Vocabulary.MaxSize}"));
+        int unknown = Pieces.Count(p => p.Kind == PieceKind.Unknown);
+        if (unknown != 1) throw Broken(string.Create(CultureInfo.InvariantCulture, $"it has {unknown} pieces of type UNKNOWN, where one should be"));
+
+        bool[] bytes = new bool[256];
+        foreach (Piece piece in Pieces)
+        {
+            if (piece.Kind != PieceKind.Byte) continue;
+            int value = Fude.Tokenizers.Pieces.Vocabulary.ByteOf(piece.Text);
+            if (value < 0) throw Broken($"its piece \"{piece.Text}\" is of type BYTE, but not one of <0x00> to <0xFF>");
+            if (!HasByteFallback) throw Broken($"it has the byte piece {piece.Text}, but byte_fallback is off");
+            bytes[value] = true;
+        }
+        int missing = Array.IndexOf(bytes, false);
+        if (HasByteFallback && missing >= 0)
+            throw Broken(string.Create(CultureInfo.InvariantCulture, $"byte_fallback is on, but there is no piece <0x{missing:X2}>"));
+    }
+
+    internal InvalidDataException Broken(string what) => new($"{Source} is not a usable SentencePiece model: {what}.");
+
+    /// <summary>One piece. A piece that is no UTF-8 can stand in no text; its <paramref name="Text"/> shows U+FFFD for what is wrong.</summary>
+    internal readonly record struct Piece(string Text, float Score, PieceKind Kind, bool IsText);
+}

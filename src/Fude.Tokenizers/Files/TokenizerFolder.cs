@@ -1,13 +1,124 @@
+using Fude.Tokenizers.Decoders;
+using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.Pipelines;
+using Fude.Tokenizers.PreTokenizers;
 
 namespace Fude.Tokenizers.Files;
 
-/// <summary>Finds out what a folder or file holds.</summary>
+/// <summary>Finds out what a folder or file holds, and which reference it follows.</summary>
 internal static class TokenizerFolder
 {
+    private static readonly string[] LlamaClasses = ["LlamaTokenizer", "LlamaTokenizerFast", "CodeLlamaTokenizer", "CodeLlamaTokenizerFast"];
+    private static readonly string[] Gpt2Classes = ["GPT2Tokenizer", "GPT2TokenizerFast", "GPTNeoXTokenizer", "GPTNeoXTokenizerFast"];
+
     internal static Pipeline Load(string path)
     {
-        if (Directory.Exists(path)) return new SentencePiecePipeline(SentencePieceFile.Read(Path.Combine(path, "tokenizer.model")));
-        return new SentencePiecePipeline(SentencePieceFile.Read(path));
+        if (Directory.Exists(path)) return LoadFolder(path);
+        if (!File.Exists(path)) throw new FileNotFoundException($"{path}: there is no such file or folder.", path);
+        return Path.GetFileName(path) switch
+        {
+            string name when name.EndsWith(".model", StringComparison.OrdinalIgnoreCase) => new SentencePiecePipeline(SentencePieceFile.Read(path)),
+            "vocab.json" or "merges.txt" => LoadVocabularyAndMerges(Path.GetDirectoryName(path)!, TokenizerConfig.Read(Path.GetDirectoryName(path)!)),
+            string name when name.EndsWith(".json", StringComparison.OrdinalIgnoreCase) => new TokenizerJsonPipeline(TokenizerJsonFile.Read(path)),
+            string name => throw new NotSupportedException($"{name}: fude reads tokenizer.json, SentencePiece's *.model, and vocab.json with merges.txt."),
+        };
+    }
+
+    private static Pipeline LoadFolder(string folder)
+    {
+        TokenizerConfig config = TokenizerConfig.Read(folder);
+        string json = Path.Combine(folder, "tokenizer.json"), model = Path.Combine(folder, "tokenizer.model");
+        if (File.Exists(json))
+        {
+            TokenizerParts parts = TokenizerJsonFile.Read(json);
+            Apply(config, parts);
+            return new TokenizerJsonPipeline(parts);
+        }
+        if (File.Exists(model))
+        {
+            SentencePieceFile file = SentencePieceFile.Read(model);
+            if (!config.IsPresent) return new SentencePiecePipeline(file);
+            if (config.Class is not null && !LlamaClasses.Contains(config.Class))
+                throw new NotSupportedException(
+                    $"{folder}: tokenizer_config.json asks for {config.Class} over tokenizer.model; fude supports LlamaTokenizer there, any " +
+                    "tokenizer.json, and the .model by itself when its path is given.");
+            return new LlamaPipeline(file, config);
+        }
+        if (File.Exists(Path.Combine(folder, "vocab.json")) && File.Exists(Path.Combine(folder, "merges.txt")))
+            return LoadVocabularyAndMerges(folder, config);
+
+        string[] others = [.. Directory.EnumerateFiles(folder, "*.model").Select(f => Path.GetFileName(f)!)];
+        throw new FileNotFoundException(
+            $"{folder} has no tokenizer: neither tokenizer.json nor tokenizer.model, nor vocab.json with merges.txt." +
+            (others.Length > 0 ? $" To use {others[0]} by itself, give its path." : ""));
+    }
+
+    private static TokenizerJsonPipeline LoadVocabularyAndMerges(string folder, TokenizerConfig config)
+    {
+        JsonPart file = JsonPart.Read(Path.Combine(folder, "vocab.json"));
+        string merges = Path.Combine(folder, "merges.txt");
+        if (!File.Exists(merges)) throw new FileNotFoundException($"{folder}: vocab.json needs merges.txt beside it.", merges);
+        if (config.IsPresent && config.Class is not null && !Gpt2Classes.Contains(config.Class))
+            throw new NotSupportedException(
+                $"{folder}: tokenizer_config.json asks for {config.Class} over vocab.json and merges.txt; fude supports {string.Join(", ", Gpt2Classes)} there.");
+        Vocabulary vocabulary = new();
+        TokenizerJsonFile.ReadVocabulary(file, vocabulary);
+        List<(string, string)> pairs = TokenizerJsonFile.ReadMergesText(merges);
+        BpeModel.Options options = new(null, FusesUnknown: false, HasByteFallback: false, IgnoresMerges: false, "", "");
+        TokenizerParts parts = new()
+        {
+            Vocabulary = vocabulary,
+            Model = new BpeModel(vocabulary, pairs, options, "merges.txt"),
+            Kind = TokenizerModel.ByteLevelBpe,
+            Merges = pairs,
+            PreTokenizer = new PreTokenizer.ByteLevel(config.AddsPrefixSpace ?? false, usesRegex: true),
+            CreateDecoderStages = static () => [new DecoderStage.ByteLevel()],
+            TrimsOffsets = true,
+        };
+        foreach (string attribute in (string[])["bos_token", "eos_token", "unk_token"])
+            if (vocabulary.IdOf("<|endoftext|>") >= 0) config.Default(attribute, "<|endoftext|>");
+        Apply(config, parts);
+        return new(parts);
+    }
+
+    /// <summary>What transformers' classes add to a tokenizer.json.</summary>
+    private static void Apply(TokenizerConfig config, TokenizerParts parts)
+    {
+        bool isLlama = LlamaClasses.Contains(config.Class);
+        bool isGpt2 = Gpt2Classes.Contains(config.Class);
+        if (config.IsPresent && isLlama)
+        {
+            config.Default("bos_token", "<s>");
+            config.Default("eos_token", "</s>");
+            config.Default("unk_token", "<unk>");
+        }
+        if (config.IsPresent)
+        {
+            foreach ((int id, AddedToken token) in config.Added)
+                if (parts.Added.All(a => a.Id != id || a.Token != token)) parts.AddToken(token, id, config.Source);
+            foreach (AddedToken token in config.AllSpecial)
+                if (parts.Added.All(a => a.Token.Content != token.Content)) parts.AddToken(token with { Special = true }, null, config.Source);
+            // Before 4.45, transformers cleans up unless it is told not to; the Llama classes say so themselves.
+            parts.CleansUp = config.CleansUp ?? !isLlama;
+            if (isGpt2 && config.AddsPrefixSpace is bool addsPrefixSpace && parts.PreTokenizer is PreTokenizer.ByteLevel bytes)
+                parts.PreTokenizer = bytes.With(addsPrefixSpace);
+        }
+
+        Vocabulary vocabulary = parts.Vocabulary;
+        vocabulary.BeginId = IdOf(config.Begin);
+        vocabulary.EndId = IdOf(config.End);
+        vocabulary.PaddingId = IdOf(config.Padding);
+        if (vocabulary.UnknownId < 0) vocabulary.UnknownId = IdOf(config.Unknown);
+
+        // These classes put their own template in the place of the file's.
+        bool isNeoX = config.Class is "GPTNeoXTokenizer" or "GPTNeoXTokenizerFast";
+        if (!config.IsPresent || !(isLlama || isNeoX)) return;
+        parts.Prefix = config.AddsBegin ?? isLlama ? [Needed(vocabulary.BeginId, "add_bos_token", "bos_token")] : [];
+        parts.Suffix = config.AddsEnd ?? false ? [Needed(vocabulary.EndId, "add_eos_token", "eos_token")] : [];
+
+        int IdOf(AddedToken? token) => token is null ? -1 : vocabulary.IdOf(token.Content);
+
+        int Needed(int id, string flag, string token) =>
+            id >= 0 ? id : throw new InvalidDataException($"{config.Source}: {flag} is true, but there is no {token}.");
     }
 }

@@ -13,6 +13,8 @@ internal sealed class Workspace
 
     internal TextBuffer OtherText { get; private set; } = new();
 
+    internal TextBuffer NormalText { get; } = new();
+
     internal UnigramSearch.Lattice Lattice { get; } = new();
 
     internal PairMerger.Line Line { get; } = new();
@@ -40,8 +42,10 @@ internal sealed class Workspace
 
     internal char[] Repaired = [];
 
+    internal char[] Prefixed { get; set; } = [];
+
     internal bool IsWorthKeeping =>
-        Tokens.CapacityBytes + Text.CapacityBytes + OtherText.CapacityBytes + Lattice.CapacityBytes + Line.CapacityBytes + (Repaired.Length * 2)
+        Tokens.CapacityBytes + Text.CapacityBytes + OtherText.CapacityBytes + NormalText.CapacityBytes + Lattice.CapacityBytes + Line.CapacityBytes + ((Repaired.Length + Prefixed.Length) * 2)
         + ((Stretches.Capacity + OtherStretches.Capacity + Matches.Capacity + CodePoints.Capacity + OtherCodePoints.Capacity) * 8) <= KeptBytes;
 
     internal void SwapTexts() => (Text, OtherText) = (OtherText, Text);

@@ -1,0 +1,128 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace Fude.Tokenizers.Files;
+
+/// <summary>A value of a JSON file that knows where it stands, so that what is wrong with it can be told.</summary>
+internal readonly struct JsonPart
+{
+    private const int MaxDepth = 64;
+
+    private readonly JsonElement _element;
+
+    private JsonPart(JsonElement element, string source, string path) => (_element, Source, Path) = (element, source, path);
+
+    /// <summary>The file's name.</summary>
+    internal string Source { get; }
+
+    /// <summary>Where in the file, such as "model.merges[3]".</summary>
+    internal string Path { get; }
+
+    internal static JsonPart Read(string file) => Parse(File.ReadAllBytes(file), System.IO.Path.GetFileName(file));
+
+    internal static JsonPart Parse(ReadOnlyMemory<byte> json, string source)
+    {
+        try
+        {
+            // A byte order mark is no JSON, but some editors leave one.
+            if (json.Span.StartsWith("\uFEFF"u8)) json = json[3..];
+            // Never disposed: what is read lives as long as the caller wants it, and the memory is the collector's.
+            return new(JsonDocument.Parse(json, new() { MaxDepth = MaxDepth }).RootElement, source, "");
+        }
+        catch (JsonException e)
+        {
+            throw new InvalidDataException(
+                string.Create(CultureInfo.InvariantCulture, $"{source} is no JSON: {e.Message.Split(" LineNumber:")[0]} (line {e.LineNumber + 1}, byte {e.BytePositionInLine + 1})."), e);
+        }
+    }
+
+    internal bool IsObject => _element.ValueKind == JsonValueKind.Object;
+
+    internal bool IsArray => _element.ValueKind == JsonValueKind.Array;
+
+    internal bool IsString => _element.ValueKind == JsonValueKind.String;
+
+    /// <summary>The value of a key, or null when it is missing or null.</summary>
+    internal JsonPart? Find(string key)
+    {
+        if (!IsObject) throw Wrong("an object");
+        return _element.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null
+            ? new(value, Source, Path.Length == 0 ? key : $"{Path}.{key}") : null;
+    }
+
+    internal JsonPart Get(string key) =>
+        Find(key) ?? throw new InvalidDataException($"{Source}: {(Path.Length == 0 ? "the file" : Path)} has no \"{key}\".");
+
+    internal string Text()
+    {
+        if (!IsString) throw Wrong("a string");
+        try
+        {
+            return _element.GetString()!;
+        }
+        catch (InvalidOperationException e)
+        {
+            throw new InvalidDataException($"{Source}: {Path} holds half a surrogate pair or bytes that are no UTF-8.", e);
+        }
+    }
+
+    internal bool Boolean() => _element.ValueKind switch
+    {
+        JsonValueKind.True => true,
+        JsonValueKind.False => false,
+        _ => throw Wrong("true or false"),
+    };
+
+    internal int Integer() =>
+        _element.ValueKind == JsonValueKind.Number && _element.TryGetInt32(out int value) ? value : throw Wrong("an integer of 32 bits");
+
+    internal double Number() =>
+        _element.ValueKind == JsonValueKind.Number && _element.TryGetDouble(out double value) && double.IsFinite(value) ? value : throw Wrong("a number");
+
+    internal string? Text(string key) => Find(key)?.Text();
+
+    internal bool Boolean(string key, bool otherwise) => Find(key)?.Boolean() ?? otherwise;
+
+    internal int Count => IsArray ? _element.GetArrayLength() : throw Wrong("a list");
+
+    internal IEnumerable<JsonPart> Items()
+    {
+        if (!IsArray) throw Wrong("a list");
+        int i = 0;
+        foreach (JsonElement element in _element.EnumerateArray())
+            yield return new(element, Source, string.Create(CultureInfo.InvariantCulture, $"{Path}[{i++}]"));
+    }
+
+    internal IEnumerable<(string Key, JsonPart Value)> Properties()
+    {
+        if (!IsObject) throw Wrong("an object");
+        foreach (JsonProperty property in _element.EnumerateObject())
+        {
+            string name;
+            try
+            {
+                name = property.Name;
+            }
+            catch (InvalidOperationException e)
+            {
+                throw new InvalidDataException($"{Source}: a key in {Path} holds half a surrogate pair or bytes that are no UTF-8.", e);
+            }
+            yield return (name, new(property.Value, Source, Path.Length == 0 ? name : $"{Path}.{name}"));
+        }
+    }
+
+    /// <summary>For a value that is not of the expected type.</summary>
+    internal InvalidDataException Wrong(string expected)
+    {
+        string found = _element.ValueKind switch
+        {
+            JsonValueKind.Object => "an object",
+            JsonValueKind.Array => "a list",
+            JsonValueKind.String => "a string",
+            JsonValueKind.Number => _element.GetRawText().Length <= 40 ? _element.GetRawText() : "a number",
+            JsonValueKind.Null => "null",
+            _ => _element.GetRawText(),
+        };
+        return new($"{Source}: {(Path.Length == 0 ? "the file" : Path)} should be {expected}, but is {found}.");
+    }
+}

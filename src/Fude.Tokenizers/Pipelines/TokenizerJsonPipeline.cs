@@ -1,0 +1,197 @@
+using Fude.Tokenizers.Decoders;
+using Fude.Tokenizers.Files;
+using Fude.Tokenizers.Normalizers;
+using Fude.Tokenizers.Pieces;
+using Fude.Tokenizers.PreTokenizers;
+using Fude.Tokenizers.Text;
+
+namespace Fude.Tokenizers.Pipelines;
+
+/// <summary>
+/// Hugging Face's library: added tokens are taken out of the text, what is between them is normalised, cut into words and given to the
+/// model, and the ids get their surroundings.
+/// </summary>
+internal sealed class TokenizerJsonPipeline : Pipeline
+{
+    private readonly TokenizerParts _parts;
+    private readonly AddedTokenFinder _outer, _inner;
+
+    internal TokenizerJsonPipeline(TokenizerParts parts)
+    {
+        _parts = parts;
+        _outer = new(parts.Added.Where(a => !a.Token.Normalized).Select(a => (a.Id, a.Token, a.Token.Content)));
+        // Tokens that are looked for in normalised text are normalised too.
+        Workspace workspace = new();
+        _inner = new([.. parts.Added.Where(a => a.Token.Normalized).Select(a => (a.Id, a.Token, NormalForm(a.Token.Content, workspace)))]);
+    }
+
+    internal override Vocabulary Vocabulary => _parts.Vocabulary;
+
+    internal override TokenizerModel Model => _parts.Kind;
+
+    internal override IReadOnlyList<(string Left, string Right)> Merges => _parts.Merges;
+
+    internal override void Encode(ReadOnlySpan<char> text, bool addSpecialTokens, Workspace workspace)
+    {
+        TokenSink tokens = workspace.Tokens;
+        if (addSpecialTokens)
+            foreach (int id in _parts.Prefix) tokens.AddOriginal(id, 0, 0);
+        int first = tokens.Count;
+        if (_outer.IsEmpty)
+        {
+            EncodePart(text, 0, workspace);
+        }
+        else
+        {
+            List<AddedTokenMatch> matches = workspace.OuterMatches;
+            matches.Clear();
+            _outer.Split(text, 0, text.Length, matches);
+            foreach (AddedTokenMatch match in matches)
+            {
+                if (match.Id >= 0) tokens.AddOriginal(match.Id, match.Start, match.End);
+                else EncodePart(text[match.Start..match.End], match.Start, workspace);
+            }
+        }
+        if (_parts.TrimsOffsets && tokens.Tracked) TrimOffsets(text, tokens, first);
+        if (addSpecialTokens)
+            foreach (int id in _parts.Suffix) tokens.AddOriginal(id, text.Length, text.Length);
+    }
+
+    private void EncodePart(ReadOnlySpan<char> text, int offset, Workspace workspace)
+    {
+        if (text.IsEmpty) return;
+        workspace.Text.Clear(workspace.Tokens.Tracked);
+        workspace.Text.AppendOriginal(text, offset);
+        Normalize(workspace);
+        workspace.Seen?.Add(workspace.Text.Span.ToString());
+        if (_inner.IsEmpty)
+        {
+            EncodeWords(0, workspace.Text.Length, offset, workspace);
+            return;
+        }
+        List<AddedTokenMatch> matches = workspace.InnerMatches;
+        matches.Clear();
+        _inner.Split(workspace.Text.Span, 0, workspace.Text.Length, matches);
+        if (_parts.PreTokenizer is not null && matches.Count > 1)
+        {
+            // The words of one part may be rewritten: the normal form stays aside until all parts are done.
+            TextBuffer normal = workspace.NormalText;
+            normal.Clear(workspace.Text.Tracked);
+            normal.Append(workspace.Text, 0, workspace.Text.Length);
+            foreach (AddedTokenMatch match in matches)
+            {
+                if (match.Id >= 0)
+                {
+                    workspace.Tokens.Add(match.Id, normal, match.Start, match.End);
+                    continue;
+                }
+                workspace.Text.Clear(normal.Tracked);
+                workspace.Text.Append(normal, match.Start, match.End);
+                EncodeWords(0, workspace.Text.Length, offset + match.Start, workspace);
+            }
+            return;
+        }
+        foreach (AddedTokenMatch match in matches)
+        {
+            if (match.Id >= 0) workspace.Tokens.Add(match.Id, workspace.Text, match.Start, match.End);
+            else EncodeWords(match.Start, match.End, offset + match.Start, workspace);
+        }
+    }
+
+    private void EncodeWords(int start, int end, int offset, Workspace workspace)
+    {
+        if (start == end) return;
+        if (_parts.PreTokenizer is null)
+        {
+            _parts.Model.Encode(workspace.Text, start, end, workspace);
+            return;
+        }
+        workspace.Stretches.Clear();
+        workspace.Stretches.Add(new(start, end));
+        _parts.PreTokenizer.Run(workspace, offset);
+        List<Stretch> words = workspace.Stretches;
+        for (int i = 0; i < words.Count; i++) _parts.Model.Encode(workspace.Text, words[i].Start, words[i].End, workspace);
+    }
+
+    private void Normalize(Workspace workspace)
+    {
+        foreach (Normalizer step in _parts.Normalizers)
+        {
+            workspace.OtherText.Clear(workspace.Text.Tracked);
+            if (step.Run(workspace.Text, workspace.OtherText, workspace)) workspace.SwapTexts();
+        }
+    }
+
+    private string NormalForm(string text, Workspace workspace)
+    {
+        workspace.Text.Clear(tracked: false);
+        workspace.Text.AppendOriginal(text, 0);
+        Normalize(workspace);
+        return workspace.Text.Span.ToString();
+    }
+
+    // ByteLevel's trim_offsets: a token's white space is not part of its place.
+    private static void TrimOffsets(ReadOnlySpan<char> text, TokenSink tokens, int first)
+    {
+        for (int i = first; i < tokens.Count; i++)
+        {
+            ReadOnlySpan<char> place = text[tokens.Starts[i]..tokens.Ends[i]];
+            int leading = place.Length - place.TrimStart().Length, trailing = place.Length - place.TrimEnd().Length;
+            tokens.Starts[i] += leading;
+            tokens.Ends[i] = Math.Max(tokens.Starts[i], tokens.Ends[i] - trailing);
+        }
+    }
+
+    internal override TokenDecoder CreateDecoder(bool skipSpecialTokens)
+    {
+        StagedDecoder decoder = new(Vocabulary, skipSpecialTokens, _parts.CreateDecoderStages());
+        return _parts.CleansUp ? new CleaningDecoder(decoder) : decoder;
+    }
+}
+
+/// <summary>What a tokenizer.json (or vocab.json and merges.txt) is made of.</summary>
+internal sealed class TokenizerParts
+{
+    internal required Vocabulary Vocabulary { get; init; }
+
+    internal required PieceModel Model { get; init; }
+
+    internal required TokenizerModel Kind { get; init; }
+
+    internal IReadOnlyList<(string Left, string Right)> Merges { get; init; } = [];
+
+    internal List<(int Id, AddedToken Token)> Added { get; } = [];
+
+    internal IReadOnlyList<Normalizer> Normalizers { get; init; } = [];
+
+    internal PreTokenizer? PreTokenizer { get; set; }
+
+    /// <summary>Ids in front of the text when special tokens are added.</summary>
+    internal IReadOnlyList<int> Prefix { get; set; } = [];
+
+    /// <summary>Ids behind the text when special tokens are added.</summary>
+    internal IReadOnlyList<int> Suffix { get; set; } = [];
+
+    internal bool TrimsOffsets { get; set; }
+
+    internal bool CleansUp { get; set; }
+
+    /// <summary>Makes a fresh chain for one text.</summary>
+    internal required Func<IEnumerable<DecoderStage>> CreateDecoderStages { get; init; }
+
+    /// <summary>Takes a token in; one that the vocabulary does not have gets <paramref name="id"/>, or the next free one.</summary>
+    internal void AddToken(AddedToken token, int? id, string source)
+    {
+        if (token.Content.Length == 0) return;
+        int known = Vocabulary.IdOf(token.Content);
+        if (known >= 0 && id is int expected && known != expected && Vocabulary.TextOf(expected) != token.Content)
+            throw new InvalidDataException(
+                string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{source}: the added token \"{token.Content}\" has id {expected}, but the vocabulary gives it id {known}."));
+        int at = known >= 0 ? known : id ?? Vocabulary.Size;
+        if (known < 0) Vocabulary.Add(at, token.Content, 0, PieceKind.Normal, source);
+        Added.RemoveAll(a => a.Id == at);
+        Added.Add((at, token));
+        bool isUnknown = Vocabulary.UnknownId == at;
+        Vocabulary.Mark(at, isUnknown ? PieceKind.Unknown : token.Special ? PieceKind.Control : PieceKind.UserDefined, token.Special);
+    }
+}

@@ -23,6 +23,20 @@ public sealed class WeightTests
         }
     }
 
+    [Fact]
+    public void Every_sixteen_bit_number_has_its_value()
+    {
+        byte[] bytes = [.. Patterns.SelectMany(BitConverter.GetBytes)];
+        float[] halves = new float[Patterns.Length], brains = new float[Patterns.Length];
+        NumberFormat.F16.Widen(bytes, halves);
+        NumberFormat.BF16.Widen(bytes, brains);
+        Assert.Equal(Patterns.Select(bits => (float)BitConverter.UInt16BitsToHalf(bits)), halves);
+        Assert.Equal(Patterns.Select(bits => BitConverter.UInt32BitsToSingle((uint)bits << 16)), brains);
+        // Fewer numbers than a vector holds take another way.
+        NumberFormat.F16.Widen(bytes.AsSpan(2, 30), halves.AsSpan(0, 15));
+        Assert.Equal(Patterns.Skip(1).Take(15).Select(bits => (float)BitConverter.UInt16BitsToHalf(bits)), halves.Take(15));
+    }
+
     [Theory]
     [InlineData(0x3F80_8000u, 0x3F80)]      // halfway, even below
     [InlineData(0x3F81_8000u, 0x3F82)]      // halfway, even above

@@ -87,6 +87,6 @@ internal static class ElementTypes
         NumberFormat.F32 => ElementType.F32,
         NumberFormat.F16 => ElementType.F16,
         NumberFormat.BF16 => ElementType.BF16,
-        _ => throw new ArgumentOutOfRangeException(nameof(format), format, "Not a number format of fude."),
+        _ => throw new NotSupportedException($"safetensors files have no {format}: fude writes F32, F16 and BF16 to them."),
     };
 }

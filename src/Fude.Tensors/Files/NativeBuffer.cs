@@ -2,11 +2,11 @@ using System.Runtime.InteropServices;
 
 namespace Fude.Tensors;
 
-/// <summary>A block of native memory, aligned to 64 bytes: the one owner, of which every <see cref="Weight"/> on it is a view.</summary>
+/// <summary>A block of native memory, aligned to 64 bytes at least: the one owner, of which every <see cref="Weight"/> on it is a view.</summary>
 /// <remarks>It has no finalizer, on purpose: a buffer that was never disposed leaks, it never vanishes under a view that is in use.</remarks>
-public sealed unsafe class NativeBuffer : IDisposable
+public sealed unsafe partial class NativeBuffer : IDisposable
 {
-    private const int Alignment = 64;
+    private const int Alignment = 64, LargePage = 2 << 20, AdviceLargePages = 14;      // MADV_HUGEPAGE of Linux's mman.h
     private void* _memory;
 
     /// <summary>Takes <paramref name="bytes"/> bytes; their contents are undefined.</summary>
@@ -17,7 +17,11 @@ public sealed unsafe class NativeBuffer : IDisposable
         Bytes = bytes;
         try
         {
-            _memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), Alignment);
+            bool isLarge = bytes >= 2 * LargePage;
+            _memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), (nuint)(isLarge ? LargePage : Alignment));
+            // Fewer page faults while it is filled and fewer misses of the address cache while it is read. Only a wish: the answer is
+            // of no consequence.
+            if (isLarge && OperatingSystem.IsLinux()) _ = Advise((nint)_memory, (nuint)bytes, AdviceLargePages);
         }
         catch (OutOfMemoryException inner)
         {
@@ -38,4 +42,8 @@ public sealed unsafe class NativeBuffer : IDisposable
         _memory = null;
         NativeMemory.AlignedFree(memory);
     }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Advise(nint address, nuint length, int advice);
 }

@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Fude.Tensors;
@@ -6,16 +7,31 @@ namespace Fude.Tensors;
 /// <remarks>
 /// Matrices are uniform with standard deviation 0.02, the initializer_range of the families here, so that activations stay finite;
 /// gains are 1 and biases 0. The numbers depend on seed, name and format alone, not on the number of cores. Every name exists.
+/// Quantising takes long: matrices in such formats are put together from a few quantised pieces.
 /// </remarks>
-/// <param name="format">The number format of the matrices.</param>
-/// <param name="seed">Another seed gives other numbers.</param>
-public sealed unsafe class RandomWeights(NumberFormat format, ulong seed = 0) : IWeightStore
+public sealed unsafe class RandomWeights : IWeightStore
 {
-    private const int Chunk = 1 << 16, Piece = 1 << 10;
+    private const int Chunk = 1 << 16, Piece = 1 << 10, Patterns = 16;
     private const float Bound = 0.034641016f;       // 0.02·√3: a uniform number in ±Bound has standard deviation 0.02
+    private readonly NumberFormat _format;
+    private readonly ulong _seed;
     private readonly Dictionary<string, Weight> _weights = new(StringComparer.Ordinal);
     private readonly List<NativeBuffer> _memory = [];
     private readonly Lock _lock = new();
+    private Weight? _patterns;
+
+    /// <summary>Weights that are made when they are asked for.</summary>
+    /// <param name="format">The number format of the matrices.</param>
+    /// <param name="seed">Another seed gives other numbers.</param>
+    /// <exception cref="NotSupportedException">fude only reads that format.</exception>
+    public RandomWeights(NumberFormat format, ulong seed = 0)
+    {
+        if (!format.CanNarrow())
+            throw new NotSupportedException(
+                $"fude reads {format} but does not make it; random weights can be of the formats that it makes: " +
+                $"{string.Join(", ", Enum.GetValues<NumberFormat>().Where(other => other.CanNarrow()))}.");
+        (_format, _seed) = (format, seed);
+    }
 
     /// <inheritdoc/>
     public bool Contains(string name) => true;
@@ -23,7 +39,14 @@ public sealed unsafe class RandomWeights(NumberFormat format, ulong seed = 0) : 
     /// <inheritdoc/>
     public Weight Matrix(string name, int rows, int columns, bool transposed = false)
     {
-        lock (_lock) return Known(name, rows, columns) ?? Fill(Allocate(name, format, rows, columns));
+        lock (_lock)
+        {
+            if (Known(name, rows, columns) is Weight known) return known;
+            Weight matrix = Allocate(name, _format, rows, columns);
+            if (_format.IsQuantized()) FillFromPatterns(matrix);
+            else Fill(matrix);
+            return matrix;
+        }
     }
 
     /// <inheritdoc/>
@@ -62,34 +85,58 @@ public sealed unsafe class RandomWeights(NumberFormat format, ulong seed = 0) : 
         return weight;
     }
 
-    private Weight Fill(Weight weight)
+    // Whole chunks have generators of their own, so that any core may fill any of them.
+    private void Fill(Weight weight)
     {
-        ulong named = seed;
-        foreach (char c in weight.Name) named = (named ^ c) * 0x100000001B3;        // FNV-1a: string.GetHashCode differs from run to run
+        ulong named = Hash(weight.Name);
         long count = (long)weight.Rows * weight.Columns;
-        // Whole chunks have generators of their own, so that any core may fill any of them.
-        _ = Parallel.For(0, (count + Chunk - 1) / Chunk, chunk =>
+        _ = Parallel.For(0, (count + Chunk - 1) / Chunk,
+            chunk => FillChunk(weight, named, chunk, Math.Min(Chunk, count - (chunk * Chunk))));
+    }
+
+    private void FillFromPatterns(Weight weight)
+    {
+        if (_patterns is null) Fill(_patterns = Allocate("", _format, Patterns, Chunk));
+        long chunkBytes = _format.Bytes(Chunk);
+        Weight patterns = _patterns;
+        ulong named = Hash(weight.Name);
+        _ = Parallel.For(0, (weight.Bytes + chunkBytes - 1) / chunkBytes, chunk =>
         {
-            ulong state = named ^ ((ulong)chunk * 0xD1342543DE82EF95);
-            Vector256<uint> lanes = Vector256.Create(Seed(ref state), Seed(ref state), Seed(ref state), Seed(ref state)).AsUInt32();
-            float* numbers = stackalloc float[Piece];
-            long end = Math.Min((chunk + 1) * Chunk, count);
-            for (long first = chunk * Chunk; first < end; first += Piece)
-            {
-                for (int i = 0; i < Piece; i += Vector256<float>.Count)
-                {
-                    // Marsaglia, "Xorshift RNGs", 2003: eight generators side by side.
-                    lanes ^= lanes << 13;
-                    lanes ^= lanes >>> 17;
-                    lanes ^= lanes << 5;
-                    (Vector256.ConvertToSingle(lanes.AsInt32()) * (Bound / 2147483648f)).Store(numbers + i);
-                }
-                int length = (int)Math.Min(Piece, end - first);
-                Span<byte> target = new((byte*)weight.Address + weight.Format.Bytes(first), (int)weight.Format.Bytes(length));
-                weight.Format.Narrow(new ReadOnlySpan<float>(numbers, length), target);
-            }
+            ulong state = named ^ (ulong)chunk;
+            byte* pattern = (byte*)patterns.Address + ((long)(Seed(ref state) >> 60) * chunkBytes);
+            long first = chunk * chunkBytes, bytes = Math.Min(chunkBytes, weight.Bytes - first);
+            Buffer.MemoryCopy(pattern, (byte*)weight.Address + first, bytes, bytes);
         });
-        return weight;
+    }
+
+    private ulong Hash(string name)
+    {
+        ulong hash = _seed;
+        foreach (char c in name) hash = (hash ^ c) * 0x100000001B3;        // FNV-1a: string.GetHashCode differs from run to run
+        return hash;
+    }
+
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FillChunk(Weight weight, ulong named, long chunk, long count)
+    {
+        ulong state = named ^ ((ulong)chunk * 0xD1342543DE82EF95);
+        Vector256<uint> lanes = Vector256.Create(Seed(ref state), Seed(ref state), Seed(ref state), Seed(ref state)).AsUInt32();
+        float* numbers = stackalloc float[Piece];
+        byte* target = (byte*)weight.Address + weight.Format.Bytes(chunk * Chunk);
+        for (long first = 0; first < count; first += Piece)
+        {
+            for (int i = 0; i < Piece; i += Vector256<float>.Count)
+            {
+                // Marsaglia, "Xorshift RNGs", 2003: eight generators side by side.
+                lanes ^= lanes << 13;
+                lanes ^= lanes >>> 17;
+                lanes ^= lanes << 5;
+                (Vector256.ConvertToSingle(lanes.AsInt32()) * (Bound / 2147483648f)).Store(numbers + i);
+            }
+            int length = (int)Math.Min(Piece, count - first);
+            Span<byte> piece = new(target + weight.Format.Bytes(first), (int)weight.Format.Bytes(length));
+            weight.Format.Narrow(new ReadOnlySpan<float>(numbers, length), piece);
+        }
     }
 
     // SplitMix64 (Steele, Lea and Flood, 2014); the lowest bits keep both halves from being 0, where xorshift would stay.

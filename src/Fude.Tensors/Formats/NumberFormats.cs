@@ -1,3 +1,4 @@
+using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
 
@@ -72,12 +73,10 @@ public static class NumberFormats
                 MemoryMarshal.Cast<byte, float>(bytes).CopyTo(numbers);
                 break;
             case NumberFormat.F16:
-                ReadOnlySpan<Half> halves = MemoryMarshal.Cast<byte, Half>(bytes);
-                for (int i = 0; i < numbers.Length; i++) numbers[i] = (float)halves[i];
+                WidenSixteenBits(MemoryMarshal.Cast<byte, ushort>(bytes), numbers, isHalf: true);
                 break;
             case NumberFormat.BF16:
-                ReadOnlySpan<ushort> upper = MemoryMarshal.Cast<byte, ushort>(bytes);
-                for (int i = 0; i < numbers.Length; i++) numbers[i] = BitConverter.UInt32BitsToSingle((uint)upper[i] << 16);
+                WidenSixteenBits(MemoryMarshal.Cast<byte, ushort>(bytes), numbers, isHalf: false);
                 break;
             case NumberFormat.Q8_0: Q8_0.Widen(bytes, numbers); break;
             case NumberFormat.Q4_0: Q4_0.Widen(bytes, numbers); break;
@@ -122,16 +121,7 @@ public static class NumberFormats
                 for (int i = 0; i < numbers.Length; i++) halves[i] = (Half)numbers[i];
                 break;
             case NumberFormat.BF16:
-                Span<ushort> upper = MemoryMarshal.Cast<byte, ushort>(bytes);
-                int done = 0;
-                for (; done + 16 <= numbers.Length; done += 16)
-                {
-                    Vector256<uint> low = RoundToBFloat16(Vector256.Create(numbers.Slice(done, 8)));
-                    Vector256<uint> high = RoundToBFloat16(Vector256.Create(numbers.Slice(done + 8, 8)));
-                    Vector256.Narrow(low, high).CopyTo(upper[done..]);
-                }
-                for (; done < numbers.Length; done++)
-                    upper[done] = (ushort)RoundToBFloat16(Vector256.CreateScalarUnsafe(numbers[done])).ToScalar();
+                NarrowToBFloat16(numbers, MemoryMarshal.Cast<byte, ushort>(bytes));
                 break;
             case NumberFormat.Q8_0: Q8_0.Narrow(numbers, bytes, importance); break;
             case NumberFormat.Q4_0: Q4_0.Narrow(numbers, bytes, importance); break;
@@ -158,6 +148,45 @@ public static class NumberFormats
         foreach (float weight in importance)
             if (!(weight >= 0 && float.IsFinite(weight)))
                 throw new ArgumentException($"An importance is {weight}, but it must be finite and not negative.", nameof(importance));
+    }
+
+    // These loops run long in their first calls, as models load: too soon for the compiler's second tier.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void WidenSixteenBits(ReadOnlySpan<ushort> stored, Span<float> numbers, bool isHalf)
+    {
+        int i = 0;
+        for (; i + 16 <= numbers.Length; i += 16)
+        {
+            (Vector256<uint> low, Vector256<uint> high) = Vector256.Widen(Vector256.Create(stored.Slice(i, 16)));
+            (isHalf ? WidenHalf(low) : (low << 16).AsSingle()).CopyTo(numbers[i..]);
+            (isHalf ? WidenHalf(high) : (high << 16).AsSingle()).CopyTo(numbers[(i + 8)..]);
+        }
+        for (; i < numbers.Length; i++)
+            numbers[i] = isHalf ? (float)BitConverter.UInt16BitsToHalf(stored[i]) : BitConverter.UInt32BitsToSingle((uint)stored[i] << 16);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void NarrowToBFloat16(ReadOnlySpan<float> numbers, Span<ushort> stored)
+    {
+        int i = 0;
+        for (; i + 16 <= numbers.Length; i += 16)
+        {
+            Vector256<uint> low = RoundToBFloat16(Vector256.Create(numbers.Slice(i, 8)));
+            Vector256<uint> high = RoundToBFloat16(Vector256.Create(numbers.Slice(i + 8, 8)));
+            Vector256.Narrow(low, high).CopyTo(stored[i..]);
+        }
+        for (; i < numbers.Length; i++)
+            stored[i] = (ushort)RoundToBFloat16(Vector256.CreateScalarUnsafe(numbers[i])).ToScalar();
+    }
+
+    // Exponent and fraction move to their places in a single; multiplying by 2^112 corrects the exponent's bias, and turns numbers
+    // below the normal range into normal ones. Infinities and NaNs get the single's own highest exponent instead.
+    private static Vector256<float> WidenHalf(Vector256<uint> half)
+    {
+        Vector256<uint> magnitude = (half & Vector256.Create(0x7FFFu)) << 13, sign = (half & Vector256.Create(0x8000u)) << 16;
+        Vector256<uint> number = (magnitude.AsSingle() * 5.192296858534828e33f).AsUInt32();
+        Vector256<uint> special = Vector256.GreaterThanOrEqual(magnitude, Vector256.Create(0x7C00u << 13)) & Vector256.Create(0x7F800000u);
+        return (sign | number | special).AsSingle();
     }
 
     // Adding 0x7FFF, or 0x8000 where the kept part is odd, carries into it exactly when the rest is above half. A NaN stays one.

@@ -11,8 +11,8 @@ internal sealed record DecodingRequest(int[][] Prompts, GenerationOptions Option
     /// <summary>Ids from here on are rows of the embedding without a token and are never chosen; null: all may be.</summary>
     public int? Choosable { get; init; }
 
-    /// <summary>Told of each token as it is chosen; true ends the text. Not for beams.</summary>
-    public Func<int, int, bool>? OnToken { get; init; }
+    /// <summary>Told of each token as it is chosen. Not for beams.</summary>
+    public TokenObserver? OnToken { get; init; }
 
     /// <summary>Whether a beam's new tokens already hold a stop string.</summary>
     public Func<int, ReadOnlyMemory<int>, bool>? BeamHasStopped { get; init; }
@@ -23,6 +23,13 @@ internal sealed record DecodingRequest(int[][] Prompts, GenerationOptions Option
     /// </summary>
     public bool CountLeftPadding { get; init; }
 }
+
+/// <summary>Is told of a token as it is chosen.</summary>
+/// <param name="row">Which text of the request.</param>
+/// <param name="prompt">Which prompt it continues.</param>
+/// <param name="token">The token.</param>
+/// <returns>Whether the text ends with it.</returns>
+internal delegate bool TokenObserver(int row, int prompt, int token);
 
 /// <summary>Working memory that all requests of an engine share: they choose their tokens one after the other.</summary>
 internal sealed class DecodingScratch(int vocabulary)

@@ -44,7 +44,7 @@ internal sealed class SampleDecoding : Decoding
             int place = first ? row.Prompt : next++;
             int token = Choose(i, row, logits.Slice(place * Vocabulary, Vocabulary), scratch);
             row.Add(token);
-            bool stopped = Request.OnToken?.Invoke(i, token) ?? false;
+            bool stopped = Request.OnToken?.Invoke(i, row.Prompt, token) ?? false;
             if (stopped || row.Settings.IsEos(token)) row.Finish = FinishReason.Stop;
             else if (row.Length == row.Settings.MaxLength) row.Finish = FinishReason.Length;
             if (row.Finish is not null) _unfinished--;

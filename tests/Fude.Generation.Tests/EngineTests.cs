@@ -1,0 +1,195 @@
+namespace Fude.Generation.Tests;
+
+public sealed class EngineTests
+{
+    private static readonly GenerationOptions NoEnd = new() { EosTokenId = [], MaxNewTokens = 12 };
+
+    /// <summary>Greedy, drawn, penalised, beamed, several texts a prompt, several prompts a request.</summary>
+    private static readonly (int[][] Prompts, GenerationOptions Options)[] Requests =
+    [
+        ([[66, 124, 278, 78, 38]], NoEnd with { LogProbabilities = true, TopLogProbabilities = 3 }),
+        ([[104]], NoEnd with { DoSample = true, Seed = 1, LogProbabilities = true }),
+        ([[9, 237, 259, 140, 32, 115, 142, 145, 40]], NoEnd with { DoSample = true, Seed = 2, TopP = 0.9, TopK = 0, Temperature = 1.3 }),
+        ([[245, 261]], NoEnd with { NumBeams = 3, NumReturnSequences = 2, LogProbabilities = true }),
+        ([[38, 255, 89, 215, 305]], NoEnd with { DoSample = true, NumReturnSequences = 3, Seed = 3, RepetitionPenalty = 1.3 }),
+        ([[5, 6], [7, 8, 9, 10, 11, 12, 13]], NoEnd with { DoSample = true, TorchSeed = 23, MaxNewTokens = 5 }),
+        ([[200, 201, 202]], NoEnd with { NumBeams = 2, DoSample = true, Seed = 4, MaxNewTokens = 7 }),
+        ([[1, 2, 3, 4]], NoEnd with { EosTokenId = [3, 19, 35, 51, 67, 83, 99, 115, 131], NumBeams = 4, NumBeamGroups = 2, DiversityPenalty = 0.5, PadTokenId = 0 }),
+    ];
+
+    [Theory, InlineData("llama-gqa", 1), InlineData("gpt2-gelu", 2)]
+    public void A_request_has_the_same_tokens_whatever_else_is_computed_with_it(string name, int threads)
+    {
+        using TestModel tiny = TestModel.Open(name);
+        IReadOnlyList<DecodedSequence>[] alone = [.. Requests.Select(request => tiny.Run(new(request.Prompts, request.Options)))];
+
+        using TestModel shared = TestModel.Open(name, threads);
+        for (int round = 0; round < 3; round++)
+        {
+            Random random = new(round);
+            DecodingLoop loop = new(shared.Model, shared.Ops, prefillTokens: random.Next(1, 9));
+            int[] arrivals = [.. Requests.Select(_ => random.Next(15))];
+            Decoding?[] running = new Decoding?[Requests.Length];
+            int finished = 0;
+            for (int step = 0; finished < Requests.Length; step++)
+            {
+                for (int i = 0; i < Requests.Length; i++)
+                    if (arrivals[i] == step) loop.Join(running[i] = Decoding.Start(new(Requests[i].Prompts, Requests[i].Options), shared.Model, shared.Ops));
+                loop.Step();
+                for (int i = 0; i < Requests.Length; i++)
+                {
+                    if (running[i] is not { IsDone: true } done) continue;
+                    AssertSame(alone[i], done.Result);
+                    loop.Leave(done);
+                    running[i] = null;
+                    finished++;
+                }
+            }
+        }
+    }
+
+    [Theory, InlineData(false, 1), InlineData(true, 4)]
+    public void A_step_allocates_nothing(bool sample, int texts)
+    {
+        using TestModel tiny = TestModel.Open("llama-gqa");
+        GenerationOptions options = NoEnd with
+        {
+            MaxNewTokens = 100,
+            DoSample = sample,
+            NumReturnSequences = texts,
+            Seed = 5,
+            TopK = 0,
+            TopP = 0.95,
+            RepetitionPenalty = 1.1,
+            NoRepeatNgramSize = 4,
+            FrequencyPenalty = 0.1,
+            BadWordsIds = [[3], [4, 5]],
+        };
+        DecodingLoop loop = new(tiny.Model, tiny.Ops, 512);
+        Decoding decoding = Decoding.Start(new([[66, 124, 278]], options), tiny.Model, tiny.Ops);
+        loop.Join(decoding);
+        for (int i = 0; i < 40; i++) loop.Step();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int i = 0; i < 40; i++) loop.Step();
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        loop.Leave(decoding);
+    }
+
+    [Fact]
+    public async Task Requests_of_several_callers_each_get_their_own_tokens()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        IReadOnlyList<DecodedSequence>[] alone = [.. Requests.Select(request => tiny.Run(new(request.Prompts, request.Options)))];
+        using Engine engine = new(tiny.Model, tiny.Ops, prefillTokens: 4);
+        Task<IReadOnlyList<DecodedSequence>>[] together =
+            [.. Requests.Select(request => engine.RunAsync(new(request.Prompts, request.Options), TestContext.Current.CancellationToken))];
+        for (int i = 0; i < together.Length; i++) AssertSame(alone[i], await together[i]);
+    }
+
+    [Fact]
+    public async Task A_request_can_be_given_up_and_the_others_go_on()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        using Engine engine = new(tiny.Model, tiny.Ops, prefillTokens: 512);
+        using CancellationTokenSource stop = new();
+        DecodingRequest giveUp = new([[66]], NoEnd with { MaxNewTokens = 150 })
+        {
+            OnToken = (_, _, _) =>
+            {
+                stop.Cancel();      // in the middle of its first step
+                return false;
+            },
+        };
+        Task<IReadOnlyList<DecodedSequence>> stopped = engine.RunAsync(giveUp, stop.Token);
+        Task<IReadOnlyList<DecodedSequence>> other = engine.RunAsync(new([[66, 124]], NoEnd), TestContext.Current.CancellationToken);
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => stopped);
+        Assert.Equal(12, (await other)[0].Ids.Length);
+    }
+
+    [Fact]
+    public async Task A_request_that_fails_disturbs_no_other()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        using Engine engine = new(tiny.Model, tiny.Ops, prefillTokens: 512);
+        CancellationToken none = TestContext.Current.CancellationToken;
+        Task<IReadOnlyList<DecodedSequence>> good = engine.RunAsync(new([[66, 124]], NoEnd), none);
+        Task<IReadOnlyList<DecodedSequence>> tooLong = engine.RunAsync(new([[66, 124]], NoEnd with { MaxNewTokens = 1000 }), none);
+        Task<IReadOnlyList<DecodedSequence>> noSuchId = engine.RunAsync(new([[66, 384]], NoEnd), none);
+        Task<IReadOnlyList<DecodedSequence>> nothingLeft = engine.RunAsync(
+            new([[66]], NoEnd with { SuppressTokens = [.. Enumerable.Range(0, 384)] }), none);
+        Task<IReadOnlyList<DecodedSequence>> nothingLeftForBeams = engine.RunAsync(
+            new([[66]], NoEnd with { SuppressTokens = [.. Enumerable.Range(0, 384)], NumBeams = 2 }), none);
+        ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() => tooLong);
+        Assert.Contains("1002", error.Message, StringComparison.Ordinal);
+        Assert.Contains("160", error.Message, StringComparison.Ordinal);
+        Assert.Contains("384", (await Assert.ThrowsAsync<ArgumentException>(() => noSuchId)).Message, StringComparison.Ordinal);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => nothingLeft);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => nothingLeftForBeams);
+        Assert.Equal(12, (await good)[0].Ids.Length);
+    }
+
+    [Fact]
+    public async Task Disposing_cancels_what_is_running()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        Engine engine = new(tiny.Model, tiny.Ops, prefillTokens: 512);
+        Task<IReadOnlyList<DecodedSequence>> running = engine.RunAsync(
+            new([[66]], NoEnd with { MaxNewTokens = 150, NumBeams = 8 }), TestContext.Current.CancellationToken);
+        engine.Dispose();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => running);
+        await Assert.ThrowsAsync<ObjectDisposedException>(() => engine.RunAsync(new([[66]], NoEnd), TestContext.Current.CancellationToken));
+    }
+
+    [Fact]
+    public void Rows_without_a_token_are_never_chosen()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        foreach (GenerationOptions options in (GenerationOptions[])[NoEnd, NoEnd with { DoSample = true, TopK = 0, Seed = 1, Temperature = 9 },
+            NoEnd with { NumBeams = 3, NumReturnSequences = 3 }, NoEnd with { NumBeams = 3, DoSample = true, TopK = 0, Temperature = 9, Seed = 2 },
+            NoEnd with { RemoveInvalidValues = true, SuppressTokens = [3, 383] }])
+        {
+            IReadOnlyList<DecodedSequence> texts = tiny.Run(new([[66, 124]], options) { Choosable = 50 });
+            Assert.All(texts, text => Assert.All(text.Ids, id => Assert.InRange(id, 0, 49)));
+            Assert.All(texts, text => Assert.Equal(12, text.Ids.Length));
+        }
+    }
+
+    [Fact]
+    public void Log_probabilities_are_the_models_own()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        GenerationOptions options = NoEnd with { LogProbabilities = true, TopLogProbabilities = 384, RepetitionPenalty = 5 };
+        Assert.Throws<ArgumentException>(() => tiny.Run(new([[66, 124]], options)));
+        DecodedSequence text = tiny.Run(new([[66, 124]], options with { TopLogProbabilities = 100 }))[0];
+        float[] raw = tiny.Ops.Read(tiny.Model.Run(tiny.Ops, Fude.Tensors.Batch.Of([66, 124]))).ToArray();
+        double sum = Math.Log(raw.Sum(x => Math.Exp(x)));
+        Assert.Equal(raw[text.Ids[0]] - sum, text.LogProbabilities![0], 1e-5);
+        Assert.Equal([.. raw.Select((x, i) => (x, i)).OrderByDescending(p => p.x).Take(100).Select(p => p.i)],
+            text.TopLogProbabilities![0].Select(top => top.Token).ToArray());
+        Assert.Equal(raw.Max() - sum, text.TopLogProbabilities[0][0].LogProbability, 1e-5);
+    }
+
+    [Fact]
+    public void Texts_of_one_seed_differ_among_themselves_and_repeat_with_the_seed()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        GenerationOptions options = NoEnd with { DoSample = true, NumReturnSequences = 4, Seed = 77 };
+        IReadOnlyList<DecodedSequence> first = tiny.Run(new([[66, 124]], options)), again = tiny.Run(new([[66, 124]], options));
+        AssertSame(first, again);
+        Assert.Equal(4, first.Select(text => string.Join(',', text.Ids)).Distinct().Count());
+        // The first text of a call is the text of a call for one.
+        Assert.Equal(first[0].Ids, tiny.Run(new([[66, 124]], options with { NumReturnSequences = 1 }))[0].Ids);
+    }
+
+    private static void AssertSame(IReadOnlyList<DecodedSequence> expected, IReadOnlyList<DecodedSequence> found)
+    {
+        Assert.Equal(expected.Count, found.Count);
+        for (int i = 0; i < expected.Count; i++)
+        {
+            Assert.Equal(expected[i].Ids, found[i].Ids);
+            Assert.Equal(expected[i].Score, found[i].Score);
+            Assert.Equal(expected[i].LogProbabilities, found[i].LogProbabilities);
+            Assert.Equal(expected[i].TopLogProbabilities, found[i].TopLogProbabilities);
+        }
+    }
+}

@@ -178,46 +178,4 @@ public sealed partial class SafeTensors
 
     [GeneratedRegex(@"^model-\d{5}-of-\d{5}\.safetensors$", RegexOptions.CultureInvariant)]
     private static partial Regex ShardName();
-
-    /// <summary>A file that is written under another name in the same folder, and gets its own when it is complete and on the disk.</summary>
-    private sealed class PendingFile : IDisposable
-    {
-        private readonly string _path, _temporary;
-        private bool _isPending = true;
-
-        public PendingFile(string path, long bytes)
-        {
-            _path = Path.GetFullPath(path);
-            _temporary = Path.Combine(Path.GetDirectoryName(_path)!, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
-            // Taking the room at once tells of a full disk before anything is computed.
-            Stream = new FileStream(_temporary, new FileStreamOptions
-            {
-                Mode = FileMode.CreateNew,
-                Access = FileAccess.Write,
-                PreallocationSize = bytes,
-                BufferSize = 1 << 16,
-            });
-        }
-
-        public FileStream Stream { get; }
-
-        public void Complete()
-        {
-            Stream.Flush(flushToDisk: true);
-            Stream.Dispose();
-        }
-
-        public void Keep()
-        {
-            File.Move(_temporary, _path, overwrite: true);
-            _isPending = false;
-        }
-
-        public void Dispose()
-        {
-            Stream.Dispose();
-            if (_isPending) File.Delete(_temporary);
-            _isPending = false;
-        }
-    }
 }

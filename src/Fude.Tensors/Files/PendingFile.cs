@@ -1,0 +1,43 @@
+namespace Fude.Tensors;
+
+/// <summary>A file that is being written under another name beside the one it shall replace: it is there whole, or not at all.</summary>
+internal sealed class PendingFile : IDisposable
+{
+    private readonly string _path, _temporary;
+    private bool _isPending = true;
+
+    public PendingFile(string path, long bytes)
+    {
+        _path = Path.GetFullPath(path);
+        _temporary = Path.Combine(Path.GetDirectoryName(_path)!, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
+        // Taking the room at once tells of a full disk before anything is computed.
+        Stream = new FileStream(_temporary, new FileStreamOptions
+        {
+            Mode = FileMode.CreateNew,
+            Access = FileAccess.Write,
+            PreallocationSize = bytes,
+            BufferSize = 1 << 16,
+        });
+    }
+
+    public FileStream Stream { get; }
+
+    public void Complete()
+    {
+        Stream.Flush(flushToDisk: true);
+        Stream.Dispose();
+    }
+
+    public void Keep()
+    {
+        File.Move(_temporary, _path, overwrite: true);
+        _isPending = false;
+    }
+
+    public void Dispose()
+    {
+        Stream.Dispose();
+        if (_isPending) File.Delete(_temporary);
+        _isPending = false;
+    }
+}

@@ -31,7 +31,8 @@ public sealed class Checkpoint : IWeightStore
     /// <summary>Every tensor of the files by name.</summary>
     public IReadOnlyDictionary<string, StoredTensor> Tensors => _tensors;
 
-    /// <summary>Names of the tensors that nobody asked for so far, in ordinal order: after loading, those the model does not know.</summary>
+    /// <summary>Names of the tensors that nobody asked for so far, in ordinal order: after loading, those that are not
+    /// the model's.</summary>
     public IReadOnlyList<string> Unused
     {
         get
@@ -45,7 +46,8 @@ public sealed class Checkpoint : IWeightStore
         }
     }
 
-    /// <summary>Whether there are weights that <see cref="Open"/> would find: false for a folder with only config.json and a tokenizer.</summary>
+    /// <summary>Whether there are weights that <see cref="Open"/> would find: false for a folder that has
+    /// only config.json and a tokenizer.</summary>
     public static bool Exists(string folderOrFile) => File.Exists(folderOrFile) || FindIn(folderOrFile) is not null;
 
     /// <summary>Maps the weights of a model's folder, or of one file (adapter_model.safetensors, a single shard).</summary>
@@ -147,19 +149,22 @@ public sealed class Checkpoint : IWeightStore
         foreach (string shard in shardOf.Values.Distinct(StringComparer.Ordinal).Order(StringComparer.Ordinal))
         {
             string path = System.IO.Path.Combine(folder, shard);
-            if (!File.Exists(path)) throw new InvalidDataException($"{index}: names the shard '{shard}', which is not beside it. Download it too.");
+            if (!File.Exists(path))
+                throw new InvalidDataException($"{index}: names the shard '{shard}', which is not beside it. Download it too.");
             foreach (StoredTensor tensor in OpenFile(path))
             {
                 if (shardOf.TryGetValue(tensor.Name, out string? home) && home != shard) continue;
                 if (!_tensors.TryAdd(tensor.Name, tensor))
                     throw new InvalidDataException(
-                        $"{path}: has tensor '{tensor.Name}', and so has {_tensors[tensor.Name].File}; {index} does not say which one counts.");
+                        $"{path}: has tensor '{tensor.Name}', and so has {_tensors[tensor.Name].File}; " +
+                        $"{index} does not say which one counts.");
             }
         }
         foreach ((string name, string shard) in shardOf)
             if (!_tensors.ContainsKey(name))
                 throw new InvalidDataException(
-                    $"{System.IO.Path.Combine(folder, shard)}: has no tensor '{name}', which {index} says is there. The files are not of one model.");
+                    $"{System.IO.Path.Combine(folder, shard)}: has no tensor '{name}', which {index} says is there. " +
+                    "The files are not of one model.");
     }
 
     private static Dictionary<string, string> ReadIndex(string index)
@@ -179,9 +184,11 @@ public sealed class Checkpoint : IWeightStore
                 string shard = entry.Value.GetString() ?? "";
                 if (shard is "" or "." or ".." || shard.AsSpan().IndexOfAny("/\\:\0") >= 0)
                     throw new InvalidDataException(
-                        $"{index}: says that tensor '{entry.Name}' is in '{shard}'. A shard must be a file beside the index, named without a path.");
+                        $"{index}: says that tensor '{entry.Name}' is in '{shard}'. " +
+                        "A shard must be a file beside the index, named without a path.");
                 if (shard.EndsWith(".json", StringComparison.Ordinal))
-                    throw new InvalidDataException($"{index}: says that tensor '{entry.Name}' is in '{shard}', which is not a file of weights.");
+                    throw new InvalidDataException(
+                        $"{index}: says that tensor '{entry.Name}' is in '{shard}', which is not a file of weights.");
                 if (!shardOf.TryAdd(entry.Name, shard) && shardOf[entry.Name] != shard)
                     throw new InvalidDataException($"{index}: names the tensor '{entry.Name}' twice.");
             }
@@ -215,7 +222,8 @@ public sealed class Checkpoint : IWeightStore
         ElementType.F16 => NumberFormat.F16,
         ElementType.BF16 => NumberFormat.BF16,
         _ => throw new InvalidDataException(
-            $"{tensor.File}: tensor '{tensor.Name}' {tensor.ShapeText} is {tensor.Type.FileName()}, but weights must be F32, F16, BF16 or F64."),
+            $"{tensor.File}: tensor '{tensor.Name}' {tensor.ShapeText} is {tensor.Type.FileName()}, " +
+            "but weights must be F32, F16, BF16 or F64."),
     };
 
     private nint Copy(StoredTensor tensor, NumberFormat format, long rowStride, long columnStride, int rows, int columns)

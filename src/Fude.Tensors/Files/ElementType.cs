@@ -1,6 +1,7 @@
 namespace Fude.Tensors;
 
-/// <summary>What a tensor in a file is made of. Weights are F32, F16, BF16 or F64; the others occur in buffers and reference values.</summary>
+/// <summary>What a tensor in a file is made of. Weights are F32, F16, BF16 or F64; the others occur in buffers and
+/// reference values.</summary>
 public enum ElementType
 {
     /// <summary>A truth value in one byte.</summary>

@@ -2,7 +2,8 @@ using System.IO.MemoryMappedFiles;
 
 namespace Fude.Tensors;
 
-/// <summary>A file as read-only memory: pages are read when they are first touched, and shared with every process that maps it too.</summary>
+/// <summary>A file as read-only memory: pages are read when they are first touched, and shared with every process
+/// that maps it too.</summary>
 /// <remarks>
 /// The length is taken once. A file that another process shortens while it is mapped ends this process with a bus error the next time a
 /// missing page is touched: replace weight files by renaming a new one over the old, as <see cref="SafeTensors"/> does, never in
@@ -49,7 +50,8 @@ internal sealed unsafe class MappedFile : IDisposable
         }
     }
 
-    /// <summary>Where the byte at <paramref name="offset"/> lies. The caller has checked that what it reads from there is in the file.</summary>
+    /// <summary>Where the byte at <paramref name="offset"/> lies. The caller has checked that what it reads from there is in
+    /// the file.</summary>
     public nint At(long offset)
     {
         if ((ulong)offset > (ulong)Length) throw new ArgumentOutOfRangeException(nameof(offset), offset, $"{Path} has {Length} bytes.");

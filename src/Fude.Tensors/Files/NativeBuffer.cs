@@ -2,8 +2,10 @@ using System.Runtime.InteropServices;
 
 namespace Fude.Tensors;
 
-/// <summary>A block of native memory, aligned to 64 bytes at least: the one owner, of which every <see cref="Weight"/> on it is a view.</summary>
-/// <remarks>It has no finalizer, on purpose: a buffer that was never disposed leaks, it never vanishes under a view that is in use.</remarks>
+/// <summary>A block of native memory, aligned to 64 bytes at least: the one owner, of which every
+/// <see cref="Weight"/> on it is a view.</summary>
+/// <remarks>It has no finalizer, on purpose: a buffer that was never disposed leaks, it never vanishes under a view that is
+/// in use.</remarks>
 public sealed unsafe partial class NativeBuffer : IDisposable
 {
     private const int Alignment = 64, LargePage = 2 << 20, AdviceLargePages = 14;      // MADV_HUGEPAGE of Linux's mman.h

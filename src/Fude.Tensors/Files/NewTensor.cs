@@ -25,7 +25,8 @@ public sealed record NewTensor(string Name, ElementType Type, IReadOnlyList<long
             stream => StoredTensor.Write(stream, weight.Address, weight.Bytes));
 
     /// <summary>Bytes of its numbers.</summary>
-    internal long Bytes => StoredTensor.CountOf([.. Shape]) is long count && !Shape.Any(size => size < 0) && count <= long.MaxValue / Type.Size()
+    internal long Bytes =>
+        !Shape.Any(size => size < 0) && StoredTensor.CountOf([.. Shape]) is long count && count <= long.MaxValue / Type.Size()
         ? count * Type.Size()
         : throw new ArgumentException($"Tensor '{Name}' cannot be [{string.Join(", ", Shape)}].");
 }

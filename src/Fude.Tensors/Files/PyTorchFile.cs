@@ -29,7 +29,8 @@ internal sealed class PyTorchFile : IDisposable
             else if (start.SequenceEqual(LegacyMagic)) file.ReadLegacy();
             else
                 throw new InvalidDataException(
-                    $"{path}: is not a file of torch.save. fude reads safetensors, and PyTorch's files in the archive format or the older one.");
+                    $"{path}: is not a file of torch.save. fude reads safetensors, and PyTorch's files in the archive format " +
+                    "and the one before it.");
             return file;
         }
         catch
@@ -50,14 +51,16 @@ internal sealed class PyTorchFile : IDisposable
         string folder = pickleName[..^"data.pkl".Length];
         if (entries.ContainsKey(folder + "constants.pkl"))
             throw new NotSupportedException(
-                $"{_file.Path}: is a TorchScript program. fude reads weights alone: save model.state_dict() with torch.save, or as safetensors.");
+                $"{_file.Path}: is a TorchScript program. fude reads weights alone: " +
+                "save model.state_dict() with torch.save, or as safetensors.");
         if (entries.TryGetValue(folder + "byteorder", out StoredZip.Entry order)
             && (order.Length != 6 || !_file.Span(order.Offset, 6).SequenceEqual("little"u8)))
             throw new NotSupportedException($"{_file.Path}: has big-endian numbers; fude reads little-endian ones.");
 
         StoredZip.Entry pickle = entries[pickleName];
         if (pickle.Length > Unpickler.MaxBytes)
-            throw new InvalidDataException($"{_file.Path}: data.pkl has {pickle.Length} bytes; {Unpickler.MaxBytes} are the most it may have.");
+            throw new InvalidDataException(
+                $"{_file.Path}: data.pkl has {pickle.Length} bytes; {Unpickler.MaxBytes} are the most it may have.");
         object? root = new Unpickler(_file.Span(pickle.Offset, (int)pickle.Length), _file.Path).Run();
         AddTensors(root, storage =>
         {
@@ -73,11 +76,13 @@ internal sealed class PyTorchFile : IDisposable
     {
         long position = LegacyMagic.Length;
         if (NextPickle(ref position) is not 1001L)
-            throw new NotSupportedException($"{_file.Path}: is of an unknown version of PyTorch's old format. Save it again with a newer PyTorch.");
+            throw new NotSupportedException(
+                $"{_file.Path}: is of an unknown version of PyTorch's old format. Save it again with a newer PyTorch.");
         if (NextPickle(ref position) is not Unpickler.Entries system || !system.Contains(new("little_endian", true)))
             throw new NotSupportedException($"{_file.Path}: has big-endian numbers; fude reads little-endian ones.");
         object? root = NextPickle(ref position);
-        if (NextPickle(ref position) is not List<object?> keys) throw new InvalidDataException($"{_file.Path}: the list of storages is missing.");
+        if (NextPickle(ref position) is not List<object?> keys)
+            throw new InvalidDataException($"{_file.Path}: the list of storages is missing.");
 
         Dictionary<string, Unpickler.Storage> storages = new(StringComparer.Ordinal);
         foreach (Unpickler.TensorView tensor in NamedTensors(root).Select(pair => pair.Tensor))
@@ -93,7 +98,8 @@ internal sealed class PyTorchFile : IDisposable
             position += 8;
             if (count != storage.Count || count > (_file.Length - position) / storage.Type.Size())
                 throw new InvalidDataException(
-                    $"{_file.Path}: storage '{name}' of {storage.Count} numbers has {count}, and {_file.Length - position} bytes are left. " +
+                    $"{_file.Path}: storage '{name}' of {storage.Count} numbers has {count}, and " +
+                    $"{_file.Length - position} bytes are left. " +
                     "The file is cut off or damaged: download or copy it again.");
             offsets.Add(name, position);
             position += count * storage.Type.Size();
@@ -115,7 +121,8 @@ internal sealed class PyTorchFile : IDisposable
     {
         if (bytes != storage.Count * storage.Type.Size())
             throw new InvalidDataException(
-                $"{_file.Path}: storage '{storage.Key}' has {bytes} bytes, but {storage.Count} numbers of {storage.Type.FileName()} are expected.");
+                $"{_file.Path}: storage '{storage.Key}' has {bytes} bytes, but {storage.Count} numbers of " +
+                $"{storage.Type.FileName()} are expected.");
     }
 
     private IEnumerable<(string Name, Unpickler.TensorView Tensor)> NamedTensors(object? root)
@@ -127,7 +134,8 @@ internal sealed class PyTorchFile : IDisposable
             if (key is not string name) throw new InvalidDataException($"{_file.Path}: a tensor has a name that is not a text.");
             if (value is not Unpickler.TensorView tensor)
                 throw new NotSupportedException(
-                    $"{_file.Path}: '{name}' is not a tensor. fude reads a model's weights, not a whole training state: save model.state_dict().");
+                    $"{_file.Path}: '{name}' is not a tensor. fude reads a model's weights, not a whole training state: " +
+                    "save model.state_dict().");
             yield return (name, tensor);
         }
     }
@@ -162,7 +170,7 @@ internal sealed class PyTorchFile : IDisposable
         }
         if (!sound)
             throw new InvalidDataException(
-                $"{_file.Path}: tensor '{name}' [{string.Join(", ", view.Shape)}] with strides [{string.Join(", ", view.Strides)}] from {view.Offset} " +
-                $"does not lie in its storage of {view.Storage.Count} numbers. The file is damaged.");
+                $"{_file.Path}: tensor '{name}' [{string.Join(", ", view.Shape)}] with strides [{string.Join(", ", view.Strides)}] " +
+                $"from {view.Offset} on does not lie in its storage of {view.Storage.Count} numbers. The file is damaged.");
     }
 }

@@ -49,14 +49,17 @@ public sealed partial class SafeTensors : IDisposable
     private static (Dictionary<string, StoredTensor> Tensors, Dictionary<string, string> Metadata) ReadHeader(MappedFile file)
     {
         if (file.Length < 8)
-            throw new InvalidDataException($"{file.Path}: {file.Length} bytes are too few for a safetensors file. Download or copy it again.");
+            throw new InvalidDataException(
+                $"{file.Path}: {file.Length} bytes are too few for a safetensors file. Download or copy it again.");
         ulong length = BinaryPrimitives.ReadUInt64LittleEndian(file.Span(0, 8));
         if (length > MaxHeaderBytes)
             throw new InvalidDataException(
-                $"{file.Path}: the header claims {length} bytes, but {MaxHeaderBytes} are the most it may have. This is not a safetensors file.");
+                $"{file.Path}: the header claims {length} bytes, but {MaxHeaderBytes} are the most it may have. " +
+                "This is not a safetensors file.");
         if ((long)length > file.Length - 8)
             throw new InvalidDataException(
-                $"{file.Path}: the header claims {length} bytes, but the file has {file.Length - 8} after its first 8. Download or copy it again.");
+                $"{file.Path}: the header claims {length} bytes, but the file has {file.Length - 8} after its first 8. " +
+                "Download or copy it again.");
 
         ReadOnlySpan<byte> json = file.Span(8, (int)length);
         List<Claim> claims = [];
@@ -182,7 +185,8 @@ public sealed partial class SafeTensors : IDisposable
                 file.Path, claim.Name, claim.Type, claim.Shape, StoredTensor.DenseStrides(claim.Shape), file.At(start + claim.Begin)));
         }
         if (covered != available)
-            throw new InvalidDataException($"{file.Path}: {available - covered} bytes at the end belong to no tensor. The file is damaged.");
+            throw new InvalidDataException(
+                $"{file.Path}: {available - covered} bytes at the end belong to no tensor. The file is damaged.");
         return tensors;
     }
 

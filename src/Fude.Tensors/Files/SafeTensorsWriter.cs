@@ -29,17 +29,22 @@ public sealed partial class SafeTensors
     /// <exception cref="ArgumentException">Two tensors have one name, or a shape is impossible.</exception>
     /// <exception cref="IOException">The disk is full, for instance.</exception>
     public static void WriteSharded(
-        string folder, IEnumerable<NewTensor> tensors, long maxShardBytes = 5_000_000_000, IReadOnlyDictionary<string, string>? metadata = null)
+        string folder,
+        IEnumerable<NewTensor> tensors,
+        long maxShardBytes = 5_000_000_000,
+        IReadOnlyDictionary<string, string>? metadata = null)
     {
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(maxShardBytes);
         List<List<NewTensor>> shards = Divide(tensors, maxShardBytes);
         string[] names = shards.Count == 1
             ? [SingleName]
-            : [.. shards.Select((_, i) => string.Create(CultureInfo.InvariantCulture, $"model-{i + 1:D5}-of-{shards.Count:D5}.safetensors"))];
+            : [.. shards.Select((_, i) =>
+                string.Create(CultureInfo.InvariantCulture, $"model-{i + 1:D5}-of-{shards.Count:D5}.safetensors"))];
         SortedDictionary<string, string> shardOf = new(StringComparer.Ordinal);
         for (int i = 0; i < shards.Count; i++)
             foreach (NewTensor tensor in shards[i])
-                if (!shardOf.TryAdd(tensor.Name, names[i])) throw new ArgumentException($"Two tensors are named '{tensor.Name}'.", nameof(tensors));
+                if (!shardOf.TryAdd(tensor.Name, names[i]))
+                    throw new ArgumentException($"Two tensors are named '{tensor.Name}'.", nameof(tensors));
 
         _ = Directory.CreateDirectory(folder);
         List<PendingFile> files = [];
@@ -82,7 +87,8 @@ public sealed partial class SafeTensors
     private static PendingFile WriteAside(string path, List<NewTensor> tensors, IReadOnlyDictionary<string, string>? metadata)
     {
         // Large elements first, as the format's own writer does it: every tensor is aligned to its elements.
-        NewTensor[] ordered = [.. tensors.OrderByDescending(tensor => tensor.Type.Size()).ThenBy(tensor => tensor.Name, StringComparer.Ordinal)];
+        NewTensor[] ordered =
+            [.. tensors.OrderByDescending(tensor => tensor.Type.Size()).ThenBy(tensor => tensor.Name, StringComparer.Ordinal)];
         byte[] header = Header(ordered, metadata);
         long bytes = ordered.Sum(tensor => tensor.Bytes);
         PendingFile file = new(path, header.Length + bytes);
@@ -95,7 +101,8 @@ public sealed partial class SafeTensors
                 tensor.WriteNumbers(file.Stream);
                 if (file.Stream.Position != expected)
                     throw new ArgumentException(
-                        $"Tensor '{tensor.Name}' has {tensor.Bytes} bytes, but {file.Stream.Position - expected + tensor.Bytes} were written.", nameof(tensors));
+                        $"Tensor '{tensor.Name}' has {tensor.Bytes} bytes, but {file.Stream.Position - expected + tensor.Bytes} were written.",
+                        nameof(tensors));
             }
             file.Complete();
             return file;

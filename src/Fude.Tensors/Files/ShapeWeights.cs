@@ -1,6 +1,7 @@
 namespace Fude.Tensors;
 
-/// <summary>Weights without numbers: what a model asks for, counted. A model made on it tells its parameters from config.json alone.</summary>
+/// <summary>Weights without numbers: what a model asks for, counted. A model made on it tells its parameters
+/// from config.json alone.</summary>
 /// <remarks>Every name exists. The weights have no memory: computing with them is an error of the caller that nothing catches.</remarks>
 /// <param name="format">The number format that the model's matrices would have.</param>
 public sealed class ShapeWeights(NumberFormat format = NumberFormat.F32) : IWeightStore

@@ -89,7 +89,8 @@ public sealed unsafe class StoredTensor
     };
 
     /// <summary>All numbers of an integer tensor, in the order of the shape: token ids in reference values.</summary>
-    /// <exception cref="NotSupportedException">They are not integers of at most 64 bits with a sign, or more than an array holds.</exception>
+    /// <exception cref="NotSupportedException">They are not integers of at most 64 bits with a sign, or more than an
+    /// array holds.</exception>
     public long[] ToIntegers() => Type switch
     {
         ElementType.I64 => Convert<long, long>(static x => x),
@@ -158,7 +159,8 @@ public sealed unsafe class StoredTensor
         for (int axis = 0; axis < _shape.Length; axis++)
             if (_strides[axis] == 0 && _shape[axis] > 1)
                 throw new InvalidDataException(
-                    $"{File}: tensor '{Name}' {ShapeText} repeats the same numbers along dimension {axis}. Weights have numbers of their own.");
+                    $"{File}: tensor '{Name}' {ShapeText} repeats the same numbers along dimension {axis}. " +
+                    "Weights have numbers of their own.");
     }
 
     private static bool IsDense(long[] shape, long[] strides)

@@ -82,7 +82,8 @@ internal static class StoredZip
         ReadOnlySpan<byte> header = file.Span((long)local, LocalBytes);
         if (U32(header) != LocalSignature) throw Bad(file, $"'{name}' is not where the directory says");
         long offset = (long)local + LocalBytes + U16(header[26..]) + U16(header[28..]);
-        if (offset > file.Length || length > (ulong)(file.Length - offset)) throw Bad(file, $"'{name}' of {length} bytes would end beyond the end");
+        if (offset > file.Length || length > (ulong)(file.Length - offset))
+            throw Bad(file, $"'{name}' of {length} bytes would end beyond the end");
         return new Entry(offset, (long)length);
     }
 

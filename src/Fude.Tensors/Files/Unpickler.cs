@@ -310,10 +310,13 @@ internal ref struct Unpickler(ReadOnlySpan<byte> pickle, string path)
 
     private readonly long[] Numbers(Tuple tuple)
     {
-        if (tuple.Items.Length > MaxDimensions) throw Bad($"a tensor has {tuple.Items.Length} dimensions; {MaxDimensions} are the most there may be");
+        if (tuple.Items.Length > MaxDimensions)
+            throw Bad($"a tensor has {tuple.Items.Length} dimensions; {MaxDimensions} are the most there may be");
         long[] numbers = new long[tuple.Items.Length];
         for (int i = 0; i < numbers.Length; i++)
-            numbers[i] = tuple.Items[i] is long number and >= 0 ? number : throw Bad("a tensor's shape or stride is not a number from 0 up");
+            numbers[i] = tuple.Items[i] is long number and >= 0
+                ? number
+                : throw Bad("a tensor's shape or stride is not a number from 0 up");
         return numbers;
     }
 
@@ -411,7 +414,8 @@ internal ref struct Unpickler(ReadOnlySpan<byte> pickle, string path)
         ReadOnlySpan<byte> digits = Bytes(bytes);
         ulong length = 0;
         for (int i = bytes - 1; i >= 0; i--) length = (length << 8) | digits[i];
-        if (length > (ulong)(_pickle.Length - Position)) throw Bad($"something claims {length} bytes, but {_pickle.Length - Position} are left");
+        if (length > (ulong)(_pickle.Length - Position))
+            throw Bad($"something claims {length} bytes, but {_pickle.Length - Position} are left");
         return (int)length;
     }
 
@@ -423,5 +427,6 @@ internal ref struct Unpickler(ReadOnlySpan<byte> pickle, string path)
         return bytes;
     }
 
-    private readonly InvalidDataException Bad(string what) => new($"{path}: the pickle is not one of tensors: {what} (before byte {Position}).");
+    private readonly InvalidDataException Bad(string what) =>
+        new($"{path}: the pickle is not one of tensors: {what} (before byte {Position}).");
 }

@@ -223,7 +223,7 @@ public sealed class PyTorchFileTests : IDisposable
     public void An_archive_cut_off_anywhere_is_an_error(bool zip64)
     {
         byte[] whole = Sample(zip64);
-        for (int length = 0; length < whole.Length; length += length > 300 && length < whole.Length - 300 ? 31 : 1)
+        for (int length = 0; length < whole.Length; length += length > 200 && length < whole.Length - 50 ? 41 : 1)
             Bad<InvalidDataException>(whole[..length], "");
     }
 
@@ -231,7 +231,7 @@ public sealed class PyTorchFileTests : IDisposable
     public void An_old_file_cut_off_anywhere_is_an_error()
     {
         byte[] whole = Legacy();
-        for (int length = 0; length < whole.Length; length++) Bad<InvalidDataException>(whole[..length], "");
+        for (int length = 0; length < whole.Length; length += length < 200 ? 1 : 5) Bad<InvalidDataException>(whole[..length], "");
     }
 
     [Theory, InlineData(0), InlineData(1), InlineData(2)]
@@ -240,7 +240,7 @@ public sealed class PyTorchFileTests : IDisposable
         byte[] whole = kind == 2 ? Legacy() : Sample(zip64: kind == 1);
         Random random = new(4000 + kind);
         int opened = 0;
-        for (int round = 0; round < 700; round++)
+        for (int round = 0; round < 250; round++)
         {
             byte[] damaged = [.. whole];
             for (int i = random.Next(1, 4); i > 0; i--)
@@ -259,7 +259,7 @@ public sealed class PyTorchFileTests : IDisposable
                 Assert.Contains("test.bin", error.Message, StringComparison.Ordinal);
             }
         }
-        Assert.InRange(opened, 1, 699);
+        Assert.InRange(opened, 1, 249);
     }
 
     private PyTorchFile Open(byte[] bytes) => PyTorchFile.Open(_folder.Write("test.bin", bytes));

@@ -148,7 +148,7 @@ public sealed class SafeTensorsTests : IDisposable
         int headerBytes = 8 + BinaryPrimitives.ReadInt32LittleEndian(whole);
         Random random = new(20231);
         int opened = 0;
-        for (int round = 0; round < 1000; round++)
+        for (int round = 0; round < 500; round++)
         {
             byte[] damaged = [.. whole];
             for (int i = random.Next(1, 4); i > 0; i--) damaged[random.Next(headerBytes)] = RandomByte(random);
@@ -165,7 +165,7 @@ public sealed class SafeTensorsTests : IDisposable
                 Assert.Contains("fuzz.safetensors", error.Message, StringComparison.Ordinal);
             }
         }
-        Assert.InRange(opened, 1, 999);
+        Assert.InRange(opened, 1, 499);
     }
 
     // Half of the time a character that a header is made of, so that damage gets past the JSON reader.

@@ -24,6 +24,13 @@ internal static class Arguments
             "モデルのフォルダー（transformers と同じ読み方）、または tokenizer.json か .model のファイル（SentencePiece と同じ読み方）。"),
     };
 
+    public static Option<bool> NoSpecial() => new("--no-special")
+    {
+        Description = Say(
+            "Add no special tokens around the text (add_special_tokens=False); those written in it still count.",
+            "テキストの前後に特殊トークンを付けない（add_special_tokens=False）。文中のものは認識する。"),
+    };
+
     public static Option<bool> Json() => new("--json") { Description = Say("Print JSON.", "JSON で出力する。") };
 
     public static Option<int[]?> Ids(string name = "--ids") => new(name)

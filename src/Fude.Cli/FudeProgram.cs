@@ -54,7 +54,15 @@ internal sealed class FudeProgram(Terminal terminal)
         "fude (筆): the whole life of a Japanese language model.",
         "fude (筆): 日本語言語モデルの一生をひとつの道具で。"))
     {
-        Verbose, LogitsCommand.Create(terminal),
+        Verbose,
+        GenerateCommand.Create(terminal),
+        TokenizeCommand.Create(terminal),
+        DetokenizeCommand.Create(terminal),
+        ExplainCommand.Create(terminal),
+        InspectCommand.Create(terminal),
+        LogitsCommand.Create(terminal),
+        PerplexityCommand.Create(terminal),
+        MergeCommand.Create(terminal),
     };
 
     private int WrongUsage(ParseResult parsed)

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Fude.Tensors;
+using Fude.Tokenizers;
 
 namespace Fude.Models;
 
@@ -8,9 +9,14 @@ namespace Fude.Models;
 /// <remarks>Opening it reads the configuration only; weights and tokenizer are read when they are asked for.</remarks>
 public sealed class ModelFolder
 {
+    private static readonly string[] TokenizerFiles = ["tokenizer.json", "tokenizer.model", "vocab.json"];
+
+    private readonly Lazy<Tokenizer> _tokenizer;
+
     private ModelFolder(string path, ConfigReader config, ConfigReader? generation)
     {
         Path = path;
+        _tokenizer = new(() => Tokenizer.Load(path));
         ConfigJson = config.Json;
         Config = ModelConfig.Of(config);
         GenerationConfigJson = generation?.Json;
@@ -39,6 +45,15 @@ public sealed class ModelFolder
 
     /// <summary>Whether weights lie in the folder.</summary>
     public bool HasWeights => Checkpoint.Exists(Path);
+
+    /// <summary>Whether a tokenizer lies in the folder; without one, ids go in and out.</summary>
+    public bool HasTokenizer => TokenizerFiles.Any(name => File.Exists(System.IO.Path.Combine(Path, name)));
+
+    /// <summary>The folder's tokenizer, read when it is first asked for.</summary>
+    /// <exception cref="FileNotFoundException">There is none.</exception>
+    /// <exception cref="InvalidDataException">Its files are damaged.</exception>
+    /// <exception cref="NotSupportedException">It has a component that fude does not know.</exception>
+    public Tokenizer Tokenizer => _tokenizer.Value;
 
     /// <summary>Opens a folder.</summary>
     /// <exception cref="IOException">There is no such folder, or it cannot be read.</exception>

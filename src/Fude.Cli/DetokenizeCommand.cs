@@ -1,0 +1,66 @@
+using System.CommandLine;
+using System.Text.Json;
+using Fude.Tokenizers;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude detokenize: the text of each line of token ids on standard input.</summary>
+internal static class DetokenizeCommand
+{
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> model = Arguments.Tokenizer();
+        Option<bool> skipSpecial = new("--skip-special")
+        {
+            Description = Say("Leave special tokens out.", "特殊トークンを省く。"),
+        };
+        Option<bool> json = Arguments.Json();
+        Command command = new("detokenize", Say(
+            "Print the text of each line of standard input: {\"ids\":[1,2,3]}.",
+            "標準入力の各行 {\"ids\":[1,2,3]} をテキストに戻す。"))
+        {
+            model, skipSpecial, json,
+        };
+        command.SetAction((args, stop) => Task.Run(() => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
+            args.GetValue(skipSpecial), args.GetValue(json), stop), stop));
+        return command;
+    }
+
+    private static int Run(Terminal terminal, Tokenizer tokenizer, bool skipSpecial, bool json, CancellationToken stop)
+    {
+        int number = 0;
+        foreach (string line in TextInput.ReadLines(terminal.Input))
+        {
+            stop.ThrowIfCancellationRequested();
+            string text = tokenizer.Decode(ReadIds(line, ++number), skipSpecial);
+            if (json)
+                JsonLine.Write(terminal.Output, writer =>
+                {
+                    writer.WriteStartObject();
+                    writer.WriteString("text", text);
+                    writer.WriteEndObject();
+                });
+            else terminal.Output.WriteLine(text);
+            terminal.Output.Flush();
+        }
+        return 0;
+    }
+
+    private static int[] ReadIds(string line, int number)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(line);
+            JsonElement root = document.RootElement;
+            JsonElement ids = root.ValueKind == JsonValueKind.Object ? root.GetProperty("ids") : root;
+            return [.. ids.EnumerateArray().Select(id => id.GetInt32())];
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException or KeyNotFoundException)
+        {
+            throw new Failure(
+                $"standard input, line {number}: {{\"ids\":[1,2,3]}} is expected.",
+                $"標準入力の {number} 行目: {{\"ids\":[1,2,3]}} の形が必要です。");
+        }
+    }
+}

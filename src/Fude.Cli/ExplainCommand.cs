@@ -1,0 +1,80 @@
+using System.CommandLine;
+using System.Globalization;
+using Fude.Tokenizers;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude explain: how a text becomes tokens, step by step.</summary>
+internal static class ExplainCommand
+{
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> model = Arguments.Tokenizer();
+        Argument<string?> text = new("text")
+        {
+            HelpName = "TEXT",
+            Arity = ArgumentArity.ZeroOrOne,
+            Description = Say("The text; standard input when absent.", "テキスト。省略時は標準入力。"),
+        };
+        Option<bool> noSpecial = Arguments.NoSpecial();
+        Option<bool> json = Arguments.Json();
+        Command command = new("explain", Say("Show how a text becomes tokens.", "テキストがトークンになる過程を見せる。")) { model, text, noSpecial, json };
+        command.SetAction(args => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
+            args.GetValue(text) ?? TextInput.ReadAll(terminal.Input), addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json)));
+        return command;
+    }
+
+    private static int Run(Terminal terminal, Tokenizer tokenizer, string text, bool addSpecialTokens, bool json)
+    {
+        TokenizerExplanation explanation = tokenizer.Explain(text, addSpecialTokens);
+        if (json)
+            JsonLine.Write(terminal.Output, writer =>
+            {
+                writer.WriteStartObject();
+                writer.WriteStartArray("normalized");
+                foreach (string piece in explanation.NormalizedText) writer.WriteStringValue(piece);
+                writer.WriteEndArray();
+                writer.WriteStartArray("tokens");
+                foreach (ExplainedToken token in explanation.Tokens)
+                {
+                    writer.WriteStartObject();
+                    writer.WriteNumber("id", token.Piece.Id);
+                    writer.WriteString("piece", token.Piece.Text);
+                    writer.WriteNumber("start", token.Start);
+                    writer.WriteNumber("end", token.End);
+                    writer.WriteString("text", token.Text);
+                    writer.WritePropertyName("score");
+                    writer.WriteFloat((float)token.Piece.Score);
+                    writer.WriteString("kind", token.Piece.Kind.ToString());
+                    writer.WriteBoolean("special", token.IsSpecial);
+                    writer.WriteEndObject();
+                }
+                writer.WriteEndArray();
+                writer.WriteEndObject();
+            });
+        else Print(terminal.Output, tokenizer, text, explanation);
+        return 0;
+    }
+
+    private static void Print(TextWriter output, Tokenizer tokenizer, string text, TokenizerExplanation explanation)
+    {
+        output.WriteLine(Say($"model       {tokenizer.Model}, {tokenizer.VocabularySize} entries", $"モデル      {tokenizer.Model}、{tokenizer.VocabularySize} 項目"));
+        foreach (string piece in explanation.NormalizedText) output.WriteLine(Say($"normalized  {Visible(piece)}", $"正規化後    {Visible(piece)}"));
+        int characters = new StringInfo(text).LengthInTextElements;
+        output.WriteLine(Say(
+            $"tokens      {explanation.Tokens.Count} for {characters} characters",
+            $"トークン    {characters} 文字に対して {explanation.Tokens.Count} 個"));
+        foreach (ExplainedToken token in explanation.Tokens)
+        {
+            string piece = Visible(token.Piece.Text);
+            string padding = new(' ', Math.Max(1, 20 - LineEditor.Cells(piece)));
+            string place = token.Start == token.End ? "" : $"[{token.Start}..{token.End}) {Visible(token.Text)}";
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{token.Piece.Id,8}  {piece}{padding}{token.Piece.Kind,-12} {token.Piece.Score,10:0.####}  {place}"));
+        }
+    }
+
+    private static string Visible(string text) =>
+        text.Replace("\r", "␍", StringComparison.Ordinal).Replace("\n", "␊", StringComparison.Ordinal).Replace("\t", "␉", StringComparison.Ordinal);
+}

@@ -1,0 +1,156 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text.Json;
+using Fude.Generation;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude generate: continues a text and prints it as it is written.</summary>
+internal static class GenerateCommand
+{
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> model = Arguments.Model();
+        Option<string?> prompt = new("--prompt", "-p")
+        {
+            HelpName = "TEXT",
+            Description = Say(
+                "The text to continue, e.g. 吾輩は猫である。 Standard input when neither this nor --ids is given.",
+                "続きを書かせるテキスト（例: 吾輩は猫である。）。これも --ids もなければ標準入力を読む。"),
+        };
+        Option<int[]?> ids = Arguments.Ids();
+        Option<bool> noSpecial = Arguments.NoSpecial();
+        Option<string?> adapter = Arguments.Adapter();
+        Option<int?> threads = Arguments.Threads();
+        Option<bool> json = Arguments.Json();
+        GenerationArguments generation = new();
+        Command command = new("generate", Say("Continue a text.", "テキストの続きを書く。"))
+        {
+            model, prompt, ids, noSpecial, adapter, threads, json,
+        };
+        generation.AddTo(command);
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(prompt) is not null && result.GetResult(ids) is not null)
+                result.AddError(Say("Give either --prompt or --ids, not both.", "--prompt と --ids は同時に指定できません。"));
+        });
+        command.SetAction(async (args, stop) =>
+        {
+            GenerationOptions options = generation.Read(args);
+            long loading = Stopwatch.GetTimestamp();
+            using TextGenerator generator = TextGenerator.Load(args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0);
+            TimeSpan loaded = Stopwatch.GetElapsedTime(loading);
+            int[] promptIds = args.GetValue(ids)
+                ?? generator.Encode(args.GetValue(prompt) ?? ReadPrompt(terminal), addSpecialTokens: !args.GetValue(noSpecial));
+            return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
+        });
+        return command;
+    }
+
+    private static async Task<int> Run(Terminal terminal, TextGenerator generator, int[] promptIds, GenerationOptions options, TimeSpan loaded,
+        bool json, CancellationToken stop)
+    {
+        int sequences = options.NumReturnSequences ?? generator.Defaults.NumReturnSequences ?? 1;
+        bool streams = !json && sequences == 1 && generator.Tokenizer is not null;
+        long started = Stopwatch.GetTimestamp();
+        TimeSpan? first = null;
+        IReadOnlyList<GenerationResult> results;
+        if (streams)
+        {
+            GenerationResult? result = null;
+            await foreach (GenerationUpdate update in generator.StreamUpdates(promptIds, options, stop).ConfigureAwait(false))
+            {
+                first ??= Stopwatch.GetElapsedTime(started);
+                terminal.Output.Write(update.Text);
+                result = update.Result;
+            }
+            terminal.Output.WriteLine();
+            results = [result!];
+        }
+        else results = await generator.GenerateAsync(promptIds, options, stop).ConfigureAwait(false);
+
+        if (json) foreach (GenerationResult result in results) JsonLine.Write(terminal.Output, writer => WriteJson(writer, result));
+        else if (!streams)
+            foreach (GenerationResult result in results) terminal.Output.WriteLine(result.Text ?? string.Join(',', result.Ids));
+        terminal.Output.Flush();
+        Report(terminal.Error, generator, options, results, loaded, first, Stopwatch.GetElapsedTime(started));
+        return 0;
+    }
+
+    private static void WriteJson(Utf8JsonWriter writer, GenerationResult result)
+    {
+        writer.WriteStartObject();
+        writer.WriteIds("prompt_ids", result.PromptIds);
+        writer.WriteIds("ids", result.Ids);
+        writer.WriteString("text", result.Text);
+        writer.WriteString("finish", result.Finish == FinishReason.Stop ? "stop" : "length");
+        if (result.Score is { } score) writer.WriteNumber("score", score);
+        else writer.WriteNull("score");
+        if (result.DroppedCharacter) writer.WriteBoolean("dropped_character", true);
+        if (result.LogProbabilities is { } logProbabilities)
+        {
+            writer.WriteStartArray("logprobs");
+            foreach (float value in logProbabilities) writer.WriteFloat(value);
+            writer.WriteEndArray();
+        }
+        if (result.TopLogProbabilities is { } top)
+        {
+            writer.WriteStartArray("top_logprobs");
+            foreach (IReadOnlyList<TokenLogProbability> place in top)
+            {
+                writer.WriteStartArray();
+                foreach (TokenLogProbability candidate in place)
+                {
+                    writer.WriteStartObject();
+                    writer.WriteNumber("id", candidate.Token);
+                    writer.WritePropertyName("logprob");
+                    writer.WriteFloat(candidate.LogProbability);
+                    writer.WriteEndObject();
+                }
+                writer.WriteEndArray();
+            }
+            writer.WriteEndArray();
+        }
+        writer.WriteEndObject();
+    }
+
+    /// <summary>Timings, and what a reader of the text should know about its end.</summary>
+    private static void Report(TextWriter error, TextGenerator generator, GenerationOptions options, IReadOnlyList<GenerationResult> results,
+        TimeSpan loaded, TimeSpan? first, TimeSpan whole)
+    {
+        int prompt = results[0].PromptIds.Count, tokens = results.Sum(result => result.Ids.Count);
+        string speed = first is { } begun && results[0].Ids.Count > 1 && whole > begun
+            ? Say(
+                $"prompt {prompt} tokens in {Seconds(begun)}, then {PerSecond(results[0].Ids.Count - 1, whole - begun)}",
+                $"プロンプト {prompt} トークン {Seconds(begun)}、以後 {PerSecond(results[0].Ids.Count - 1, whole - begun)}")
+            : Say($"prompt {prompt} tokens", $"プロンプト {prompt} トークン");
+        error.WriteLine(Say(
+            $"[loaded in {Seconds(loaded)}; {speed}; {tokens} new tokens in {Seconds(whole)}]",
+            $"[読み込み {Seconds(loaded)}、{speed}、新規 {tokens} トークン {Seconds(whole)}]"));
+        if (results.Any(result => result.DroppedCharacter))
+            error.WriteLine(Say(
+                "[the limit cut a character of several tokens; its beginning is left out of the text]",
+                "[上限が文字の途中に当たったため、その文字は除きました]"));
+        GenerationOptions set = options.Over(generator.Defaults);
+        if (set.MaxNewTokens is null && set.MaxLength is null && results.Any(result => result.Finish == FinishReason.Length))
+            error.WriteLine(Say(
+                "[stopped at transformers' default length of 20 tokens, the prompt's included; --max-new-tokens N writes more]",
+                "[transformers の既定値である全 20 トークンで止まりました。--max-new-tokens N で長くできます]"));
+    }
+
+    private static string ReadPrompt(Terminal terminal)
+    {
+        if (!terminal.InputIsRedirected)
+            throw new Failure(
+                "there is nothing to continue: give --prompt TEXT, --ids 1,2,3, or a text on standard input.",
+                "続きを書くテキストがありません。--prompt TEXT、--ids 1,2,3、または標準入力で渡してください。");
+        return TextInput.ReadAll(terminal.Input);
+    }
+
+    private static string Seconds(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds:F2} s");
+
+    private static string PerSecond(int tokens, TimeSpan time) =>
+        string.Create(CultureInfo.InvariantCulture, $"{tokens / time.TotalSeconds:F1} tokens/s");
+}

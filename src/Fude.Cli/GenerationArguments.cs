@@ -1,0 +1,208 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using Fude.Generation;
+using Fude.Tensors;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>The options of generation, under transformers' names in kebab case. What is not given stays null, "not set".</summary>
+internal sealed class GenerationArguments
+{
+    private readonly Option<int?> _maxNewTokens = Number<int>("--max-new-tokens", "-n", "New tokens at most.", "新しいトークン数の上限。");
+    private readonly Option<int?> _maxLength = Number<int>("--max-length", null,
+        "Tokens at most, the prompt's included.", "プロンプトを含むトークン数の上限。");
+    private readonly Option<int?> _minNewTokens = Number<int>("--min-new-tokens", null,
+        "New tokens before the text may end.", "終わってよいまでの新しいトークン数。");
+    private readonly Option<int?> _minLength = Number<int>("--min-length", null,
+        "Tokens, the prompt's included, before the text may end.", "プロンプトを含め、終わってよいまでのトークン数。");
+    private readonly Option<bool?> _doSample = Switch("--do-sample",
+        "Draw tokens at random; the likeliest otherwise.", "トークンを確率で選ぶ（なければ最も確からしいもの）。");
+    private readonly Option<double?> _temperature = Number<double>("--temperature", null, "Divides the logits.", "ロジットを割る温度。");
+    private readonly Option<int?> _topK = Number<int>("--top-k", null,
+        "Only so many of the likeliest tokens; 0 for all, 50 when nothing sets it.", "上位 K 個だけから選ぶ（0 は全部、指定がなければ 50）。");
+    private readonly Option<double?> _topP = Number<double>("--top-p", null,
+        "Only the likeliest tokens of this probability together.", "合計確率がこの値になる上位だけから選ぶ。");
+    private readonly Option<double?> _minP = Number<double>("--min-p", null,
+        "Only tokens at least this times as likely as the likeliest.", "最有力の確率のこの割合以上のものだけ。");
+    private readonly Option<double?> _typicalP = Number<double>("--typical-p", null, "Locally typical sampling.", "局所典型サンプリング。");
+    private readonly Option<double?> _epsilonCutoff = Number<double>("--epsilon-cutoff", null,
+        "Only tokens of at least this probability.", "この確率以上のものだけ。");
+    private readonly Option<double?> _etaCutoff = Number<double>("--eta-cutoff", null, "Eta sampling.", "イータサンプリング。");
+    private readonly Option<double?> _repetitionPenalty = Number<double>("--repetition-penalty", null,
+        "Makes tokens that occurred less likely; 1 is none.", "既出トークンを出にくくする（1 で無効）。");
+    private readonly Option<double?> _presencePenalty = Number<double>("--presence-penalty", null,
+        "Subtracted from the logits of new tokens that occurred.", "出力済みトークンのロジットから引く値。");
+    private readonly Option<double?> _frequencyPenalty = Number<double>("--frequency-penalty", null,
+        "Subtracted once for each occurrence.", "出力回数ごとに引く値。");
+    private readonly Option<int?> _noRepeatNgramSize = Number<int>("--no-repeat-ngram-size", null,
+        "No run of so many tokens occurs twice.", "この長さの並びを繰り返さない。");
+    private readonly Option<int?> _numBeams = Number<int>("--num-beams", null, "Beams of a beam search.", "ビームサーチのビーム数。");
+    private readonly Option<int?> _numBeamGroups = Number<int>("--num-beam-groups", null,
+        "Groups of beams that avoid one another.", "互いに避け合うビームの組の数。");
+    private readonly Option<double?> _diversityPenalty = Number<double>("--diversity-penalty", null,
+        "How strongly they avoid one another.", "避け合う強さ。");
+    private readonly Option<int?> _numReturnSequences = Number<int>("--num-return-sequences", null, "Texts to write.", "書く文章の数。");
+    private readonly Option<double?> _lengthPenalty = Number<double>("--length-penalty", null,
+        "Beam scores are divided by length to this power.", "ビームの得点を長さのこの冪で割る。");
+    private readonly Option<EarlyStopping?> _earlyStopping = Parsed<EarlyStopping?>("--early-stopping", "true|false|never",
+        "When a beam search stops.", "ビームサーチを止める条件。", text => text.ToLowerInvariant() switch
+        {
+            "true" => EarlyStopping.WhenEnough,
+            "false" => EarlyStopping.WhenUnlikely,
+            "never" => EarlyStopping.Never,
+            _ => throw new FormatException(),
+        });
+    private readonly Option<int[]?> _eosTokenId = Ids("--eos-token-id", "Ids that end the text.", "文章を終えるトークン ID。");
+    private readonly Option<int?> _bosTokenId = Number<int>("--bos-token-id", null, "The id a text begins with.", "文章の始まりのトークン ID。");
+    private readonly Option<int?> _padTokenId = Number<int>("--pad-token-id", null, "The id of padding.", "パディングのトークン ID。");
+    private readonly Option<int[][]?> _badWordsIds = Parsed<int[][]?>("--bad-words-ids", "1,2;3",
+        "Runs of ids that are never written.", "決して書かないトークン列。",
+        text => [.. text.Split(';').Select(ParseIds)]);
+    private readonly Option<SequenceBias[]?> _sequenceBias = Parsed<SequenceBias[]?>("--sequence-bias", "1,2=0.5;3=-1",
+        "Added to the logit that completes a run of ids.", "トークン列を完成させるロジットに足す値。",
+        text => [.. text.Split(';').Select(ParseBias)]);
+    private readonly Option<int[]?> _suppressTokens = Ids("--suppress-tokens", "Ids that are never written.", "決して書かないトークン ID。");
+    private readonly Option<int[]?> _beginSuppressTokens = Ids("--begin-suppress-tokens", "Ids that do not come first.", "最初に書かないトークン ID。");
+    private readonly Option<int?> _forcedBosTokenId = Number<int>("--forced-bos-token-id", null,
+        "The id after a prompt of one.", "プロンプトが一つだけのとき次に書くトークン ID。");
+    private readonly Option<int[]?> _forcedEosTokenId = Ids("--forced-eos-token-id",
+        "The id that is last when the limit is reached.", "上限に達したとき最後に書くトークン ID。");
+    private readonly Option<ExponentialDecay?> _exponentialDecay = Parsed<ExponentialDecay?>("--exponential-decay-length-penalty", "START,FACTOR",
+        "Makes the end likelier from START new tokens on.", "START 個目から終わりやすくする。", ParseDecay);
+    private readonly Option<bool?> _removeInvalidValues = Switch("--remove-invalid-values", "Take NaN as 0.", "NaN を 0 とみなす。");
+    private readonly Option<bool?> _renormalizeLogits = Switch("--renormalize-logits",
+        "Normalise the logits after processing.", "処理後のロジットを正規化する。");
+    private readonly Option<string[]?> _stopStrings = new("--stop-strings", "--stop")
+    {
+        HelpName = "TEXT",
+        Arity = ArgumentArity.OneOrMore,
+        AllowMultipleArgumentsPerToken = false,
+        Description = Say("End before this text; may be repeated.", "この文字列の前で終わる。複数指定できる。"),
+    };
+    private readonly Option<long?> _seed = Number<long>("--seed", null, "Seed of the random numbers.", "乱数の種。");
+    private readonly Option<long?> _torchSeed = Number<long>("--torch-seed", null,
+        "Draw as torch does on a CPU after manual_seed(N).", "torch の CPU 乱数（manual_seed(N) 後）を一つずつ再現する。");
+    private readonly Option<TorchRandomPath?> _torchRandom = Parsed<TorchRandomPath?>("--torch-random", "default|mkl",
+        "Which of torch's two generators --torch-seed means; mkl is that of current x86-64 wheels.",
+        "--torch-seed がどちらの乱数か。mkl は現在の x86-64 版 wheel のもの。", text => text.ToLowerInvariant() switch
+        {
+            "default" => TorchRandomPath.Default,
+            "mkl" => TorchRandomPath.Mkl,
+            _ => throw new FormatException(),
+        });
+    private readonly Option<bool?> _logProbabilities = Switch("--logprobs",
+        "Report each token's log-probability (with --json).", "各トークンの対数確率も出す（--json と共に）。");
+    private readonly Option<int?> _topLogProbabilities = Number<int>("--top-logprobs", null,
+        "Report so many of the likeliest tokens beside each (with --json).", "各位置の上位候補をこの数だけ出す（--json と共に）。");
+
+    /// <summary>Adds every option to a command.</summary>
+    public void AddTo(Command command)
+    {
+        foreach (Option option in (Option[])
+        [
+            _maxNewTokens, _maxLength, _minNewTokens, _minLength, _doSample, _temperature, _topK, _topP, _minP, _typicalP, _epsilonCutoff,
+            _etaCutoff, _repetitionPenalty, _presencePenalty, _frequencyPenalty, _noRepeatNgramSize, _numBeams, _numBeamGroups,
+            _diversityPenalty, _numReturnSequences, _lengthPenalty, _earlyStopping, _eosTokenId, _bosTokenId, _padTokenId, _badWordsIds,
+            _sequenceBias, _suppressTokens, _beginSuppressTokens, _forcedBosTokenId, _forcedEosTokenId, _exponentialDecay,
+            _removeInvalidValues, _renormalizeLogits, _stopStrings, _seed, _torchSeed, _torchRandom, _logProbabilities, _topLogProbabilities,
+        ])
+            command.Add(option);
+    }
+
+    /// <summary>What the command line sets.</summary>
+    public GenerationOptions Read(ParseResult args) => new()
+    {
+        MaxNewTokens = args.GetValue(_maxNewTokens),
+        MaxLength = args.GetValue(_maxLength),
+        MinNewTokens = args.GetValue(_minNewTokens),
+        MinLength = args.GetValue(_minLength),
+        DoSample = args.GetValue(_doSample),
+        Temperature = args.GetValue(_temperature),
+        TopK = args.GetValue(_topK),
+        TopP = args.GetValue(_topP),
+        MinP = args.GetValue(_minP),
+        TypicalP = args.GetValue(_typicalP),
+        EpsilonCutoff = args.GetValue(_epsilonCutoff),
+        EtaCutoff = args.GetValue(_etaCutoff),
+        RepetitionPenalty = args.GetValue(_repetitionPenalty),
+        PresencePenalty = args.GetValue(_presencePenalty),
+        FrequencyPenalty = args.GetValue(_frequencyPenalty),
+        NoRepeatNgramSize = args.GetValue(_noRepeatNgramSize),
+        NumBeams = args.GetValue(_numBeams),
+        NumBeamGroups = args.GetValue(_numBeamGroups),
+        DiversityPenalty = args.GetValue(_diversityPenalty),
+        NumReturnSequences = args.GetValue(_numReturnSequences),
+        LengthPenalty = args.GetValue(_lengthPenalty),
+        EarlyStopping = args.GetValue(_earlyStopping),
+        EosTokenId = args.GetValue(_eosTokenId),
+        BosTokenId = args.GetValue(_bosTokenId),
+        PadTokenId = args.GetValue(_padTokenId),
+        BadWordsIds = args.GetValue(_badWordsIds),
+        SequenceBias = args.GetValue(_sequenceBias),
+        SuppressTokens = args.GetValue(_suppressTokens),
+        BeginSuppressTokens = args.GetValue(_beginSuppressTokens),
+        ForcedBosTokenId = args.GetValue(_forcedBosTokenId),
+        ForcedEosTokenId = args.GetValue(_forcedEosTokenId),
+        ExponentialDecayLengthPenalty = args.GetValue(_exponentialDecay),
+        RemoveInvalidValues = args.GetValue(_removeInvalidValues),
+        RenormalizeLogits = args.GetValue(_renormalizeLogits),
+        StopStrings = args.GetValue(_stopStrings) is { Length: > 0 } stops ? stops : null,
+        Seed = args.GetValue(_seed),
+        TorchSeed = args.GetValue(_torchSeed),
+        TorchRandom = args.GetValue(_torchRandom),
+        LogProbabilities = args.GetValue(_logProbabilities),
+        TopLogProbabilities = args.GetValue(_topLogProbabilities),
+    };
+
+    private static Option<T?> Number<T>(string name, string? alias, string english, string japanese)
+        where T : struct, IParsable<T>
+    {
+        Option<T?> option = Parsed<T?>(name, typeof(T) == typeof(double) ? "X" : "N", english, japanese,
+            text => T.Parse(text, CultureInfo.InvariantCulture));
+        if (alias is not null) option.Aliases.Add(alias);
+        return option;
+    }
+
+    private static Option<bool?> Switch(string name, string english, string japanese) =>
+        new(name) { Description = Say(english, japanese), HelpName = "true|false", Arity = ArgumentArity.ZeroOrOne };
+
+    private static Option<int[]?> Ids(string name, string english, string japanese) =>
+        Parsed<int[]?>(name, "1,2", english, japanese, ParseIds);
+
+    private static Option<T> Parsed<T>(string name, string form, string english, string japanese, Func<string, T> parse) => new(name)
+    {
+        HelpName = form,
+        Description = Say(english, japanese),
+        Arity = ArgumentArity.ExactlyOne,
+        CustomParser = result =>
+        {
+            string text = result.Tokens[0].Value;
+            try
+            {
+                return parse(text);
+            }
+            catch (Exception e) when (e is FormatException or OverflowException)
+            {
+                result.AddError(Say(
+                    $"{name}: '{text}' is not of the form {form}.", $"{name}: '{text}' は {form} の形ではありません。"));
+                return default!;
+            }
+        },
+    };
+
+    private static int[] ParseIds(string text) =>
+        [.. text.Split(',').Select(part => int.Parse(part, NumberStyles.Integer, CultureInfo.InvariantCulture))];
+
+    private static SequenceBias ParseBias(string text)
+    {
+        int equals = text.IndexOf('=', StringComparison.Ordinal);
+        if (equals < 0) throw new FormatException();
+        return new(ParseIds(text[..equals]), double.Parse(text[(equals + 1)..], CultureInfo.InvariantCulture));
+    }
+
+    private static ExponentialDecay? ParseDecay(string text) => text.Split(',') is [string start, string factor]
+        ? new(int.Parse(start, CultureInfo.InvariantCulture), double.Parse(factor, CultureInfo.InvariantCulture))
+        : throw new FormatException();
+}

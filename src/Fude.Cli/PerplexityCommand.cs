@@ -1,0 +1,98 @@
+using System.CommandLine;
+using System.Text.Json;
+using Fude.Models;
+using Fude.Tensors;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude perplexity: how well a model predicts a text.</summary>
+internal static class PerplexityCommand
+{
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> model = Arguments.Model();
+        Option<string?> idsFile = new("--ids-file")
+        {
+            HelpName = "FILE",
+            Description = Say("The text's token ids, a JSON array.", "テキストのトークン ID（JSON の配列）。"),
+        };
+        Option<string?> textFile = new("--text-file")
+        {
+            HelpName = "FILE",
+            Description = Say("The text, UTF-8.", "テキスト（UTF-8）。"),
+        };
+        Option<int?> context = new("--context")
+        {
+            HelpName = "N",
+            Description = Say("Tokens in a window; the model's context when absent.", "窓のトークン数。省略時はモデルの文脈長。"),
+        };
+        Option<int?> stride = new("--stride")
+        {
+            HelpName = "M",
+            Description = Say("Tokens from one window to the next; half a window when absent.", "窓をずらすトークン数。省略時は窓の半分。"),
+        };
+        Option<string?> adapter = Arguments.Adapter();
+        Option<int?> threads = Arguments.Threads();
+        Option<bool> json = Arguments.Json();
+        Command command = new("perplexity", Say("Measure how well a model predicts a text.", "モデルがテキストをどれだけ予測できるか測る。"))
+        {
+            model, idsFile, textFile, context, stride, adapter, threads, json,
+        };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(idsFile) is null == result.GetValue(textFile) is null)
+                result.AddError(Say("Give either --ids-file or --text-file.", "--ids-file か --text-file のどちらかを指定してください。"));
+        });
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            ModelFolder folder = ModelFolder.Open(args.GetRequiredValue(model));
+            int[] ids = args.GetValue(idsFile) is { } file
+                ? ReadIds(file)
+                : folder.Tokenizer.Encode(TextInput.ReadFile(args.GetValue(textFile)!), addSpecialTokens: false);
+            return Run(terminal, folder, ids, args.GetValue(context), args.GetValue(stride), args.GetValue(adapter),
+                args.GetValue(threads), args.GetValue(json), stop);
+        }, stop));
+        return command;
+    }
+
+    private static int Run(Terminal terminal, ModelFolder folder, int[] ids, int? context, int? stride, string? adapter, int? threads,
+        bool json, CancellationToken stop)
+    {
+        using LanguageModel model = folder.LoadModel(adapter);
+        using CpuOps ops = new(threads ?? 0);
+        int window = context ?? Math.Min(model.Config.Context, Math.Max(2, ids.Length));
+        using ProgressLine progress = new(terminal);
+        Perplexity result = Perplexity.Measure(model, ops, ids, window, stride ?? Math.Max(1, window / 2),
+            progress.Of(Say("scored", "採点済み"), ids.Length), stop);
+        progress.Clear();
+        if (!json)
+        {
+            terminal.Output.WriteLine(Say(
+                $"perplexity {result.Value:F4} over {result.ScoredTokens} tokens ({result.TotalLossNats / result.ScoredTokens:F4} nats a token)",
+                $"パープレキシティ {result.Value:F4}（{result.ScoredTokens} トークン、1 トークンあたり {result.TotalLossNats / result.ScoredTokens:F4} nats）"));
+            return 0;
+        }
+        JsonLine.Write(terminal.Output, writer =>
+        {
+            writer.WriteStartObject();
+            writer.WriteNumber("perplexity", result.Value);
+            writer.WriteNumber("tokens", result.ScoredTokens);
+            writer.WriteEndObject();
+        });
+        return 0;
+    }
+
+    private static int[] ReadIds(string file)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
+            return [.. document.RootElement.EnumerateArray().Select(id => id.GetInt32())];
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
+        {
+            throw new InvalidDataException($"{file} is not a JSON array of token ids, as in [1, 2, 3]: {e.Message}", e);
+        }
+    }
+}

@@ -1,0 +1,69 @@
+using System.CommandLine;
+using System.Text.Json;
+using Fude.Tokenizers;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude tokenize: the tokens of each line of standard input.</summary>
+internal static class TokenizeCommand
+{
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> model = Arguments.Tokenizer();
+        Option<bool> noSpecial = Arguments.NoSpecial();
+        Option<bool> jsonInput = new("--json-input")
+        {
+            Description = Say("Each line is a JSON string; raw UTF-8 otherwise.", "各行を JSON 文字列として読む（なければ UTF-8 のまま）。"),
+        };
+        Option<bool> json = Arguments.Json();
+        Command command = new("tokenize", Say("Print the tokens of each line of standard input.", "標準入力の各行をトークンに分ける。"))
+        {
+            model, noSpecial, jsonInput, json,
+        };
+        command.SetAction((args, stop) => Task.Run(() => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
+            addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop), stop));
+        return command;
+    }
+
+    private static int Run(Terminal terminal, Tokenizer tokenizer, bool addSpecialTokens, bool jsonInput, bool json, CancellationToken stop)
+    {
+        int number = 0;
+        foreach (string line in TextInput.ReadLines(terminal.Input))
+        {
+            stop.ThrowIfCancellationRequested();
+            number++;
+            int[] ids = tokenizer.Encode(jsonInput ? ReadString(line, number) : line, addSpecialTokens);
+            if (json)
+                JsonLine.Write(terminal.Output, writer =>
+                {
+                    writer.WriteStartObject();
+                    writer.WriteIds("ids", ids);
+                    writer.WriteStartArray("tokens");
+                    foreach (int id in ids) writer.WriteStringValue(tokenizer.TokenOf(id));
+                    writer.WriteEndArray();
+                    writer.WriteEndObject();
+                });
+            else terminal.Output.WriteLine(string.Join(' ', ids.Select(tokenizer.TokenOf)));
+            terminal.Output.Flush();        // who writes a line and waits for the answer gets it
+        }
+        return 0;
+    }
+
+    private static string ReadString(string line, int number)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(line);
+            if (document.RootElement.ValueKind == JsonValueKind.String) return document.RootElement.GetString()!;
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        {
+            throw new Failure(
+                $"standard input, line {number}: not a JSON string: {e.Message}", $"標準入力の {number} 行目が JSON 文字列ではありません: {e.Message}");
+        }
+        throw new Failure(
+            $"standard input, line {number}: a JSON string such as \"吾輩は猫である\" is expected.",
+            $"標準入力の {number} 行目: \"吾輩は猫である\" のような JSON 文字列が必要です。");
+    }
+}

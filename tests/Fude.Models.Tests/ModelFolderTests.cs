@@ -1,0 +1,165 @@
+using System.Text.Json.Nodes;
+using Fude.TestData;
+using Fude.Tensors;
+
+namespace Fude.Models.Tests;
+
+public sealed class ModelFolderTests
+{
+    [Fact]
+    public void A_folder_shows_its_configurations()
+    {
+        ModelFolder folder = ModelFolder.Open(GoldenForward.FolderOf("llama-mha"));
+        Assert.Equal("llama-mha", folder.Name);
+        Assert.Equal(384, folder.Config.Vocabulary);
+        Assert.Equal(0.6, folder.GenerationConfigJson!.Value.GetProperty("top_p").GetDouble());
+        Assert.EndsWith("generation_config.json", folder.GenerationConfigPath, StringComparison.Ordinal);
+        Assert.Equal("4.33.1", folder.ConfigJson.GetProperty("transformers_version").GetString());
+        Assert.True(folder.HasWeights);
+    }
+
+    [Fact]
+    public void A_missing_folder_is_an_error() =>
+        Assert.Contains("no-such-model", Assert.Throws<DirectoryNotFoundException>(() => ModelFolder.Open("no-such-model")).Message, StringComparison.Ordinal);
+
+    [Fact]
+    public void A_folder_without_config_json_is_an_error()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Contains("config.json", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+        folder.Write("adapter_config.json", "{}");
+        Assert.Contains("base model", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_instead_of_a_folder_is_an_error_and_GGUF_is_called_by_name()
+    {
+        using TemporaryFolder folder = new();
+        string gguf = folder.Write("model.gguf", "GGUF\u0003\0\0\0"), other = folder.Write("model.safetensors", "x");
+        Assert.Contains("GGUF", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(gguf)).Message, StringComparison.Ordinal);
+        Assert.DoesNotContain("GGUF", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(other)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_damaged_generation_config_is_an_error()
+    {
+        using TemporaryFolder folder = Copy("llama-mha");
+        folder.Write("generation_config.json", "{\"top_p\":");
+        Assert.Contains("generation_config.json", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_configuration_that_may_not_be_read_is_an_error()
+    {
+        using TemporaryFolder folder = Copy("llama-mha");
+        // To read a folder as a file is denied to everyone, to read a file without permission to everyone but root.
+        Assert.Contains("may not be read", Assert.Throws<UnauthorizedAccessException>(() => ModelConfig.Load(folder.Path)).Message, StringComparison.Ordinal);
+        if (OperatingSystem.IsWindows() || Environment.UserName == "root") return;
+        File.SetUnixFileMode(folder["config.json"], UnixFileMode.None);
+        Assert.Contains("config.json", Assert.Throws<UnauthorizedAccessException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_folder_without_weights_opens_but_does_not_load()
+    {
+        using TemporaryFolder folder = new();
+        File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), "config.json"), folder["config.json"]);
+        ModelFolder opened = ModelFolder.Open(folder.Path);
+        Assert.False(opened.HasWeights);
+        Assert.Contains("no weights", Assert.Throws<InvalidDataException>(() => opened.LoadModel()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("llama-mha", "gpt2-gelu")]
+    [InlineData("gpt2-gelu", "llama-mha")]
+    [InlineData("llama-mha", "stablelm")]
+    [InlineData("stablelm", "llama-mha")]
+    [InlineData("llama-gqa", "llama-mha")]
+    public void Weights_of_another_model_are_an_error(string config, string weights)
+    {
+        using TemporaryFolder folder = new();
+        File.Copy(Path.Combine(GoldenForward.FolderOf(config), "config.json"), folder["config.json"]);
+        File.Copy(Path.Combine(GoldenForward.FolderOf(weights), "model.safetensors"), folder["model.safetensors"]);
+        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
+        Assert.Contains("model.safetensors", e.Message, StringComparison.Ordinal);
+        Assert.Contains("not of one model", e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("llama-mha", "model.layers.2.mlp.up_proj.weight", "[172, 64]")]
+    [InlineData("llama-mha", "model.norm.weight", "[64]")]
+    [InlineData("llama-mha", "lm_head.weight", "[384, 64]")]
+    [InlineData("gpt2-gelu", "transformer.h.1.attn.c_attn.bias", "[192]")]
+    [InlineData("gpt2-gelu", "transformer.wpe.weight", "[128, 64]")]
+    [InlineData("stablelm", "model.layers.0.input_layernorm.bias", "[64]")]
+    public void A_missing_tensor_is_an_error_that_names_it(string model, string tensor, string shape)
+    {
+        using TemporaryFolder folder = Copy(model, tensors => tensors.Where(t => t.Name != tensor).Select(NewTensor.Of));
+        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
+        Assert.Contains(folder.Path, e.Message, StringComparison.Ordinal);
+        Assert.Contains($"'{tensor}'", e.Message, StringComparison.Ordinal);
+        Assert.Contains(shape, e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("llama-mha", "model.layers.2.mlp.up_proj.weight", "[172, 64]", "[64, 172]")]
+    [InlineData("gpt2-gelu", "transformer.h.0.mlp.c_fc.weight", "[64, 256]", "[256, 64]")]
+    [InlineData("llama-mha", "model.norm.weight", "[64]", "[64, 1]")]
+    public void A_misshapen_tensor_is_an_error_that_names_both_shapes(string model, string tensor, string expected, string found)
+    {
+        long[] shape = [.. found.Trim('[', ']').Split(", ").Select(long.Parse)];
+        using TemporaryFolder folder = Copy(model, tensors => tensors.Select(t => t.Name == tensor ? NewTensor.Of(t) with { Shape = shape } : NewTensor.Of(t)));
+        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
+        Assert.Contains($"'{tensor}' is {found}", e.Message, StringComparison.Ordinal);
+        Assert.Contains(expected, e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("model.layers.3.input_layernorm.weight")]
+    [InlineData("model.layers.0.self_attn.q_proj.bias")]
+    [InlineData("model.layers.0.attn.bias")]
+    [InlineData("h.0.attn.bias.copy")]
+    public void A_tensor_that_belongs_nowhere_is_an_error_that_names_it(string tensor)
+    {
+        using TemporaryFolder folder = Copy("llama-mha", tensors => [.. tensors.Select(NewTensor.Of), NewTensor.Of(tensor, [64], new float[64])]);
+        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
+        Assert.Contains($"'{tensor}' [64]", e.Message, StringComparison.Ordinal);
+        Assert.Contains(folder["config.json"], e.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("llama-mha", "model.layers.0.self_attn.rotary_emb.inv_freq")]
+    [InlineData("gpt2-gelu", "transformer.h.0.attn.bias")]
+    [InlineData("gpt2-gelu", "transformer.h.0.attn.masked_bias")]
+    [InlineData("gpt2-gelu", "lm_head.weight")]
+    public void Buffers_that_follow_from_the_configuration_are_ignored(string model, string tensor)
+    {
+        using TemporaryFolder folder = Copy(model, tensors => [.. tensors.Select(NewTensor.Of), NewTensor.Of(tensor, [3], [1, 2, 3])]);
+        using LanguageModel loaded = LanguageModel.Load(folder.Path);
+        Assert.Equal(model.StartsWith("llama", StringComparison.Ordinal) ? "llama" : "gpt2", loaded.Config.ModelType);
+    }
+
+    [Fact]
+    public void A_head_that_is_stored_but_tied_is_not_used()
+    {
+        // The same weights; config.json alone decides whether lm_head.weight counts.
+        using TemporaryFolder folder = Copy("llama-mha");
+        JsonObject config = JsonNode.Parse(File.ReadAllText(folder["config.json"]))!.AsObject();
+        config["tie_word_embeddings"] = true;
+        folder.Write("config.json", config.ToJsonString());
+        using LanguageModel tied = LanguageModel.Load(folder.Path), untied = LanguageModel.Load(GoldenForward.FolderOf("llama-mha"));
+        using CpuOps ops = new(1);
+        Assert.NotEqual(untied.Logits(ops, Passes.Batch([1, 2, 3])), tied.Logits(ops, Passes.Batch([1, 2, 3])));
+    }
+
+    private static TemporaryFolder Copy(string model, Func<IEnumerable<StoredTensor>, IEnumerable<NewTensor>>? change = null)
+    {
+        TemporaryFolder folder = new();
+        string source = GoldenForward.FolderOf(model);
+        foreach (string file in Directory.EnumerateFiles(source)) folder.Write(Path.GetFileName(file), File.ReadAllBytes(file));
+        if (change is null) return folder;
+        using SafeTensors tensors = SafeTensors.Open(Path.Combine(source, "model.safetensors"));
+        SafeTensors.Write(folder["model.safetensors"], change(tensors.Tensors.Values));
+        return folder;
+    }
+}

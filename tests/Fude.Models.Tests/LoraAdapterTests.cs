@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 
 namespace Fude.Models.Tests;
 

@@ -1,6 +1,6 @@
 using System.Text.Json.Nodes;
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 
 namespace Fude.Models.Tests;
 

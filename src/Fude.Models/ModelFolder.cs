@@ -55,6 +55,10 @@ public sealed class ModelFolder
     /// <exception cref="NotSupportedException">It has a component that fude does not know.</exception>
     public Tokenizer Tokenizer => _tokenizer.Value;
 
+    /// <summary>How many ids, from 0 on, may be sampled: rows of the embedding beyond the tokenizer's entries are padding and mean
+    /// nothing. All of them where there is no tokenizer.</summary>
+    public int SampleableTokens => HasTokenizer ? Math.Min(Tokenizer.VocabularySize, Config.Vocabulary) : Config.Vocabulary;
+
     /// <summary>Opens a folder.</summary>
     /// <exception cref="IOException">There is no such folder, or it cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">The files may not be read.</exception>

@@ -148,7 +148,7 @@ public sealed class LanguageModelTests
         using GoldenForward golden = GoldenForward.Open(name);
         using CpuOps ops = new(threads);
         RequireSameBitsHoweverRead(golden.Model, ops, golden.Rows("mid")[0], [1, 2, 7, 16], $"{name} mid, {threads} threads");
-        RequireSameBitsHoweverRead(golden.Model, ops, golden.Rows("fullctx")[0], [1, 33], $"{name} fullctx, {threads} threads");
+        RequireSameBitsHoweverRead(golden.Model, ops, golden.Rows("fullctx")[0], [33], $"{name} fullctx, {threads} threads");
     }
 
     [Theory, MemberData(nameof(FamiliesAndThreads))]
@@ -156,7 +156,7 @@ public sealed class LanguageModelTests
     {
         using LanguageModel model = TinyModels.Create(family);
         using CpuOps ops = new(threads);
-        RequireSameBitsHoweverRead(model, ops, TinyModels.Text(length: 300, seed: 7), [1, 37], $"{family}, {threads} threads");
+        RequireSameBitsHoweverRead(model, ops, TinyModels.Text(length: 130, seed: 7), [1, 37], $"{family}, {threads} threads");
     }
 
     [Theory, MemberData(nameof(ModelsAndThreads))]

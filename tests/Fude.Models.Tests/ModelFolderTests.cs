@@ -152,6 +152,27 @@ public sealed class ModelFolderTests
         Assert.NotEqual(untied.Logits(ops, Passes.Batch([1, 2, 3])), tied.Logits(ops, Passes.Batch([1, 2, 3])));
     }
 
+    [Fact]
+    public void Ids_beyond_the_tokenizer_s_entries_may_not_be_sampled()
+    {
+        ModelFolder without = ModelFolder.Open(GoldenForward.FolderOf("gpt2-padvocab-bin"));
+        Assert.False(without.HasTokenizer);
+        Assert.Equal(384, without.SampleableTokens);
+
+        // A vocabulary of 300 pieces beside an embedding of 384 rows, and beside one of 256.
+        string pieces = string.Join(",", Enumerable.Range(0, 300).Select(i => $"\"t{i}\":{i}"));
+        string tokenizer = """{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,"model":{"type":"BPE","vocab":{PIECES},"merges":[]}}""".Replace("PIECES", pieces, StringComparison.Ordinal);
+        foreach ((string model, int expected) in ((string, int)[])[("gpt2-padvocab-bin", 300), ("gpt2-noprefix-bin-sharded", 256)])
+        {
+            using TemporaryFolder folder = Copy(model);
+            folder.Write("tokenizer.json", tokenizer);
+            ModelFolder opened = ModelFolder.Open(folder.Path);
+            Assert.True(opened.HasTokenizer);
+            Assert.Equal(300, opened.Tokenizer.VocabularySize);
+            Assert.Equal(expected, opened.SampleableTokens);
+        }
+    }
+
     private static TemporaryFolder Copy(string model, Func<IEnumerable<StoredTensor>, IEnumerable<NewTensor>>? change = null)
     {
         TemporaryFolder folder = new();

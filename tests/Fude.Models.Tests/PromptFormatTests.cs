@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Fude.TestData;
+using Fude.Tokenizers;
 
 namespace Fude.Models.Tests;
 
@@ -103,6 +104,29 @@ public sealed class PromptFormatTests
             Assert.Equal(golden.RootElement.GetProperty("text").GetString(), prompt.Text);
             Assert.False(prompt.AddSpecialTokens);
         }
+    }
+
+    [Theory]
+    [InlineData("llama2-ja.json", "llama2-tokenizer/tokenizer.model", "japanese-stablelm-instruct-beta", Proverb, Kindness)]
+    [InlineData("llama2-ja.json", "llama2-tokenizer/tokenizer.model", "elyza-llama2-instruct", "クマが海辺に行ってアザラシと友達になり、最終的には家に帰るというプロットの短編小説を書いてください。", null)]
+    [InlineData("gpt-neox.json", "gpt-neox-tokenizer/tokenizer.json", "japanese-stablelm-instruct-alpaca", Proverb, Kindness)]
+    [InlineData("llm-jp-v2.1.json", "llm-jp-tokenizer/ver2.1/tokenizer.json", "llm-jp-instruct-v1.0", "自然言語処理とは何か", null)]
+    [InlineData("llm-jp-v2.1.json", "llm-jp-tokenizer/ver2.1/tokenizer.json", "llm-jp-base-v1", "自然言語処理とは何か", null)]
+    public void Prompts_have_the_ids_the_models_were_made_with(string goldens, string tokenizerFile, string format, string question, string? input)
+    {
+        string? file = TestFolders.SharedData(tokenizerFile), expected = TestFolders.SharedData($"tokenizer-goldens/{goldens}");
+        Assert.SkipWhen(file is null || expected is null, "The models' tokenizers are in shared beside the checkout only.");
+        // As transformers loads them: special strings in the text count.
+        using TemporaryFolder folder = new();
+        folder.Write(Path.GetFileName(file), File.ReadAllBytes(file));
+        folder.Write("tokenizer_config.json", Path.GetFileName(file) == "tokenizer.model"
+            ? """{"tokenizer_class":"LlamaTokenizer","add_bos_token":true,"add_eos_token":false,"bos_token":"<s>","eos_token":"</s>","unk_token":"<unk>","legacy":true}"""
+            : "{}");
+        Prompt prompt = PromptFormat.Named(format).Write(question, input);
+        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(expected));
+        JsonElement same = golden.RootElement.GetProperty("cases").EnumerateArray().First(c => c.GetProperty("text").GetString() == prompt.Text);
+        Assert.Equal(same.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32()),
+            Tokenizer.Load(folder.Path).Encode(prompt.Text, prompt.AddSpecialTokens));
     }
 
     [Theory]

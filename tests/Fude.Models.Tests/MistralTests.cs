@@ -40,7 +40,7 @@ public sealed class MistralTests
         using CpuOps ops = new(2);
         int[] text = Text(100);
         float[] windowed = mistral.Logits(ops, Passes.Batch(text));
-        for (int t = 0; t < text.Length; t++)
+        for (int t = 0; t < text.Length; t += 9)
         {
             // Rotary positions count from each other alone, so the window read as a text of its own must score the same.
             int first = Math.Max(0, t + 1 - window);

@@ -63,6 +63,9 @@ internal static class Arguments
         return threads;
     }
 
+    /// <summary>What an option was given, or null: System.CommandLine takes an absent list for an empty one, which means something else.</summary>
+    public static T? Given<T>(this ParseResult args, Option<T> option) => args.GetResult(option) is null ? default : args.GetValue(option);
+
     /// <summary>Numbers separated by commas.</summary>
     public static int[]? ParseIds(ArgumentResult result, string list)
     {

@@ -32,12 +32,18 @@ internal sealed class Failure : Exception
                 $"an error in fude itself: {failure.Message} Run again with --verbose and report what it prints.",
                 $"fude の内部エラーです: {failure.Message} --verbose を付けて実行し、表示された内容を報告してください。"),
         };
-        return $"fude: {text.ReplaceLineEndings(" ")}";
+        return $"fude: {OneLine(text)}";
     }
+
+    /// <summary>The text without line breaks and other control characters: names out of a hostile file steer no terminal.</summary>
+    private static string OneLine(string text) => string.Create(text.Length, text, static (line, source) =>
+    {
+        for (int i = 0; i < line.Length; i++) line[i] = char.IsControl(source[i]) ? ' ' : source[i];
+    });
 
     private static string WithoutParameter(ArgumentException failure)
     {
-        string suffix = failure.ParamName is null ? "" : $" (Parameter '{failure.ParamName}')";
-        return failure.Message.Replace(suffix, "", StringComparison.Ordinal);
+        string suffix = $" (Parameter '{failure.ParamName}')";
+        return failure.Message.EndsWith(suffix, StringComparison.Ordinal) ? failure.Message[..^suffix.Length] : failure.Message;
     }
 }

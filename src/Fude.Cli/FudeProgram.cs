@@ -17,8 +17,9 @@ internal sealed class FudeProgram(Terminal terminal)
     /// <summary>Runs one command line to its end.</summary>
     public async Task<int> RunAsync(string[] arguments)
     {
+        using Interrupts interrupts = new();
         // A prompt may begin with "@": no response files.
-        ParseResult parsed = CreateCommand().Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+        ParseResult parsed = CreateCommand(interrupts).Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
         if (parsed.Errors.Count > 0 && parsed.Action is ParseErrorAction) return WrongUsage(parsed);
         try
         {
@@ -27,7 +28,8 @@ internal sealed class FudeProgram(Terminal terminal)
                 Output = terminal.Output,
                 Error = terminal.Error,
                 EnableDefaultExceptionHandler = false,
-            }).ConfigureAwait(false);
+                ProcessTerminationTimeout = null,
+            }, interrupts.Program).ConfigureAwait(false);
             terminal.Output.Flush();
             return status;
         }
@@ -50,12 +52,13 @@ internal sealed class FudeProgram(Terminal terminal)
         }
     }
 
-    private RootCommand CreateCommand() => new(Language.Say(
+    private RootCommand CreateCommand(Interrupts interrupts) => new(Language.Say(
         "fude (筆): the whole life of a Japanese language model.",
         "fude (筆): 日本語言語モデルの一生をひとつの道具で。"))
     {
         Verbose,
         GenerateCommand.Create(terminal),
+        ChatCommand.Create(terminal, interrupts),
         TokenizeCommand.Create(terminal),
         DetokenizeCommand.Create(terminal),
         ExplainCommand.Create(terminal),

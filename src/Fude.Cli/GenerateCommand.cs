@@ -42,7 +42,7 @@ internal static class GenerateCommand
             long loading = Stopwatch.GetTimestamp();
             using TextGenerator generator = TextGenerator.Load(args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0);
             TimeSpan loaded = Stopwatch.GetElapsedTime(loading);
-            int[] promptIds = args.GetValue(ids)
+            int[] promptIds = args.Given(ids)
                 ?? generator.Encode(args.GetValue(prompt) ?? ReadPrompt(terminal), addSpecialTokens: !args.GetValue(noSpecial));
             return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
         });

@@ -1,0 +1,222 @@
+using System.CommandLine;
+using System.Text;
+using Fude.Generation;
+using Fude.Models;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude chat: a conversation in the terminal.</summary>
+internal static class ChatCommand
+{
+    public static Command Create(Terminal terminal, Interrupts interrupts)
+    {
+        Argument<string> model = Arguments.Model();
+        Option<string?> system = new("--system")
+        {
+            HelpName = "TEXT",
+            Description = Say("What the model is told about its task, instead of its format's own words.", "モデルに与える役割の文。省略時は書式の既定文。"),
+        };
+        Option<string?> format = new("--format")
+        {
+            HelpName = "NAME",
+            Description = Say(
+                $"The prompt format; guessed from the model when absent: {string.Join(", ", PromptFormat.All)}.",
+                $"プロンプトの書式。省略時はモデルから推定: {string.Join("、", PromptFormat.All)}。"),
+        };
+        Option<string?> adapter = Arguments.Adapter();
+        Option<int?> threads = Arguments.Threads();
+        GenerationArguments generation = new();
+        Command command = new("chat", Say("Talk with a model.", "モデルと会話する。")) { model, system, format, adapter, threads };
+        generation.AddTo(command);
+        command.SetAction(async args =>
+        {
+            PromptFormat? named = args.GetValue(format) is { } name ? PromptFormat.Named(name) : null;
+            GenerationOptions options = generation.Read(args);
+            using TextGenerator generator = TextGenerator.Load(args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0);
+            if (generator.Tokenizer is null)
+                throw new Failure(
+                    $"{generator.Folder.Path} has no tokenizer, and a conversation is text: put tokenizer.json or tokenizer.model beside the weights.",
+                    $"{generator.Folder.Path} にトークナイザーがないため会話できません。重みの隣に tokenizer.json か tokenizer.model を置いてください。");
+            PromptFormatGuess guess = named is null
+                ? PromptFormat.Guess(generator.Folder, args.GetValue(adapter))
+                : new(named, IsSure: true, "");
+            Conversation conversation = new(terminal, interrupts, generator, options) { Format = guess.Format, System = args.GetValue(system) };
+            terminal.Error.WriteLine(Say(
+                $"{generator.Folder.Name}, prompt format {guess.Format}{(guess.IsSure ? "" : $" (a guess: {guess.Reason} --format NAME chooses another)")}. /help lists the commands.",
+                $"{generator.Folder.Name}、プロンプト書式 {guess.Format}{(guess.IsSure ? "" : "（推定。--format NAME で変えられます）")}。/help で命令の一覧。"));
+            if (!guess.Format.HasTurns)
+                terminal.Error.WriteLine(Say(
+                    "This format has no place for earlier turns: each message is answered by itself.",
+                    "この書式には過去の発言を入れる場所がないため、発言ごとに独立して答えます。"));
+            await conversation.RunAsync().ConfigureAwait(false);
+            return 0;
+        });
+        return command;
+    }
+
+    /// <summary>The turns so far, and the loop that adds to them.</summary>
+    private sealed class Conversation(Terminal terminal, Interrupts interrupts, TextGenerator generator, GenerationOptions options)
+    {
+        private const int DefaultNewTokens = 512;
+
+        private readonly List<Exchange> _history = [];
+
+        public required PromptFormat Format { get; set; }
+
+        public string? System { get; set; }
+
+        public async Task RunAsync()
+        {
+            foreach (string message in Messages())
+            {
+                string trimmed = message.Trim();
+                if (trimmed.Length == 0) continue;
+                try
+                {
+                    if (trimmed.StartsWith('/'))
+                    {
+                        if (!await ObeyAsync(trimmed).ConfigureAwait(false)) return;
+                    }
+                    else await AnswerAsync(message).ConfigureAwait(false);
+                }
+                catch (Exception failure) when (failure is ArgumentException or NotSupportedException or IOException or UnauthorizedAccessException or Failure)
+                {
+                    terminal.Error.WriteLine(Failure.Explain(failure));      // the conversation goes on
+                }
+            }
+        }
+
+        private IEnumerable<string> Messages()
+        {
+            if (!terminal.IsInteractive) return TextInput.ReadLines(terminal.Input);
+            LineEditor editor = new(terminal.Output, static () => Console.ReadKey(intercept: true), static () => Console.KeyAvailable,
+                static () => Console.WindowWidth);
+            return Typed(editor);
+        }
+
+        private static IEnumerable<string> Typed(LineEditor editor)
+        {
+            while (true)
+            {
+                string? message;
+                Console.TreatControlCAsInput = true;
+                try
+                {
+                    message = editor.Read("> ");
+                }
+                catch (OperationCanceledException)
+                {
+                    yield break;
+                }
+                finally
+                {
+                    Console.TreatControlCAsInput = false;
+                }
+                if (message is null) yield break;
+                yield return message;
+            }
+        }
+
+        private async Task AnswerAsync(string question)
+        {
+            int[] prompt = Prompt(question);
+            GenerationOptions set = options.Over(generator.Defaults);
+            GenerationOptions call = set.MaxNewTokens is null && set.MaxLength is null
+                ? options with { MaxNewTokens = Math.Min(DefaultNewTokens, generator.Config.Context - prompt.Length) }
+                : options;
+            StringBuilder answer = new();
+            try
+            {
+                await interrupts.DuringAsync(async stop =>
+                {
+                    await foreach (GenerationUpdate update in generator.StreamUpdates(prompt, call, stop).ConfigureAwait(false))
+                    {
+                        // The space or line break between the prompt and the answer is nobody's to see.
+                        string text = answer.Length == 0 ? update.Text.TrimStart() : update.Text;
+                        terminal.Output.Write(text);
+                        answer.Append(text);
+                    }
+                }).ConfigureAwait(false);
+            }
+            catch (OperationCanceledException) when (!interrupts.Program.IsCancellationRequested)
+            {
+                terminal.Error.Write(Say(" [stopped]", " [中断]"));
+            }
+            terminal.Output.WriteLine();
+            terminal.Output.Flush();
+            _history.Add(new(question, answer.ToString().TrimEnd()));
+        }
+
+        /// <summary>The ids of the conversation with a new question; the oldest turns give way when it outgrows the context.</summary>
+        private int[] Prompt(string question)
+        {
+            int dropped = 0;
+            while (true)
+            {
+                Prompt prompt = Format.Write(question, system: System, history: Format.HasTurns ? _history : null);
+                int[] ids = generator.Encode(prompt.Text, prompt.AddSpecialTokens);
+                if (ids.Length < generator.Config.Context || !Format.HasTurns || _history.Count == 0)
+                {
+                    if (dropped > 0)
+                        terminal.Error.WriteLine(Say(
+                            $"[the conversation has outgrown the context of {generator.Config.Context} tokens: its first {dropped} turns are forgotten]",
+                            $"[会話が文脈長 {generator.Config.Context} トークンを超えたため、最初の {dropped} 往復を忘れました]"));
+                    return ids;
+                }
+                _history.RemoveAt(0);
+                dropped++;
+            }
+        }
+
+        /// <summary>Does what a /command says; false ends the conversation.</summary>
+        private async Task<bool> ObeyAsync(string line)
+        {
+            string[] parts = line.Split((char[]?)null, 2, StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            string rest = parts.Length > 1 ? parts[1] : "";
+            switch (parts[0].ToLowerInvariant())
+            {
+                case "/exit" or "/quit" or "/bye":
+                    return false;
+                case "/help":
+                    terminal.Error.WriteLine(Help());
+                    return true;
+                case "/clear":
+                    _history.Clear();
+                    terminal.Error.WriteLine(Say("[a new conversation]", "[新しい会話]"));
+                    return true;
+                case "/system":
+                    System = rest.Length == 0 ? null : rest;
+                    return true;
+                case "/format":
+                    if (rest.Length > 0) Format = PromptFormat.Named(rest);
+                    terminal.Error.WriteLine($"[{Format}: {Format.Description}]");
+                    return true;
+                case "/undo":
+                    if (_history.Count > 0) _history.RemoveAt(_history.Count - 1);
+                    return true;
+                case "/retry":
+                    if (_history.Count == 0) throw new Failure("there is nothing to try again yet.", "やり直す発言がまだありません。");
+                    string question = _history[^1].Question;
+                    _history.RemoveAt(_history.Count - 1);
+                    await AnswerAsync(question).ConfigureAwait(false);
+                    return true;
+                case "/history":
+                    foreach (Exchange turn in _history) terminal.Output.WriteLine($"> {turn.Question}\n{turn.Answer}");
+                    return true;
+                case "/save" when rest.Length > 0:
+                    await File.WriteAllTextAsync(rest, string.Concat(_history.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))).ConfigureAwait(false);
+                    terminal.Error.WriteLine(Say($"[wrote {rest}]", $"[{rest} に保存しました]"));
+                    return true;
+                default:
+                    throw new Failure($"{parts[0]} is no command here. {Help()}", $"{parts[0]} という命令はありません。{Help()}");
+            }
+        }
+
+        private static string Help() => Say(
+            "/clear new conversation, /retry another answer, /undo forget the last turn, /system TEXT, /format NAME, /history, /save FILE, /exit. " +
+            "Alt+Enter or a final \\ starts a new line; Ctrl+C stops an answer.",
+            "/clear 新しい会話、/retry 答え直し、/undo 直前を取り消す、/system 役割の文、/format 書式名、/history 履歴、/save ファイル、/exit 終了。" +
+            "改行は Alt+Enter か行末の \\。回答の中断は Ctrl+C。");
+    }
+}

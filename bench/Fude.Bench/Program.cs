@@ -1,7 +1,10 @@
 // Benchmarks: `dotnet run -c Release --project bench/Fude.Bench -- NAME [OPTIONS]`. One file a benchmark; each prints what it compares
 // with (its roof or its peer) beside its own figure, from runs that alternate in one process.
+using Fude.Bench;
+
 Dictionary<string, Func<string[], int>> benchmarks = new(StringComparer.Ordinal)
 {
+    ["sampler"] = SamplerBench.Run,
 };
 
 if (args.Length > 0 && benchmarks.TryGetValue(args[0], out Func<string[], int>? run)) return run(args[1..]);

@@ -26,7 +26,8 @@ internal static class SamplerBench
         (string Name, GenerationOptions Options)[] cases =
         [
             ("greedy", sample with { DoSample = false }),
-            ("greedy, repetition_penalty 1.1, no_repeat_ngram_size 3", sample with { DoSample = false, RepetitionPenalty = 1.1, NoRepeatNgramSize = 3 }),
+            ("greedy, repetition_penalty 1.1, no_repeat_ngram_size 3",
+                sample with { DoSample = false, RepetitionPenalty = 1.1, NoRepeatNgramSize = 3 }),
             ("temperature 0.99, top_k 50, top_p 0.95", sample with { Temperature = 0.99, TopP = 0.95 }),
             ("temperature 0.99, top_p 0.95 alone", sample with { Temperature = 0.99, TopP = 0.95, TopK = 0 }),
             ("typical_p 0.9", sample with { TypicalP = 0.9, TopK = 0 }),

@@ -41,7 +41,8 @@ internal sealed class BatchBuilder
     public Batch Build()
     {
         Batch batch = _batch;
-        if (batch.Tokens.Length != _tokens.Count || batch.Sequences.Length != _sequences.Count || batch.LogitRows.Length != _logitRows.Count)
+        if (batch.Tokens.Length != _tokens.Count || batch.Sequences.Length != _sequences.Count
+            || batch.LogitRows.Length != _logitRows.Count)
             batch = _batch = new(new int[_tokens.Count], new int[_tokens.Count], new Sequence[_sequences.Count], new int[_logitRows.Count]);
         CollectionsMarshal.AsSpan(_tokens).CopyTo(batch.Tokens);
         CollectionsMarshal.AsSpan(_positions).CopyTo(batch.Positions);

@@ -3,7 +3,8 @@ using Fude.Tensors;
 
 namespace Fude.Generation;
 
-/// <summary>Beam search, drawing or not, alone or in groups that avoid one another: the best few texts are carried on side by side.</summary>
+/// <summary>Beam search, drawing or not, alone or in groups that avoid one another: the best few texts are carried on side by
+/// side.</summary>
 /// <remarks>
 /// Groups: Vijayakumar et al., "Diverse Beam Search", 2016, arXiv:1610.02424. Penalties and warpers act on log-probabilities here, and a
 /// beam's score is their sum. Every step takes so many candidates that enough are left when all that can end a text do.
@@ -22,21 +23,25 @@ internal sealed class BeamDecoding : Decoding
 
     public override bool IsDone => Array.TrueForAll(_searches, search => search.IsDone);
 
-    public override IReadOnlyList<DecodedSequence> Result => [.. _searches.SelectMany((search, prompt) => search.Best().Select(best => new DecodedSequence
-    {
-        Prompt = prompt,
-        Ids = best.Ids,
-        Finish = best.Finish,
-        Score = best.Score,
-        LogProbabilities = best.LogProbabilities,
-    }))];
+    public override IReadOnlyList<DecodedSequence> Result =>
+    [
+        .. _searches.SelectMany((search, prompt) => search.Best().Select(best => new DecodedSequence
+        {
+            Prompt = prompt,
+            Ids = best.Ids,
+            Finish = best.Finish,
+            Score = best.Score,
+            LogProbabilities = best.LogProbabilities,
+        })),
+    ];
 
     protected override void PlanStep(BatchBuilder batch)
     {
         foreach (Search search in _searches)
         {
             if (search.IsDone) continue;
-            foreach (Beam beam in search.Beams) batch.Add(beam.Tokens.AsSpan(search.Length - 1, 1), beam.Cache!, extent: 0, wantsLogits: true);
+            foreach (Beam beam in search.Beams)
+                batch.Add(beam.Tokens.AsSpan(search.Length - 1, 1), beam.Cache!, extent: 0, wantsLogits: true);
         }
     }
 
@@ -105,7 +110,8 @@ internal sealed class BeamDecoding : Decoding
             _promptLength = Length = text.History.Length;
             int beams = _settings.NumBeams, groups = _settings.NumBeamGroups;
             _groupSize = beams / groups;
-            _groups = [.. Enumerable.Range(0, groups).Select(_ => new BeamHypotheses(_groupSize, _settings, _settings.MaxLength - _promptLength))];
+            _groups = [.. Enumerable.Range(0, groups).Select(_ =>
+                new BeamHypotheses(_groupSize, _settings, _settings.MaxLength - _promptLength))];
             _done = new bool[groups];
             _parents = new int[beams];
             _chosen = new int[beams];
@@ -134,7 +140,8 @@ internal sealed class BeamDecoding : Decoding
         {
             bool shared = logits.Length == vocabulary;
             for (int i = 0; i < Beams.Length; i++)
-                _modelLogSums[i] = shared && i > 0 ? _modelLogSums[0] : (float)VectorMath.LogSumExp(logits.Slice(i * vocabulary, vocabulary));
+                _modelLogSums[i] = shared && i > 0 ? _modelLogSums[0]
+                    : (float)VectorMath.LogSumExp(logits.Slice(i * vocabulary, vocabulary));
             for (int group = 0; group < _groups.Length; group++)
             {
                 Span<Beam> beams = Beams.AsSpan(group * _groupSize, _groupSize);
@@ -152,13 +159,14 @@ internal sealed class BeamDecoding : Decoding
                     Span<float> scores = scratch.Logits.AsSpan(0, _choosable);
                     logits.Slice(shared ? 0 : i * vocabulary, _choosable).CopyTo(scores);
                     VectorMath.Add(scores, -_modelLogSums[i]);
-                    scratch.Processors.Apply(_settings, scores, Beams[i].Tokens.AsSpan(0, Length), _promptLength, _chosen.AsSpan(0, group * _groupSize));
+                    scratch.Processors.Apply(_settings, scores, Beams[i].Tokens.AsSpan(0, Length), _promptLength,
+                        _chosen.AsSpan(0, group * _groupSize));
                     if (draw is null) AddBest(scores, i, keep, scratch.Selection);
                     else AddAll(scores, i, scratch.Candidates);
                 }
                 if (draw is not null) Draw(draw, row, vocabulary, keep);
                 FillUp(group, keep);
-                _candidates.Sort(static (a, b) => a.Score != b.Score ? b.Score.CompareTo(a.Score) : a.Beam != b.Beam ? a.Beam - b.Beam : a.Token - b.Token);
+                _candidates.Sort(BestFirst);
                 Select(group, keep, logits, vocabulary, shared);
             }
             Advance(logits, vocabulary, shared);
@@ -180,7 +188,8 @@ internal sealed class BeamDecoding : Decoding
             IsDone = true;
             Release();
             if (_groups.Sum(group => group.Kept.Count) == 0)
-                throw new InvalidOperationException($"After {Length - _promptLength} new tokens every token is forbidden, and no beam has ended before.");
+                throw new InvalidOperationException(
+                    $"After {Length - _promptLength} new tokens every token is forbidden, and no beam has ended before.");
         }
 
         /// <summary>The best texts of all groups; of equals the one found last.</summary>
@@ -199,6 +208,9 @@ internal sealed class BeamDecoding : Decoding
             }
         }
 
+        private static int BestFirst(Candidate a, Candidate b) =>
+            a.Score != b.Score ? b.Score.CompareTo(a.Score) : a.Beam != b.Beam ? a.Beam - b.Beam : a.Token - b.Token;
+
         private void AddBest(ReadOnlySpan<float> scores, int beam, int keep, Selection selection)
         {
             float threshold = selection.KthLargest(scores, keep);
@@ -210,7 +222,8 @@ internal sealed class BeamDecoding : Decoding
         private void AddAll(ReadOnlySpan<float> scores, int beam, Candidates candidates)
         {
             if (!candidates.Warp(scores, _settings)) return;
-            for (int i = 0; i < candidates.Ids.Length; i++) _candidates.Add(new(candidates.Logits[i] + Beams[beam].Score, beam, candidates.Ids[i]));
+            for (int i = 0; i < candidates.Ids.Length; i++)
+                _candidates.Add(new(candidates.Logits[i] + Beams[beam].Score, beam, candidates.Ids[i]));
         }
 
         /// <summary>Leaves some of the candidates of all beams, drawn by their scores.</summary>
@@ -251,7 +264,8 @@ internal sealed class BeamDecoding : Decoding
                 // The sequence ends with the first id of the eos list, whichever was chosen.
                 int[] ids = [.. beam.Tokens.AsSpan(_promptLength, Length - _promptLength), _settings.EosTokens[0]];
                 float[]? reports = beam.LogProbabilities is null ? null
-                    : [.. beam.LogProbabilities.AsSpan(_promptLength, Length - _promptLength), LogProbability(candidate, logits, vocabulary, shared)];
+                    : [.. beam.LogProbabilities.AsSpan(_promptLength, Length - _promptLength),
+                        LogProbability(candidate, logits, vocabulary, shared)];
                 _groups[group].Add(new(_groups[group].Score(candidate.Score, newTokens), ids, reports, FinishReason.Stop));
             }
             // With no allowed token left, what is finished is all there is.

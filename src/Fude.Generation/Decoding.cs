@@ -62,10 +62,12 @@ internal abstract class Decoding : IDisposable
         {
             foreach (int id in prompt)
                 if ((uint)id >= (uint)config.Vocabulary)
-                    throw new ArgumentException($"The prompt holds id {id}, which is not in the model's vocabulary of {config.Vocabulary}.");
+                    throw new ArgumentException(
+                        $"The prompt holds id {id}, which is not in the model's vocabulary of {config.Vocabulary}.");
             int padding = request.CountLeftPadding ? longest - prompt.Length : 0;
             if (padding > 0 && (Settings.PadToken is not int pad || (uint)pad >= (uint)config.Vocabulary))
-                throw new ArgumentException("Prompts of different lengths are to be filled up, but there is no pad_token_id in the vocabulary.");
+                throw new ArgumentException(
+                    "Prompts of different lengths are to be filled up, but there is no pad_token_id in the vocabulary.");
             GenerationSettings own = prompt.Length == longest || padding > 0 ? Settings
                 : Resolve(request, prompt.Length, config) with { Seed = Settings.Seed };
             return new Prompt([.. Enumerable.Repeat(Settings.PadToken ?? 0, padding), .. prompt], padding, own);

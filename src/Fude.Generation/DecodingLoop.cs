@@ -6,7 +6,8 @@ namespace Fude.Generation;
 /// <summary>Steps any number of requests through one model: they join and leave between two steps.</summary>
 /// <param name="model">The model.</param>
 /// <param name="ops">Its device.</param>
-/// <param name="prefillTokens">Prompt tokens a step reads at most, so that a long prompt neither fills the memory nor holds up others.</param>
+/// <param name="prefillTokens">Prompt tokens a step reads at most, so that a long prompt neither fills the memory nor holds up
+/// others.</param>
 internal sealed class DecodingLoop(LanguageModel model, IOps ops, int prefillTokens)
 {
     private readonly List<(Decoding Decoding, int LogitRows)> _active = [];
@@ -23,7 +24,8 @@ internal sealed class DecodingLoop(LanguageModel model, IOps ops, int prefillTok
         decoding.Dispose();
     }
 
-    /// <summary>One forward pass, and a token for every text that has read its prompt. What is done leaves by <see cref="Leave"/>.</summary>
+    /// <summary>One forward pass, and a token for every text that has read its prompt. What is done leaves by <see
+    /// cref="Leave"/>.</summary>
     /// <param name="failed">Told of a request whose logits could not be made a token of; null lets the exception out.</param>
     public void Step(Action<Decoding, Exception>? failed = null)
     {

@@ -34,7 +34,8 @@ internal sealed class Engine : IDisposable
     /// <param name="request">The prompts and options.</param>
     /// <param name="cancellation">Gives the request up between two steps.</param>
     /// <returns>The texts, best first within a prompt.</returns>
-    /// <exception cref="ArgumentException">The request does not fit the model, or an option is out of its range; no work was done.</exception>
+    /// <exception cref="ArgumentException">The request does not fit the model, or an option is out of its range; no work was
+    /// done.</exception>
     public Task<IReadOnlyList<DecodedSequence>> RunAsync(DecodingRequest request, CancellationToken cancellation)
     {
         Job job = new(request, cancellation);

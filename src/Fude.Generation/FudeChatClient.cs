@@ -20,7 +20,8 @@ public sealed class FudeChatClient : IChatClient
     /// <summary>Writes prompts in a published model's format.</summary>
     /// <param name="generator">The model; the client does not dispose it.</param>
     /// <param name="format">How its instructions are written; null: the one its folder's name and config.json speak for.</param>
-    public FudeChatClient(TextGenerator generator, PromptFormat? format = null) : this(generator, messages => Write(generator, format, messages))
+    public FudeChatClient(TextGenerator generator, PromptFormat? format = null)
+        : this(generator, messages => Write(generator, format, messages))
     {
     }
 
@@ -55,13 +56,21 @@ public sealed class FudeChatClient : IChatClient
     /// <inheritdoc/>
     /// <exception cref="NotSupportedException">An option or a kind of content asks for something fude does not do.</exception>
     public async IAsyncEnumerable<ChatResponseUpdate> GetStreamingResponseAsync(
-        IEnumerable<ChatMessage> messages, ChatOptions? options = null, [EnumeratorCancellation] CancellationToken cancellationToken = default)
+        IEnumerable<ChatMessage> messages,
+        ChatOptions? options = null,
+        [EnumeratorCancellation] CancellationToken cancellationToken = default)
     {
         (int[] ids, GenerationOptions own) = Prepare(messages, options);
         string id = Guid.NewGuid().ToString("N");
         await foreach (GenerationUpdate update in _generator.StreamUpdates(ids, own, cancellationToken).ConfigureAwait(false))
         {
-            ChatResponseUpdate next = new() { Role = ChatRole.Assistant, ResponseId = id, MessageId = id, ModelId = _metadata.DefaultModelId };
+            ChatResponseUpdate next = new()
+            {
+                Role = ChatRole.Assistant,
+                ResponseId = id,
+                MessageId = id,
+                ModelId = _metadata.DefaultModelId,
+            };
             if (update.Text.Length > 0) next.Contents.Add(new TextContent(update.Text));
             if (update.Result is { } result)
             {
@@ -113,7 +122,8 @@ public sealed class FudeChatClient : IChatClient
         Refuse(options.ResponseFormat is not null and not ChatResponseFormatText, "ResponseFormat other than text");
         Refuse(options.ConversationId is not null, "ConversationId");
         Refuse(options.Reasoning is not null, "Reasoning");
-        Refuse(options.AdditionalProperties is { Count: > 0 }, $"AdditionalProperties ({string.Join(", ", options.AdditionalProperties?.Keys ?? [])})");
+        Refuse(options.AdditionalProperties is { Count: > 0 },
+            $"AdditionalProperties ({string.Join(", ", options.AdditionalProperties?.Keys ?? [])})");
 #pragma warning disable MEAI001 // These two are experimental there; not to look at them would be to pass over them in silence.
         Refuse(options.AllowBackgroundResponses == true, "AllowBackgroundResponses");
         Refuse(options.ContinuationToken is not null, "ContinuationToken");
@@ -149,8 +159,8 @@ public sealed class FudeChatClient : IChatClient
         {
             if (given)
                 throw new NotSupportedException(
-                    $"ChatOptions: {option} is not supported. fude carries out Temperature, TopP, TopK, MaxOutputTokens, StopSequences, Seed, " +
-                    "FrequencyPenalty, PresencePenalty and Instructions.");
+                    $"ChatOptions: {option} is not supported. fude carries out Temperature, TopP, TopK, MaxOutputTokens, " +
+                    "StopSequences, Seed, FrequencyPenalty, PresencePenalty and Instructions.");
         }
     }
 
@@ -170,10 +180,12 @@ public sealed class FudeChatClient : IChatClient
             }
             else
                 throw new ArgumentException(
-                    $"A message of role '{message.Role}' stands out of turn. A conversation is system texts, then user and assistant in turn, and ends with user.",
+                    $"A message of role '{message.Role}' stands out of turn. A conversation is system texts, then user and assistant in " +
+                    "turn, and ends with user.",
                     nameof(messages));
         }
-        if (question is null) throw new ArgumentException("The last message must be the user's: it is what the model answers.", nameof(messages));
+        if (question is null)
+            throw new ArgumentException("The last message must be the user's: it is what the model answers.", nameof(messages));
         format ??= PromptFormat.Guess(generator.Folder).Format;
         Prompt prompt = format.Write(question, system: system.Count > 0 ? string.Join("\n\n", system) : null, history: history);
         return generator.Encode(prompt.Text, prompt.AddSpecialTokens);

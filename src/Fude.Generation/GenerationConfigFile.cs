@@ -54,7 +54,8 @@ internal static class GenerationConfigFile
             else if (Set(options, value) is GenerationOptions next) options = next;
             else if (allKeysAreOurs)
                 throw new NotSupportedException(
-                    $"{file}: key '{property.Name}' is not one that fude knows, so its effect on the text is unknown. Remove it, or set it to null.");
+                    $"{file}: key '{property.Name}' is not one that fude knows, so its effect on the text is unknown. " +
+                    "Remove it, or set it to null.");
         }
         return options;
     }
@@ -133,7 +134,8 @@ internal static class GenerationConfigFile
         }
 
         /// <summary>A list of whole numbers; a single number is a list of one.</summary>
-        public IReadOnlyList<int> Integers() => Json.ValueKind == JsonValueKind.Array ? [.. Items().Select(item => item.Integer())] : [Integer()];
+        public IReadOnlyList<int> Integers() =>
+            Json.ValueKind == JsonValueKind.Array ? [.. Items().Select(item => item.Integer())] : [Integer()];
 
         public IReadOnlyList<string> Strings() => Json.ValueKind == JsonValueKind.Array
             ? [.. Items().Select(item => item.Text())] : [Text()];
@@ -161,8 +163,8 @@ internal static class GenerationConfigFile
             };
             if (!nothing)
                 throw new NotSupportedException(
-                    $"{File}: '{Key}' is {Show()}, which fude does not carry out. It supports greedy search, sampling and beam search with " +
-                    "the processors of transformers 4.41; set the key to null to do without.");
+                    $"{File}: '{Key}' is {Show()}, which fude does not carry out. It supports greedy search, sampling and beam search " +
+                    "with the processors of transformers 4.41; set the key to null to do without.");
         }
 
         private string Text() => Json.ValueKind == JsonValueKind.String ? Json.GetString()! : throw Bad("text");

@@ -15,7 +15,8 @@ public enum EarlyStopping
     Never,
 }
 
-/// <summary>From <paramref name="Start"/> new tokens on, the end becomes likelier by <paramref name="Factor"/> to the power of the tokens since.</summary>
+/// <summary>From <paramref name="Start"/> new tokens on, the end becomes likelier by <paramref name="Factor"/> to the power of the tokens
+/// since.</summary>
 /// <param name="Start">New tokens before it begins.</param>
 /// <param name="Factor">Growth a token.</param>
 public readonly record struct ExponentialDecay(int Start, double Factor);

@@ -20,7 +20,8 @@ public sealed record GenerationResult
     /// <summary>Why the text ended.</summary>
     public required FinishReason Finish { get; init; }
 
-    /// <summary>Whether the length limit cut a character that takes several tokens, so that its beginning was dropped from the text.</summary>
+    /// <summary>Whether the length limit cut a character that takes several tokens, so that its beginning was dropped from the
+    /// text.</summary>
     public bool DroppedCharacter { get; init; }
 
     /// <summary>Of a beam: its log-probability divided by its new tokens to the power of the length penalty.</summary>

@@ -64,9 +64,10 @@ internal sealed record GenerationSettings
     public static GenerationSettings Resolve(GenerationOptions options, int promptLength, int vocabulary, int context)
     {
         if (promptLength == 0)
-            throw new ArgumentException("The prompt has no tokens, and a model needs at least one to continue. Give a text, or begin with the BOS id.");
+            throw new ArgumentException(
+                "The prompt has no tokens, and a model needs at least one to continue. Give a text, or begin with the BOS id.");
         if (promptLength > context)
-            throw new ArgumentException($"The prompt has {promptLength} tokens, but the model reads at most {context}. Shorten the prompt.");
+            throw Bad($"The prompt has {promptLength} tokens, but the model reads at most {context}. Shorten the prompt.");
 
         int maxLength = MaxLengthOf(options, promptLength, context);
         int beams = Range(options.NumBeams ?? 1, 1, MaxBeams, "num_beams");
@@ -84,12 +85,14 @@ internal sealed record GenerationSettings
         if (options.Seed is not null && options.TorchSeed is not null) throw Bad("seed and torch_seed exclude each other.");
         if (options.TorchRandom is not null && options.TorchSeed is null) throw Bad("torch_random needs a torch_seed.");
         if (options.TorchRandom is { } path && !Enum.IsDefined(path)) throw Bad($"torch_random is {path}; expected Default or Mkl.");
-        if (options.EarlyStopping is { } stopping && !Enum.IsDefined(stopping)) throw Bad($"early_stopping is {stopping}, which is no such value.");
+        if (options.EarlyStopping is { } stopping && !Enum.IsDefined(stopping))
+            throw Bad($"early_stopping is {stopping}, which is no such value.");
 
         int[] eos = Ids(options.EosTokenId, vocabulary, "eos_token_id");
         bool logProbabilities = options.LogProbabilities ?? false;
         int top = Range(options.TopLogProbabilities ?? 0, 0, Math.Min(vocabulary, 100), "top_log_probabilities");
-        if (top > 0 && beams > 1) throw Bad("top_log_probabilities is for greedy search and sampling; beams report the chosen tokens only.");
+        if (top > 0 && beams > 1)
+            throw Bad("top_log_probabilities is for greedy search and sampling; beams report the chosen tokens only.");
         if (beams > 1 && (long)Math.Max(2, 1 + eos.Length) * (beams / groups) > (long)vocabulary * (beams / groups))
             throw Bad($"{eos.Length} eos ids leave no token to go on with in a vocabulary of {vocabulary}.");
         return new()
@@ -113,7 +116,8 @@ internal sealed record GenerationSettings
             TopP = Between(options.TopP ?? 1, 0, 1, "top_p"),
             MinP = options.MinP is double minP ? (float)Between(minP, 0, 1, "min_p") : null,
             TypicalP = options.TypicalP is not double typical ? 1
-                : typical > 0 && typical <= 1 ? (float)typical : throw Bad($"typical_p is {Text(typical)}; expected a number above 0 and at most 1."),
+                : typical > 0 && typical <= 1 ? (float)typical
+                : throw Bad($"typical_p is {Text(typical)}; expected a number above 0 and at most 1."),
             EpsilonCutoff = (float)Between(options.EpsilonCutoff ?? 0, 0, 1, "epsilon_cutoff"),
             EtaCutoff = (float)Between(options.EtaCutoff ?? 0, 0, 1, "eta_cutoff"),
             RepetitionPenalty = options.RepetitionPenalty is not double penalty ? 1
@@ -130,7 +134,8 @@ internal sealed record GenerationSettings
             BeginSuppressTokens = Ids(options.BeginSuppressTokens, vocabulary, "begin_suppress_tokens"),
             ExponentialDecay = options.ExponentialDecayLengthPenalty is not { } decay ? null
                 : eos.Length == 0 ? throw Bad("exponential_decay_length_penalty needs an eos_token_id.")
-                : new(AtLeast(decay.Start, 0, "exponential_decay_length_penalty's start"), Finite(decay.Factor, "exponential_decay_length_penalty's factor")),
+                : new(AtLeast(decay.Start, 0, "exponential_decay_length_penalty's start"),
+                    Finite(decay.Factor, "exponential_decay_length_penalty's factor")),
             RemoveInvalidValues = options.RemoveInvalidValues ?? false,
             RenormalizeLogits = options.RenormalizeLogits ?? false,
             EosTokens = eos,
@@ -153,15 +158,17 @@ internal sealed record GenerationSettings
             return (long)promptLength + newTokens - 1 <= context
                 ? promptLength + newTokens
                 : throw Bad($"The prompt's {promptLength} tokens and max_new_tokens {newTokens} make {(long)promptLength + newTokens}, " +
-                    $"but the model reads at most {context}. Shorten the prompt, or set max_new_tokens to {context - promptLength + 1} at most.");
+                    $"but the model reads at most {context}. Shorten the prompt, or set max_new_tokens to {context - promptLength + 1} " +
+                    "at most.");
         }
         int maxLength = AtLeast(options.MaxLength ?? 20, 1, "max_length");
         if (promptLength >= maxLength)
-            throw Bad($"The prompt has {promptLength} tokens and max_length is {maxLength}{(options.MaxLength is null ? " (transformers' default)" : "")}, " +
-                "which leaves nothing to write. Set max_new_tokens.");
+            throw Bad($"The prompt has {promptLength} tokens and max_length is {maxLength}" +
+                $"{(options.MaxLength is null ? " (transformers' default)" : "")}, which leaves nothing to write. Set max_new_tokens.");
         return maxLength - 1 <= context
             ? maxLength
-            : throw Bad($"max_length is {maxLength}, but the model reads at most {context} tokens. Set max_length to {context + 1} at most, or max_new_tokens.");
+            : throw Bad($"max_length is {maxLength}, but the model reads at most {context} tokens. Set max_length to {context + 1} at " +
+                "most, or max_new_tokens.");
     }
 
     private static int[] Ids(IReadOnlyList<int>? ids, int vocabulary, string name)
@@ -175,8 +182,13 @@ internal sealed record GenerationSettings
 
     /// <summary>A bad word is a bias of −∞; one that is an end token by itself is passed over, as transformers does.</summary>
     private static SequenceBias[] BadWordsOf(IReadOnlyList<IReadOnlyList<int>>? words, int[] eos, int vocabulary) =>
-        BiasesOf([.. (words ?? []).Where(word => word.Count != 1 || !eos.Contains(word[0])).Select(word => new SequenceBias(word, double.NegativeInfinity))],
-            vocabulary, "bad_words_ids");
+        BiasesOf(
+            [
+                .. (words ?? []).Where(word => word.Count != 1 || !eos.Contains(word[0]))
+                    .Select(word => new SequenceBias(word, double.NegativeInfinity)),
+            ],
+            vocabulary,
+            "bad_words_ids");
 
     private static SequenceBias[] BiasesOf(IReadOnlyList<SequenceBias>? biases, int vocabulary, string name)
     {

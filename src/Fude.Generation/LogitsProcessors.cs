@@ -18,7 +18,8 @@ internal sealed class LogitsProcessors(int vocabulary)
     /// <param name="history">Prompt and new tokens.</param>
     /// <param name="promptLength">How many of them are the prompt's.</param>
     /// <param name="otherGroups">Tokens that earlier groups of beams have chosen for this place.</param>
-    public void Apply(GenerationSettings settings, Span<float> logits, ReadOnlySpan<int> history, int promptLength, ReadOnlySpan<int> otherGroups = default)
+    public void Apply(GenerationSettings settings, Span<float> logits, ReadOnlySpan<int> history, int promptLength,
+        ReadOnlySpan<int> otherGroups = default)
     {
         int newTokens = history.Length - promptLength;
         AddSequenceBias(logits, history, settings.SequenceBias);
@@ -46,7 +47,8 @@ internal sealed class LogitsProcessors(int vocabulary)
         settings is
         {
             SequenceBias.Length: 0, BadWords.Length: 0, RepetitionPenalty: 1, PresencePenalty: 0, FrequencyPenalty: 0, NoRepeatNgramSize: 0,
-            MinLength: 0, MinNewTokens: 0, ForcedBosToken: null, ForcedEosTokens.Length: 0, RemoveInvalidValues: false, ExponentialDecay: null,
+            MinLength: 0, MinNewTokens: 0, ForcedBosToken: null, ForcedEosTokens.Length: 0, RemoveInvalidValues: false,
+            ExponentialDecay: null,
             SuppressTokens.Length: 0, BeginSuppressTokens.Length: 0, RenormalizeLogits: false, NumBeamGroups: 1,
         };
 

@@ -83,8 +83,8 @@ internal sealed class SampleDecoding : Decoding
     }
 
     private static InvalidOperationException NothingLeft(Row row) => new(
-        $"After {row.Length - row.PromptLength} new tokens every token is forbidden: bad words, suppressed tokens, no_repeat_ngram_size or " +
-        "min_new_tokens leave nothing to write.");
+        $"After {row.Length - row.PromptLength} new tokens every token is forbidden: bad words, suppressed tokens, " +
+        "no_repeat_ngram_size or min_new_tokens leave nothing to write.");
 
     /// <summary>The first text of a prompt goes on with its cache, the others with copies that share its pages.</summary>
     private void HandOutCaches()
@@ -170,7 +170,8 @@ internal sealed class SampleDecoding : Decoding
                 for (; place > 0 && top[place - 1].LogProbability < logits[i]; place--) top[place] = top[place - 1];
                 top[place] = new(i, logits[i]);
             }
-            foreach (ref TokenLogProbability entry in top.AsSpan()) entry = entry with { LogProbability = (float)(entry.LogProbability - sum) };
+            foreach (ref TokenLogProbability entry in top.AsSpan())
+                entry = entry with { LogProbability = (float)(entry.LogProbability - sum) };
             return top;
         }
     }

@@ -12,7 +12,8 @@ internal sealed class Selection(int capacity)
     private readonly double[] _histogram = new double[Buckets];
 
     /// <summary>The k-th largest number; −∞ when there are fewer than k.</summary>
-    /// <remarks>One pass keeps the numbers above the k-th largest so far; most vectors hold none of them and are passed over whole.</remarks>
+    /// <remarks>One pass keeps the numbers above the k-th largest so far; most vectors hold none of them and are passed over
+    /// whole.</remarks>
     public float KthLargest(ReadOnlySpan<float> x, int k)
     {
         if (k > x.Length) return float.NegativeInfinity;

@@ -51,7 +51,8 @@ public sealed class TextGenerator : IDisposable
     /// <param name="threads">Threads to compute with; 0 is one for each processor. The result never depends on it.</param>
     /// <exception cref="IOException">There is no such folder, or it cannot be read.</exception>
     /// <exception cref="InvalidDataException">A file is missing or damaged, or files are not of one model.</exception>
-    /// <exception cref="NotSupportedException">The model, its tokenizer or its generation_config.json ask for something fude does not do.</exception>
+    /// <exception cref="NotSupportedException">The model, its tokenizer or its generation_config.json ask for something fude does not
+    /// do.</exception>
     public static TextGenerator Load(string folder, string? adapterFolder = null, int threads = 0)
     {
         ModelFolder opened = ModelFolder.Open(folder);
@@ -115,7 +116,8 @@ public sealed class TextGenerator : IDisposable
 
     /// <summary>Continues a text, and waits for it.</summary>
     /// <inheritdoc cref="GenerateAsync(string, GenerationOptions?, CancellationToken)"/>
-    public IReadOnlyList<GenerationResult> Generate(string prompt, GenerationOptions? options = null, CancellationToken cancellation = default) =>
+    public IReadOnlyList<GenerationResult> Generate(
+        string prompt, GenerationOptions? options = null, CancellationToken cancellation = default) =>
         GenerateAsync(prompt, options, cancellation).GetAwaiter().GetResult();
 
     /// <summary>Continues a prompt of ids, and waits for it.</summary>
@@ -149,7 +151,8 @@ public sealed class TextGenerator : IDisposable
         Task<GenerationResult> result = FinishAsync();
         try
         {
-            await foreach (string piece in pieces.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false)) yield return new(piece, null);
+            await foreach (string piece in pieces.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+                yield return new(piece, null);
             yield return new("", await result.ConfigureAwait(false));
         }
         finally
@@ -193,7 +196,8 @@ public sealed class TextGenerator : IDisposable
         || File.Exists(Path.Combine(folder, "vocab.json"));
 
     private static NotSupportedException NoTokenizer(string wish) =>
-        new($"The model's folder has no tokenizer, which {wish} needs: pass token ids, or put tokenizer.json or tokenizer.model beside the weights.");
+        new($"The model's folder has no tokenizer, which {wish} needs: pass token ids, or put tokenizer.json or tokenizer.model beside " +
+            "the weights.");
 
     /// <summary>One call: its request, and the text that its tokens become.</summary>
     private sealed class Writing
@@ -203,7 +207,8 @@ public sealed class TextGenerator : IDisposable
         private readonly string[] _stops;
         private readonly Action<string>? _released;
 
-        public Writing(TextGenerator generator, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options, Action<string>? released)
+        public Writing(TextGenerator generator, IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options,
+            Action<string>? released)
         {
             GenerationOptions merged = (options ?? new()).Over(generator.Defaults);
             _tokenizer = generator.Tokenizer;

@@ -23,7 +23,8 @@ public sealed class CandidatesTests
         GoldenJson.AssertNear(expected, found);
     }
 
-    /// <summary>fude's own draws follow the reference's probabilities: Pearson's χ², bound at its mean plus five standard deviations.</summary>
+    /// <summary>fude's own draws follow the reference's probabilities: Pearson's χ², bound at its mean plus five standard
+    /// deviations.</summary>
     [Theory, MemberData(nameof(Names))]
     public void Draws_are_distributed_as_the_reference_says(string name)
     {
@@ -148,5 +149,6 @@ public sealed class CandidatesTests
     private static JsonElement Chain(string name) => Chains.EnumerateArray().Single(c => c.GetProperty("case").GetString() == name);
 
     private static GenerationSettings Settings(JsonElement data, int vocabulary) =>
-        GenerationSettings.Resolve(GenerationConfigFile.Read(data.GetProperty("params"), "the case") with { DoSample = true }, 1, vocabulary, 100);
+        GenerationSettings.Resolve(GenerationConfigFile.Read(data.GetProperty("params"), "the case") with { DoSample = true }, 1,
+            vocabulary, 100);
 }

@@ -5,7 +5,7 @@ using Fude.Tensors;
 namespace Fude.Generation.Tests;
 
 /// <summary>Greedy search, sampling and beams against generate() of transformers 4.41.2, token for token.</summary>
-public sealed class DecodingTests
+public sealed class DecodingTests(DecodingTests.OpenModels models) : IClassFixture<DecodingTests.OpenModels>
 {
     private static readonly string[] Models = ["llama-mha", "llama-gqa", "stablelm", "stablelm-epoch-bf16", "gpt2-gelu"];
     private static readonly Dictionary<string, JsonElement> Goldens = Models
@@ -19,7 +19,7 @@ public sealed class DecodingTests
     public void Generation_gives_the_reference_tokens(string model, string name)
     {
         JsonElement data = Goldens[model].EnumerateArray().Single(c => c.GetProperty("case").GetString() == name);
-        using TestModel tiny = TestModel.Open(model);
+        TestModel tiny = models.Open(model);
         GenerationOptions options = OptionsOf(data);
         Check(tiny, data, options, data.GetProperty("sequences"));
         if (data.TryGetProperty("sequences_torch_2_1_x86_mkl", out JsonElement mkl))
@@ -36,7 +36,8 @@ public sealed class DecodingTests
         {
             int[] expected = GoldenJson.Integers(sequences[i]);
             int[] found = [.. padded[results[i].Prompt], .. results[i].Ids];
-            Assert.Equal(expected, (int[])[.. found, .. Enumerable.Repeat(options.PadTokenId!.Value, Math.Max(0, expected.Length - found.Length))]);
+            Assert.Equal(expected, (int[])[.. found, .. Enumerable.Repeat(options.PadTokenId!.Value,
+                Math.Max(0, expected.Length - found.Length))]);
             if (data.TryGetProperty("sequences_scores", out JsonElement scores))
             {
                 float score = GoldenJson.Float(scores[i]);
@@ -56,5 +57,22 @@ public sealed class DecodingTests
     {
         GenerationOptions options = GenerationConfigFile.Read(data.GetProperty("kwargs"), data.GetProperty("case").GetString()!);
         return data.TryGetProperty("torch_manual_seed", out JsonElement seed) ? options with { TorchSeed = seed.GetInt64() } : options;
+    }
+
+    /// <summary>Each model is opened once for all its cases.</summary>
+    public sealed class OpenModels : IDisposable
+    {
+        private readonly Dictionary<string, TestModel> _models = [];
+
+        internal TestModel Open(string name)
+        {
+            if (!_models.TryGetValue(name, out TestModel? model)) _models[name] = model = TestModel.Open(name);
+            return model;
+        }
+
+        public void Dispose()
+        {
+            foreach (TestModel model in _models.Values) model.Dispose();
+        }
     }
 }

@@ -15,7 +15,8 @@ public sealed class FudeChatClientTests : IDisposable
     {
         foreach (string file in Directory.EnumerateFiles(TestFolders.FindGolden("models/llama-mha")!))
             File.Copy(file, Path.Combine(_folder, Path.GetFileName(file)));
-        File.Copy(Path.Combine(TestFolders.Golden, "tokenizers", "spm-bpe-llama2-like", "tokenizer.model"), Path.Combine(_folder, "tokenizer.model"));
+        File.Copy(Path.Combine(TestFolders.Golden, "tokenizers", "spm-bpe-llama2-like", "tokenizer.model"),
+            Path.Combine(_folder, "tokenizer.model"));
         _generator = TextGenerator.Load(_folder);
     }
 
@@ -26,7 +27,16 @@ public sealed class FudeChatClientTests : IDisposable
     {
         int[]? asked = null;
         using FudeChatClient client = new(_generator, messages => asked = [66, 124, .. messages.Select(m => m.Text.Length)]);
-        ChatOptions options = new() { Temperature = 0.9f, TopP = 0.95f, TopK = 20, MaxOutputTokens = 9, Seed = 5, FrequencyPenalty = 0.5f, PresencePenalty = 0.25f };
+        ChatOptions options = new()
+        {
+            Temperature = 0.9f,
+            TopP = 0.95f,
+            TopK = 20,
+            MaxOutputTokens = 9,
+            Seed = 5,
+            FrequencyPenalty = 0.5f,
+            PresencePenalty = 0.25f,
+        };
         ChatResponse response = await client.GetResponseAsync(Question, options, Stop);
         GenerationResult expected = _generator.Generate(asked!, new()
         {
@@ -60,18 +70,21 @@ public sealed class FudeChatClientTests : IDisposable
         ChatResponse response = await client.GetResponseAsync(Question, options, Stop);
         Assert.Equal(158, response.Usage!.OutputTokenCount);      // 160 positions
         Assert.Equal(ChatFinishReason.Length, response.FinishReason);
-        Assert.Equal(_generator.Generate([66, 124], new() { DoSample = false, EosTokenId = [], MaxNewTokens = 158 }, Stop)[0].Text, response.Text);
+        Assert.Equal(_generator.Generate([66, 124], new() { DoSample = false, EosTokenId = [], MaxNewTokens = 158 }, Stop)[0].Text,
+            response.Text);
     }
 
     [Fact]
     public async Task A_conversation_is_written_in_the_models_format()
     {
         using FudeChatClient client = new(_generator, PromptFormat.Elyza);
-        ChatMessage[] messages = [new(ChatRole.System, "短く"), new(ChatRole.User, "a"), new(ChatRole.Assistant, "b"), new(ChatRole.User, "c")];
+        ChatMessage[] messages = [new(ChatRole.System, "短く"), new(ChatRole.User, "a"), new(ChatRole.Assistant, "b"),
+            new(ChatRole.User, "c")];
         Prompt prompt = PromptFormat.Elyza.Write("c", system: "短く", history: [new("a", "b")]);
         int expected = _generator.Encode(prompt.Text, prompt.AddSpecialTokens).Length;
         // The tiny model has no rows for most of these ids; the message says how many ids the prompt has, or which one is beyond it.
-        ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync(messages, new() { MaxOutputTokens = 2 }, Stop));
+        ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() =>
+            client.GetResponseAsync(messages, new() { MaxOutputTokens = 2 }, Stop));
         Assert.True(error.Message.Contains("not in the model's vocabulary", StringComparison.Ordinal)
             || error.Message.Contains($"{expected} tokens", StringComparison.Ordinal), error.Message);
     }
@@ -91,7 +104,8 @@ public sealed class FudeChatClientTests : IDisposable
     public async Task What_is_not_supported_is_an_error_not_silence(string option, ChatOptions options)
     {
         using FudeChatClient client = new(_generator, _ => [66]);
-        NotSupportedException error = await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync(Question, options, Stop));
+        NotSupportedException error = await Assert.ThrowsAsync<NotSupportedException>(() =>
+            client.GetResponseAsync(Question, options, Stop));
         Assert.Contains(option, error.Message, StringComparison.Ordinal);
     }
 
@@ -102,7 +116,8 @@ public sealed class FudeChatClientTests : IDisposable
         ChatMessage image = new(ChatRole.User, [new DataContent(new byte[] { 1 }, "image/png")]);
         await Assert.ThrowsAsync<NotSupportedException>(() => client.GetResponseAsync([image], cancellationToken: Stop));
         await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([new(ChatRole.Assistant, "a")], cancellationToken: Stop));
-        await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([.. Question, new(ChatRole.Assistant, "a")], cancellationToken: Stop));
+        await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([.. Question, new(ChatRole.Assistant, "a")],
+            cancellationToken: Stop));
         await Assert.ThrowsAsync<ArgumentException>(() => client.GetResponseAsync([], cancellationToken: Stop));
     }
 

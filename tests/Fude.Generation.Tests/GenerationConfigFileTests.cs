@@ -13,7 +13,8 @@ public sealed class GenerationConfigFileTests
              "guidance_scale": 1.0, "early_stopping": "never", "exponential_decay_length_penalty": [5, 1.2], "forced_eos_token_id": 2,
              "bad_words_ids": [[5], [6, 7]], "sequence_bias": [[[3], -10.0]], "stop_strings": "。"}
             """);
-        Assert.Equal((1, 0, 0.9, 0.6, true, 4096), (options.BosTokenId, options.PadTokenId, options.Temperature, options.TopP, options.DoSample, options.MaxLength));
+        Assert.Equal((1, 0, 0.9, 0.6, true, 4096), (options.BosTokenId, options.PadTokenId, options.Temperature, options.TopP,
+            options.DoSample, options.MaxLength));
         Assert.Equal([2, 7], options.EosTokenId!);
         Assert.Equal(EarlyStopping.Never, options.EarlyStopping);
         Assert.Equal(new ExponentialDecay(5, 1.2), options.ExponentialDecayLengthPenalty);
@@ -24,8 +25,10 @@ public sealed class GenerationConfigFileTests
         Assert.Null(options.TopK);
     }
 
-    [Theory, InlineData("penalty_alpha", "0.6"), InlineData("guidance_scale", "1.5"), InlineData("constraints", "[{}]"), InlineData("max_time", "3"),
-        InlineData("encoder_repetition_penalty", "1.2"), InlineData("forced_decoder_ids", "[[1, 2]]"), InlineData("prompt_lookup_num_tokens", "10"),
+    [Theory, InlineData("penalty_alpha", "0.6"), InlineData("guidance_scale", "1.5"), InlineData("constraints", "[{}]"),
+        InlineData("max_time", "3"),
+        InlineData("encoder_repetition_penalty", "1.2"), InlineData("forced_decoder_ids", "[[1, 2]]"),
+            InlineData("prompt_lookup_num_tokens", "10"),
         InlineData("a_key_of_the_future", "1")]
     public void What_would_change_the_text_and_is_not_done_is_an_error(string key, string value)
     {
@@ -34,7 +37,8 @@ public sealed class GenerationConfigFileTests
         Assert.Contains("the file", error.Message, StringComparison.Ordinal);
     }
 
-    [Theory, InlineData("top_k", "\"many\""), InlineData("top_k", "1.5"), InlineData("top_p", "true"), InlineData("top_p", "1e999"), InlineData("do_sample", "1"),
+    [Theory, InlineData("top_k", "\"many\""), InlineData("top_k", "1.5"), InlineData("top_p", "true"), InlineData("top_p", "1e999"),
+        InlineData("do_sample", "1"),
         InlineData("eos_token_id", "[\"</s>\"]"), InlineData("early_stopping", "\"soon\""), InlineData("bad_words_ids", "5"),
         InlineData("bad_words_ids", "[5.5]"), InlineData("exponential_decay_length_penalty", "[1]"), InlineData("sequence_bias", "[[1]]"),
         InlineData("max_length", "99999999999")]

@@ -8,7 +8,8 @@ public sealed class GenerationSettingsTests
         GenerationSettings settings = Resolve(new());
         Assert.Equal(20, settings.MaxLength);
         Assert.Equal(50, settings.TopK);
-        Assert.Equal((1, 1, 1f, 1.0, 1f), (settings.NumBeams, settings.NumReturnSequences, settings.Temperature, settings.TopP, settings.RepetitionPenalty));
+        Assert.Equal((1, 1, 1f, 1.0, 1f), (settings.NumBeams, settings.NumReturnSequences, settings.Temperature, settings.TopP,
+            settings.RepetitionPenalty));
         Assert.False(settings.DoSample);
         Assert.True(LogitsProcessors.AreNone(settings));
         Assert.NotEqual(Resolve(new()).Seed, settings.Seed);
@@ -103,5 +104,6 @@ public sealed class GenerationSettingsTests
         Assert.Equal(all, all.Over(new()));
     }
 
-    private static GenerationSettings Resolve(GenerationOptions options) => GenerationSettings.Resolve(options, promptLength: 3, vocabulary: 100, context: 100);
+    private static GenerationSettings Resolve(GenerationOptions options) =>
+        GenerationSettings.Resolve(options, promptLength: 3, vocabulary: 100, context: 100);
 }

@@ -8,7 +8,8 @@ public sealed class LogitsProcessorsTests
 
     public static TheoryData<string> Names() => new(Cases.EnumerateArray().Select(c => c.GetProperty("case").GetString()!));
 
-    /// <summary>Every class of processors.json: the option it belongs to is set, all others are neutral, and the whole chain runs.</summary>
+    /// <summary>Every class of processors.json: the option it belongs to is set, all others are neutral, and the whole chain
+    /// runs.</summary>
     [Theory, MemberData(nameof(Names))]
     public void Each_processor_gives_the_reference_logits(string name)
     {

@@ -52,7 +52,8 @@ public sealed class TextGeneratorTests : IDisposable
     {
         using TextGenerator generator = TextGenerator.Load(WithTokenizer());
         int[] bytes = [.. Encoding.UTF8.GetBytes("筆").Select(b => b + 3)];      // byte pieces begin at id 3
-        foreach ((int count, string text, bool dropped) in ((int, string, bool)[])[(1, "", true), (2, "", true), (3, "筆", false), (4, "筆", true)])
+        foreach ((int count, string text, bool dropped) in ((int, string, bool)[])[(1, "", true), (2, "", true), (3, "筆", false),
+            (4, "筆", true)])
         {
             GenerationOptions options = Forcing([.. bytes, bytes[0]], count);
             (List<string> pieces, GenerationResult result) = await Read(generator, [300], options);
@@ -109,7 +110,8 @@ public sealed class TextGeneratorTests : IDisposable
         GenerationResult result = generator.Generate([66, 124], new() { MaxNewTokens = 3, DoSample = false }, Stop)[0];
         Assert.Equal(3, result.Ids.Count);
         Assert.Null(result.Text);
-        Assert.Contains("tokenizer", Assert.Throws<NotSupportedException>(() => generator.Generate("猫", null, Stop)).Message, StringComparison.Ordinal);
+        Assert.Contains("tokenizer", Assert.Throws<NotSupportedException>(() => generator.Generate("猫", null, Stop)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<NotSupportedException>(() => generator.Generate([66], new() { StopStrings = ["猫"] }, Stop));
     }
 
@@ -148,7 +150,8 @@ public sealed class TextGeneratorTests : IDisposable
         using CancellationTokenSource stop = new();
         await Assert.ThrowsAnyAsync<OperationCanceledException>(async () =>
         {
-            await foreach (GenerationUpdate _ in generator.StreamUpdates([300], Wild(1) with { MaxNewTokens = 150 }, stop.Token)) await stop.CancelAsync();
+            await foreach (GenerationUpdate _ in generator.StreamUpdates([300], Wild(1) with { MaxNewTokens = 150 },
+                stop.Token)) await stop.CancelAsync();
         });
         await foreach (GenerationUpdate update in generator.StreamUpdates([300], Wild(1) with { MaxNewTokens = 150 }, Stop))
         {
@@ -162,7 +165,8 @@ public sealed class TextGeneratorTests : IDisposable
     public async Task A_stream_is_of_one_text() => await Assert.ThrowsAsync<ArgumentException>(async () =>
     {
         using TextGenerator generator = TextGenerator.Load(WithTokenizer());
-        await foreach (string _ in generator.Stream("猫", new() { DoSample = true, NumReturnSequences = 2, MaxNewTokens = 2 }, Stop)) Assert.Fail("a piece came");
+        await foreach (string _ in generator.Stream("猫", new() { DoSample = true, NumReturnSequences = 2, MaxNewTokens = 2 },
+            Stop)) Assert.Fail("a piece came");
     });
 
     /// <summary>The text layer alone: any ids, any stop strings, fed one by one, against the plain definition on the whole text.</summary>
@@ -174,9 +178,11 @@ public sealed class TextGeneratorTests : IDisposable
         byte[] utf8 = Encoding.UTF8.GetBytes("𠮷野家で👩‍👩‍👧とｶﾅの猫abab。");
         for (int round = 0; round < 300; round++)
         {
-            int[] ids = [.. Enumerable.Range(0, random.Next(1, 60)).Select(i => random.Next(3) == 0 ? random.Next(3, 3600) : utf8[i % utf8.Length] + 3)];
+            int[] ids = [.. Enumerable.Range(0, random.Next(1, 60)).Select(i => random.Next(3) == 0 ? random.Next(3, 3600)
+                : utf8[i % utf8.Length] + 3)];
             int[] prompt = [.. Enumerable.Range(0, random.Next(0, 4)).Select(_ => random.Next(259, 3600))];
-            string whole = tokenizer.Decode([.. prompt, .. ids], skipSpecialTokens: true), before = tokenizer.Decode(prompt, skipSpecialTokens: true);
+            string whole = tokenizer.Decode([.. prompt, .. ids], skipSpecialTokens: true),
+                before = tokenizer.Decode(prompt, skipSpecialTokens: true);
             string text = whole[before.Length..];
             string[] stops = [.. Enumerable.Range(0, random.Next(3)).Select(_ => Part(random, text)).Where(s => s.Length > 0)];
             int cut = stops.Select(s => text.IndexOf(s, StringComparison.Ordinal)).Where(at => at >= 0).DefaultIfEmpty(text.Length).Min();
@@ -219,10 +225,12 @@ public sealed class TextGeneratorTests : IDisposable
         DoSample = false,
         EosTokenId = [],
         MaxNewTokens = count,
-        SequenceBias = [.. Enumerable.Range(0, Math.Min(count, ids.Length)).Select(i => new SequenceBias([.. (int[])[.. i == 0 ? [] : ids[..i]], ids[i]], 1000 * (i + 1)))],
+        SequenceBias = [.. Enumerable.Range(0, Math.Min(count, ids.Length)).Select(i =>
+            new SequenceBias([.. (int[])[.. i == 0 ? [] : ids[..i]], ids[i]], 1000 * (i + 1)))],
     };
 
-    private static async Task<(List<string> Pieces, GenerationResult Result)> Read(TextGenerator generator, int[] prompt, GenerationOptions options)
+    private static async Task<(List<string> Pieces, GenerationResult Result)> Read(TextGenerator generator, int[] prompt,
+        GenerationOptions options)
     {
         List<string> pieces = [];
         GenerationResult? result = null;
@@ -239,7 +247,8 @@ public sealed class TextGeneratorTests : IDisposable
     {
         foreach (string file in Directory.EnumerateFiles(TestFolders.FindGolden("models/llama-mha")!))
             File.Copy(file, Path.Combine(_folder, Path.GetFileName(file)), overwrite: true);
-        File.Copy(Path.Combine(TestFolders.Golden, "tokenizers", "spm-bpe-llama2-like", "tokenizer.model"), Path.Combine(_folder, "tokenizer.model"), overwrite: true);
+        File.Copy(Path.Combine(TestFolders.Golden, "tokenizers", "spm-bpe-llama2-like", "tokenizer.model"),
+            Path.Combine(_folder, "tokenizer.model"), overwrite: true);
         return _folder;
     }
 }

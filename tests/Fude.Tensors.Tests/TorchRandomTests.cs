@@ -53,7 +53,8 @@ public sealed class TorchRandomTests
     public void Normal_numbers_are_torchs_to_a_millionth(int index)
     {
         JsonElement stream = Streams[index];
-        foreach (JsonProperty property in stream.EnumerateObject().Where(p => p.Name.StartsWith("randn_float32_", StringComparison.Ordinal)))
+        foreach (JsonProperty property in stream.EnumerateObject().Where(p =>
+            p.Name.StartsWith("randn_float32_", StringComparison.Ordinal)))
         {
             float[] expected = Floats(stream, property.Name), numbers = new float[expected.Length];
             Seeded(stream).FillNormal(numbers);
@@ -68,7 +69,8 @@ public sealed class TorchRandomTests
         foreach (JsonProperty property in stream.EnumerateObject().Where(p => p.Name.StartsWith("randperm_", StringComparison.Ordinal)))
             Assert.Equal(Integers(property.Value), Seeded(stream).Permutation(property.Value.GetArrayLength()));
         TorchRandom random = Seeded(stream);
-        Assert.Equal(Integers(stream.GetProperty("randint_0_1000_x8")), Enumerable.Range(0, 8).Select(_ => (int)random.NextInteger(0, 1000)));
+        Assert.Equal(Integers(stream.GetProperty("randint_0_1000_x8")),
+            Enumerable.Range(0, 8).Select(_ => (int)random.NextInteger(0, 1000)));
         float[] coins = new float[20];
         Seeded(stream).FillBernoulli(coins, 0.9);
         Assert.Equal(Floats(stream, "bernoulli_0.9_float32_20 (default path)"), coins);

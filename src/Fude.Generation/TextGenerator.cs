@@ -57,7 +57,7 @@ public sealed class TextGenerator : IDisposable
     {
         ModelFolder opened = ModelFolder.Open(folder);
         DefaultsOf(opened);      // a bad generation_config.json is told before gigabytes are read
-        Tokenizer? tokenizer = HasTokenizer(folder) ? Tokenizer.Load(folder) : null;
+        Tokenizer? tokenizer = opened.HasTokenizer ? opened.Tokenizer : null;
         LanguageModel model = opened.LoadModel(adapterFolder);
         CpuOps? ops = null;
         try
@@ -191,10 +191,6 @@ public sealed class TextGenerator : IDisposable
         return folder.GenerationConfigJson is { } json ? GenerationConfigFile.Read(json, folder.GenerationConfigPath).Over(model) : model;
     }
 
-    private static bool HasTokenizer(string folder) =>
-        File.Exists(Path.Combine(folder, "tokenizer.json")) || File.Exists(Path.Combine(folder, "tokenizer.model"))
-        || File.Exists(Path.Combine(folder, "vocab.json"));
-
     private static NotSupportedException NoTokenizer(string wish) =>
         new($"The model's folder has no tokenizer, which {wish} needs: pass token ids, or put tokenizer.json or tokenizer.model beside " +
             "the weights.");
@@ -218,7 +214,7 @@ public sealed class TextGenerator : IDisposable
             bool beams = merged.NumBeams > 1;
             Request = new([.. prompts.Select(prompt => prompt.ToArray())], merged)
             {
-                Choosable = _tokenizer?.VocabularySize,
+                Choosable = generator.Folder.SampleableTokens,
                 OnToken = _tokenizer is null || beams ? null : OnToken,
                 BeamHasStopped = _stops.Length > 0 && beams ? HasStopped : null,
             };

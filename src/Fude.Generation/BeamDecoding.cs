@@ -17,6 +17,8 @@ internal sealed class BeamDecoding : Decoding
     public BeamDecoding(DecodingRequest request, LanguageModel model, IOps ops) : base(request, model, ops)
     {
         if (Choosable < (long)Settings.MinTokensToKeep) throw new ArgumentException("There are fewer tokens than a beam search needs.");
+        if ((long)Settings.NumBeams * Vocabulary > int.MaxValue)
+            throw new ArgumentException($"num_beams {Settings.NumBeams} is too many for a vocabulary of {Vocabulary}.");
         _searches = [.. Texts.Select(text => new Search(text, Choosable))];
         if (Settings.DoSample) _draw = TokenDraw.Create(Settings, _searches.Length, Settings.NumBeams * Vocabulary);
     }
@@ -148,7 +150,7 @@ internal sealed class BeamDecoding : Decoding
                 if (_done[group])
                 {
                     // It goes on as padding; the groups after it take the pads for its choice, as in the reference.
-                    int pad = _settings.PadToken is int id && id < vocabulary && id >= 0 ? id : _settings.EosTokens[0];
+                    int pad = _settings.PadToken is int id && (uint)id < (uint)vocabulary ? id : _settings.EosTokens.FirstOrDefault();
                     for (int i = 0; i < _groupSize; i++) Choose(group, i, new Candidate(0, group * _groupSize, pad));
                     continue;
                 }

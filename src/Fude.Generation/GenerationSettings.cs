@@ -8,6 +8,7 @@ namespace Fude.Generation;
 internal sealed record GenerationSettings
 {
     private const int MaxBeams = 1024, MaxSequences = 4096;
+    private const double MinTemperature = 1e-6;      // far below it, divided logits are infinite and no probabilities any more
 
     /// <summary>Length of the longest text, prompt included.</summary>
     public required int MaxLength { get; init; }
@@ -110,8 +111,9 @@ internal sealed record GenerationSettings
             LengthPenalty = Finite(options.LengthPenalty ?? 1, "length_penalty"),
             EarlyStopping = options.EarlyStopping ?? EarlyStopping.WhenUnlikely,
             Temperature = options.Temperature is not double t ? 1
-                : t > 0 && double.IsFinite(t) && (float)t > 0 ? (float)t
-                : throw Bad($"temperature is {Text(t)}; expected a number above 0. For the likeliest token always, turn do_sample off."),
+                : t >= MinTemperature && (float)t < float.PositiveInfinity ? (float)t
+                : throw Bad($"temperature is {Text(t)}; expected a number of at least {Text(MinTemperature)}. " +
+                    "For the likeliest token always, turn do_sample off."),
             TopK = AtLeast(options.TopK ?? 50, 0, "top_k"),
             TopP = Between(options.TopP ?? 1, 0, 1, "top_p"),
             MinP = options.MinP is double minP ? (float)Between(minP, 0, 1, "min_p") : null,

@@ -120,12 +120,16 @@ public sealed class EngineTests
             new([[66]], NoEnd with { SuppressTokens = [.. Enumerable.Range(0, 384)] }), none);
         Task<IReadOnlyList<DecodedSequence>> nothingLeftForBeams = engine.RunAsync(
             new([[66]], NoEnd with { SuppressTokens = [.. Enumerable.Range(0, 384)], NumBeams = 2 }), none);
+        GenerationOptions nothing = NoEnd with { SuppressTokens = [.. Enumerable.Range(0, 384)] };
+        Task<IReadOnlyList<DecodedSequence>> nothingLeftForGroups = engine.RunAsync(
+            new([[66]], nothing with { NumBeams = 4, NumBeamGroups = 2, DiversityPenalty = 1 }), none);
         ArgumentException error = await Assert.ThrowsAsync<ArgumentException>(() => tooLong);
         Assert.Contains("1002", error.Message, StringComparison.Ordinal);
         Assert.Contains("160", error.Message, StringComparison.Ordinal);
         Assert.Contains("384", (await Assert.ThrowsAsync<ArgumentException>(() => noSuchId)).Message, StringComparison.Ordinal);
         await Assert.ThrowsAsync<InvalidOperationException>(() => nothingLeft);
         await Assert.ThrowsAsync<InvalidOperationException>(() => nothingLeftForBeams);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => nothingLeftForGroups);
         Assert.Equal(12, (await good)[0].Ids.Length);
     }
 

@@ -20,7 +20,7 @@ public sealed class GenerationSettingsTests
         { "temperature", new() { Temperature = 0 } },
         { "temperature", new() { Temperature = -1 } },
         { "temperature", new() { Temperature = double.NaN } },
-        { "temperature", new() { Temperature = 1e-60 } },
+        { "temperature", new() { Temperature = 1e-30 } },
         { "top_k", new() { TopK = -1 } },
         { "top_p", new() { TopP = 1.01 } },
         { "top_p", new() { TopP = double.NaN } },

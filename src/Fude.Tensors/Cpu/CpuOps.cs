@@ -8,7 +8,7 @@ namespace Fude.Tensors;
 /// machine: sums run in sixteen fixed lanes and one fixed tree, and the elementary functions are fude's own. A device is used by one
 /// thread at a time; several devices may live side by side. Once warm, no op allocates managed memory.
 /// </remarks>
-public sealed unsafe class CpuOps : IOps
+public sealed unsafe partial class CpuOps : ITrainingOps
 {
     // Below this many numbers an op is done before another thread has heard of it.
     private const long ParallelNumbers = 32768;
@@ -135,7 +135,9 @@ public sealed unsafe class CpuOps : IOps
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">The shape does not fit x, or a position is negative or above 2²⁴.</exception>
-    public Tensor Rope(Tensor x, Batch batch, RopeShape shape)
+    public Tensor Rope(Tensor x, Batch batch, RopeShape shape) => Rotate(_kernels.Rope, x, batch, shape);
+
+    private Tensor Rotate(delegate*<void*, int, int, void> kernel, Tensor x, Batch batch, RopeShape shape)
     {
         Check(x);
         ArgumentNullException.ThrowIfNull(batch);
@@ -149,10 +151,11 @@ public sealed unsafe class CpuOps : IOps
 
         if (shape.Scaling is not RopeScaling.Dynamic)
         {
-            Turn(x, batch.Positions, 0, x.Rows, table, extent: 0);
+            Turn(kernel, x, batch.Positions, 0, x.Rows, table, extent: 0);
             return x;
         }
-        foreach (Sequence sequence in batch.Sequences) Turn(x, batch.Positions, sequence.First, sequence.Count, table, sequence.Extent);
+        foreach (Sequence sequence in batch.Sequences)
+            Turn(kernel, x, batch.Positions, sequence.First, sequence.Count, table, sequence.Extent);
         return x;
     }
 
@@ -331,7 +334,8 @@ public sealed unsafe class CpuOps : IOps
         return y;
     }
 
-    private void Turn(Tensor x, int[] positions, int first, int count, RopeTable table, int extent)
+    private void Turn(
+        delegate*<void*, int, int, void> kernel, Tensor x, int[] positions, int first, int count, RopeTable table, int extent)
     {
         if (count == 0) return;
         int lowest = positions[first], highest = lowest;
@@ -355,16 +359,25 @@ public sealed unsafe class CpuOps : IOps
                 Half = table.Half,
                 ItemRows = RowsOfAnItem(rows),
             };
-            _crew.Run(_kernels.Rope, &job, Items(rows, job.ItemRows));
+            _crew.Run(kernel, &job, Items(rows, job.ItemRows));
         }
     }
 
-    private Tensor Map(delegate*<void*, int, int, void> kernel, Tensor x, Tensor y, float scale)
+    private Tensor Map(delegate*<void*, int, int, void> kernel, Tensor x, Tensor y, float scale) => MapTo(x, kernel, x, y, scale);
+
+    private Tensor MapTo(Tensor target, delegate*<void*, int, int, void> kernel, Tensor x, Tensor y, float scale)
     {
-        ElementKernels.Job job = new() { X = (float*)x.Address, Y = (float*)y.Address, Count = x.Count, Scale = scale };
+        ElementKernels.Job job = new()
+        {
+            X = (float*)x.Address,
+            Y = (float*)y.Address,
+            Target = (float*)target.Address,
+            Count = x.Count,
+            Scale = scale,
+        };
         int items = checked((int)((x.Count + ElementKernels.ItemCount - 1) / ElementKernels.ItemCount));
         _crew.Run(kernel, &job, items);
-        return x;
+        return target;
     }
 
     /// <summary>Copies new keys and values into the cache's pages and says where they are.</summary>

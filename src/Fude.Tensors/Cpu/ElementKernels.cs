@@ -7,11 +7,14 @@ internal static unsafe class ElementKernels
 {
     internal struct Job
     {
-        /// <summary>Read and written.</summary>
+        /// <summary>One operand.</summary>
         public float* X;
 
         /// <summary>The other operand, or null.</summary>
         public float* Y;
+
+        /// <summary>Written; may be X.</summary>
+        public float* Target;
         public long Count;
         public float Scale;
     }
@@ -76,10 +79,10 @@ internal static unsafe class ElementKernels
     {
         long from = (long)item * ItemCount;
         nint count = (nint)Math.Min(ItemCount, job.Count - from), i = 0;
-        float* x = job.X + from, y = job.Y is null ? x : job.Y + from;
+        float* x = job.X + from, y = job.Y is null ? x : job.Y + from, target = job.Target + from;
         T scale = T.Broadcast(job.Scale);
-        for (; i <= count - 16; i += 16) T.Store(TFunction.Of(T.Load(x + i), T.Load(y + i), scale), x + i);
+        for (; i <= count - 16; i += 16) T.Store(TFunction.Of(T.Load(x + i), T.Load(y + i), scale), target + i);
         int rest = (int)(count - i);
-        if (rest > 0) Partial.Store(TFunction.Of(Partial.Load<T>(x + i, rest), Partial.Load<T>(y + i, rest), scale), x + i, rest);
+        if (rest > 0) Partial.Store(TFunction.Of(Partial.Load<T>(x + i, rest), Partial.Load<T>(y + i, rest), scale), target + i, rest);
     }
 }

@@ -58,7 +58,7 @@ internal static unsafe class NormKernels
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float Sum<T>(float* x, int count)
+    internal static float Sum<T>(float* x, int count)
         where T : unmanaged, ILanes<T>
     {
         T sum = T.Zero;
@@ -69,7 +69,7 @@ internal static unsafe class NormKernels
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float SumOfSquares<T>(float* x, int count, T mean)
+    internal static float SumOfSquares<T>(float* x, int count, T mean)
         where T : unmanaged, ILanes<T>
     {
         T sum = T.Zero;

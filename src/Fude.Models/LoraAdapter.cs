@@ -9,21 +9,26 @@ public sealed class LoraAdapter : IDisposable
 {
     private const string NamePrefix = "base_model.model.";
     private readonly LoraConfig _config;
-    private readonly Checkpoint _weights;
+    private readonly Checkpoint? _checkpoint;
+    private readonly IWeightStore _weights;
     private readonly Dictionary<string, (string? Down, string? Up)> _modules = new(StringComparer.Ordinal);
     private readonly Dictionary<string, LowRank> _used = new(StringComparer.Ordinal);
 
     private LoraAdapter(string folder, LoraConfig config, Checkpoint weights)
     {
-        (Folder, _config, _weights) = (folder, config, weights);
+        (Folder, _config, _weights, _checkpoint) = (folder, config, weights, weights);
         foreach (string name in weights.Tensors.Keys) AddTensor(name);
     }
 
-    /// <summary>Where it lies.</summary>
+    private LoraAdapter(LoraConfig config, IWeightStore weights) => (Folder, _config, _weights) = ("", config, weights);
+
+    /// <summary>Where it lies; empty for a new one.</summary>
     public string Folder { get; }
 
     /// <summary>Whether it takes part in the model's products; true at first. Not to be changed during a forward pass.</summary>
     public bool IsOn { get; set; } = true;
+
+    private string Path => _checkpoint?.Path ?? "the new adapter";
 
     /// <summary>Names of the adapted modules, without PEFT's prefix and "transformer.", in ordinal order.</summary>
     public IReadOnlyList<string> Modules => [.. _modules.Keys.Order(StringComparer.Ordinal)];
@@ -34,10 +39,10 @@ public sealed class LoraAdapter : IDisposable
     public static LoraAdapter Open(string folder)
     {
         if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"{folder}: there is no such adapter folder.");
-        string config = Path.Combine(folder, "adapter_config.json");
+        string config = System.IO.Path.Combine(folder, "adapter_config.json");
         if (!File.Exists(config))
             throw new InvalidDataException($"{folder} has no adapter_config.json: it is not the folder of a PEFT adapter.");
-        string safe = Path.Combine(folder, "adapter_model.safetensors"), pickled = Path.Combine(folder, "adapter_model.bin");
+        string safe = System.IO.Path.Combine(folder, "adapter_model.safetensors"), pickled = System.IO.Path.Combine(folder, "adapter_model.bin");
         string weights = File.Exists(safe) ? safe : File.Exists(pickled) ? pickled : throw new InvalidDataException(
             $"{folder} has neither adapter_model.safetensors nor adapter_model.bin.");
 
@@ -54,6 +59,14 @@ public sealed class LoraAdapter : IDisposable
         }
     }
 
+    /// <summary>A new adapter, to be trained: a model asks it for the matrices of the layers that its configuration names.</summary>
+    /// <param name="config">The text of an adapter_config.json.</param>
+    /// <param name="weights">Gives the matrices, by the names they have in adapter_model.safetensors; the adapter owns it.</param>
+    /// <exception cref="InvalidDataException">The configuration is damaged.</exception>
+    /// <exception cref="NotSupportedException">It asks for more than a plain low-rank adapter.</exception>
+    public static LoraAdapter Create(ReadOnlyMemory<byte> config, IWeightStore weights) =>
+        new(LoraConfig.Parse(config, "adapter_config.json"), weights);
+
     /// <inheritdoc/>
     public void Dispose() => _weights.Dispose();
 
@@ -66,20 +79,25 @@ public sealed class LoraAdapter : IDisposable
     {
         string key = Short(module);
         bool targeted = _config.Targets(module) || _config.Targets(Long(module));
+        if (_checkpoint is null && targeted)
+            _modules[key] = ($"{NamePrefix}{Long(module)}.lora_A.weight", $"{NamePrefix}{Long(module)}.lora_B.weight");
         if (!_modules.TryGetValue(key, out (string? Down, string? Up) names))
             return targeted
                 ? throw new InvalidDataException(
-                    $"{_weights.Path}: adapter_config.json says that '{module}' is adapted, but its lora_A and lora_B are missing.")
+                    $"{Path}: adapter_config.json says that '{module}' is adapted, but its lora_A and lora_B are missing.")
                 : null;
         if (!targeted)
             throw new InvalidDataException(
-                $"{_weights.Path} adapts '{module}', but target_modules of adapter_config.json does not name it.");
+                $"{Path} adapts '{module}', but target_modules of adapter_config.json does not name it.");
         if (names.Down is null || names.Up is null)
-            throw new InvalidDataException($"{_weights.Path}: '{names.Down ?? names.Up}' stands alone; lora_A and lora_B come in pairs.");
+            throw new InvalidDataException($"{Path}: '{names.Down ?? names.Up}' stands alone; lora_A and lora_B come in pairs.");
 
         int rank = _config.RankOf(Long(module));
-        Require(names.Down, rank, inputs, module, outputs, inputs);
-        Require(names.Up, outputs, rank, module, outputs, inputs);
+        if (_checkpoint is { } checkpoint)
+        {
+            Require(checkpoint, names.Down, rank, inputs, module, outputs, inputs);
+            Require(checkpoint, names.Up, outputs, rank, module, outputs, inputs);
+        }
         LowRank matrices = new(
             _weights.Matrix(names.Down, rank, inputs), _weights.Matrix(names.Up, outputs, rank), _config.ScaleOf(Long(module)), this);
         _used[key] = matrices;
@@ -95,7 +113,8 @@ public sealed class LoraAdapter : IDisposable
         foreach ((string module, (string? down, string? up)) in _modules)
             if (!_used.ContainsKey(module))
                 throw new InvalidDataException(
-                    $"{_weights.Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.");
+                    $"{Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.");
+        if (_used.Count == 0) throw new InvalidDataException($"{Path}: target_modules names no linear layer of this model.");
     }
 
     private void AddTensor(string name)
@@ -109,7 +128,7 @@ public sealed class LoraAdapter : IDisposable
                 if (name.EndsWith(ending, StringComparison.Ordinal)) { Add(name, ending, isDown: false); return; }
         }
         throw new NotSupportedException(
-            $"{_weights.Path}: tensor '{name}' is not part of a plain low-rank adapter; fude supports '{NamePrefix}….lora_A.weight' and " +
+            $"{Path}: tensor '{name}' is not part of a plain low-rank adapter; fude supports '{NamePrefix}….lora_A.weight' and " +
             $"'{NamePrefix}….lora_B.weight'.");
     }
 
@@ -117,16 +136,16 @@ public sealed class LoraAdapter : IDisposable
     {
         string module = Short(name[NamePrefix.Length..^ending.Length]);
         (string? down, string? up) = _modules.GetValueOrDefault(module);
-        if ((isDown ? down : up) is { } other) throw new InvalidDataException($"{_weights.Path}: '{other}' and '{name}' mean the same.");
+        if ((isDown ? down : up) is { } other) throw new InvalidDataException($"{Path}: '{other}' and '{name}' mean the same.");
         _modules[module] = isDown ? (name, up) : (down, name);
     }
 
-    private void Require(string name, int rows, int columns, string module, int outputs, int inputs)
+    private void Require(Checkpoint checkpoint, string name, int rows, int columns, string module, int outputs, int inputs)
     {
-        IReadOnlyList<long> found = _weights.Tensors[name].Shape;
+        IReadOnlyList<long> found = checkpoint.Tensors[name].Shape;
         if (found is [long r, long c] && r == rows && c == columns) return;
         throw new InvalidDataException(
-            $"{_weights.Path}: tensor '{name}' is [{string.Join(", ", found)}], but [{rows}, {columns}] is expected: '{module}' has " +
+            $"{Path}: tensor '{name}' is [{string.Join(", ", found)}], but [{rows}, {columns}] is expected: '{module}' has " +
             $"{inputs} inputs and {outputs} outputs, and the rank in adapter_config.json is {_config.RankOf(Long(module))}. " +
             "The adapter is for another model, or its files do not belong together.");
     }

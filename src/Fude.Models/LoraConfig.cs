@@ -49,6 +49,8 @@ internal sealed class LoraConfig
 
     public static LoraConfig Load(string file) => new(ConfigReader.Load(file));
 
+    public static LoraConfig Parse(ReadOnlyMemory<byte> utf8, string file) => new(ConfigReader.Parse(utf8, file));
+
     /// <summary>Whether the configuration says that this linear layer is adapted.</summary>
     public bool Targets(string module)
     {

@@ -85,9 +85,12 @@ public sealed class ModelFolder
     /// <summary>Loads the weights: memory-mapped where the files allow it.</summary>
     /// <param name="adapterFolder">A PEFT adapter to apply without merging it, or null.</param>
     /// <exception cref="InvalidDataException">A tensor is missing, has another shape, or belongs to no part of the model.</exception>
-    public LanguageModel LoadModel(string? adapterFolder = null)
+    public LanguageModel LoadModel(string? adapterFolder = null) =>
+        LoadModel(adapterFolder is null ? null : LoraAdapter.Open(adapterFolder), weights => weights);
+
+    /// <summary>Loads the weights through another store that a device or an optimiser needs, which owns them from then on.</summary>
+    internal LanguageModel LoadModel(LoraAdapter? adapter, Func<IWeightStore, IWeightStore> through)
     {
-        LoraAdapter? adapter = adapterFolder is null ? null : LoraAdapter.Open(adapterFolder);
         Checkpoint checkpoint;
         try
         {
@@ -98,7 +101,7 @@ public sealed class ModelFolder
             adapter?.Dispose();
             throw;
         }
-        LanguageModel model = LanguageModel.Create(Config, checkpoint, adapter);
+        LanguageModel model = LanguageModel.Create(Config, through(checkpoint), adapter);
         try
         {
             RequireAllUsed(checkpoint);

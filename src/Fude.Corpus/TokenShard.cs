@@ -1,0 +1,221 @@
+using System.Buffers.Binary;
+using System.IO.MemoryMappedFiles;
+
+namespace Fude.Corpus;
+
+/// <summary>Token ids of many documents in two files, NAME.bin and NAME.idx, as Megatron-LM and GPT-NeoX write and read them.</summary>
+/// <remarks>
+/// NAME.idx (little-endian): "MMIDIDX\0\0", version 1 as 8 bytes, one byte for the number type, the number of sequences and that of document
+/// boundaries as 8 bytes each, the length of each sequence as 4 bytes, the place of each in NAME.bin as 8 bytes, and the index of the
+/// first sequence of each document, closed by the number of sequences, as 8 bytes each. Both files are mapped, not read: a shard may be
+/// larger than memory. Safe for many threads.
+/// </remarks>
+public sealed unsafe class TokenShard : IDisposable
+{
+    internal const int HeaderBytes = 34;
+    internal const byte Int32Code = 4, UInt16Code = 8;
+
+    private readonly MappedBytes _index, _tokens;
+    private readonly bool _isWide;
+
+    private TokenShard(string path, MappedBytes index, MappedBytes tokens)
+    {
+        (Path, _index, _tokens) = (path, index, tokens);
+        ReadOnlySpan<byte> header = index.Span(0, HeaderBytes);
+        if (!header[..9].SequenceEqual("MMIDIDX\0\0"u8))
+            throw new InvalidDataException($"{index.File}: does not begin with MMIDIDX: it is not the index of a token shard.");
+        long version = BinaryPrimitives.ReadInt64LittleEndian(header[9..]);
+        if (version != 1) throw new NotSupportedException($"{index.File}: has version {version}; fude reads version 1.");
+        _isWide = header[17] switch
+        {
+            UInt16Code => false,
+            Int32Code => true,
+            byte other => throw new NotSupportedException(
+                $"{index.File}: holds numbers of type {other}; fude reads {UInt16Code} (uint16) and {Int32Code} (int32)."),
+        };
+        long sequences = BinaryPrimitives.ReadInt64LittleEndian(header[18..]), boundaries = BinaryPrimitives.ReadInt64LittleEndian(header[26..]);
+        if (sequences is < 0 or > int.MaxValue || boundaries < 1 || boundaries > sequences + 1
+            || index.Length < HeaderBytes + sequences * 12 + boundaries * 8)
+            throw new InvalidDataException(
+                $"{index.File}: has {index.Length} bytes and says that it lists {sequences} sequences and {boundaries} boundaries of documents, " +
+                $"which takes {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8}. The file is cut short or damaged.");
+        (Sequences, Documents) = ((int)sequences, (int)boundaries - 1);
+        CheckPlaces();
+    }
+
+    /// <summary>The path of the files, without .bin and .idx.</summary>
+    public string Path { get; }
+
+    /// <summary>Sequences of tokens; most writers make one of each document.</summary>
+    public int Sequences { get; }
+
+    /// <summary>Documents: each is one sequence or several neighbouring ones.</summary>
+    public int Documents { get; }
+
+    /// <summary>Tokens of all sequences.</summary>
+    public long Tokens { get; private set; }
+
+    private int TokenBytes => _isWide ? 4 : 2;
+
+    /// <summary>Opens a shard.</summary>
+    /// <param name="path">The path of its files, with or without .bin or .idx.</param>
+    /// <exception cref="InvalidDataException">A file is missing, cut short or damaged.</exception>
+    /// <exception cref="NotSupportedException">It holds numbers other than uint16 and int32.</exception>
+    public static TokenShard Open(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        if (path.EndsWith(".bin", StringComparison.Ordinal) || path.EndsWith(".idx", StringComparison.Ordinal)) path = path[..^4];
+        MappedBytes index = new(path + ".idx");
+        MappedBytes? tokens = null;
+        try
+        {
+            tokens = new MappedBytes(path + ".bin");
+            return new TokenShard(path, index, tokens);
+        }
+        catch
+        {
+            index.Dispose();
+            tokens?.Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>Tokens of a document.</summary>
+    public long LengthOf(int document)
+    {
+        (int first, int end) = SequencesOf(document);
+        long length = 0;
+        for (int sequence = first; sequence < end; sequence++) length += SequenceLength(sequence);
+        return length;
+    }
+
+    /// <summary>Reads some tokens of a document.</summary>
+    /// <param name="document">Which one.</param>
+    /// <param name="start">The first token that is wanted.</param>
+    /// <param name="tokens">Receives them; the document must have as many from start on.</param>
+    public void Read(int document, long start, Span<int> tokens)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(start);
+        (int sequence, int end) = SequencesOf(document);
+        while (tokens.Length > 0)
+        {
+            if (sequence == end) throw new ArgumentException($"Document {document} of {Path} ends before the last token wanted.", nameof(tokens));
+            int length = SequenceLength(sequence);
+            if (start < length)
+            {
+                int count = (int)Math.Min(length - start, tokens.Length);
+                ReadSequence(sequence, (int)start, tokens[..count]);
+                tokens = tokens[count..];
+                start = 0;
+            }
+            else
+            {
+                start -= length;
+            }
+            sequence++;
+        }
+    }
+
+    /// <summary>All tokens of a document.</summary>
+    public int[] Read(int document)
+    {
+        int[] tokens = new int[checked((int)LengthOf(document))];
+        Read(document, 0, tokens);
+        return tokens;
+    }
+
+    /// <summary>Unmaps the files.</summary>
+    public void Dispose()
+    {
+        _index.Dispose();
+        _tokens.Dispose();
+    }
+
+    private (int First, int End) SequencesOf(int document)
+    {
+        ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)document, (uint)Documents, nameof(document));
+        return ((int)Boundary(document), (int)Boundary(document + 1));
+    }
+
+    private int SequenceLength(int sequence) => _index.Int32(HeaderBytes + sequence * 4L);
+
+    private long Place(int sequence) => _index.Int64(HeaderBytes + Sequences * 4L + sequence * 8L);
+
+    private long Boundary(int document) => _index.Int64(HeaderBytes + Sequences * 12L + document * 8L);
+
+    private void ReadSequence(int sequence, int start, Span<int> tokens)
+    {
+        ReadOnlySpan<byte> bytes = _tokens.Span(Place(sequence) + (long)start * TokenBytes, checked(tokens.Length * TokenBytes));
+        if (_isWide)
+        {
+            for (int i = 0; i < tokens.Length; i++) tokens[i] = BinaryPrimitives.ReadInt32LittleEndian(bytes[(4 * i)..]);
+            return;
+        }
+        for (int i = 0; i < tokens.Length; i++) tokens[i] = BinaryPrimitives.ReadUInt16LittleEndian(bytes[(2 * i)..]);
+    }
+
+    // Everything that reading relies on, once: lengths and places within NAME.bin, boundaries in order.
+    private void CheckPlaces()
+    {
+        for (int sequence = 0; sequence < Sequences; sequence++)
+        {
+            int length = SequenceLength(sequence);
+            long place = Place(sequence), bytes = (long)length * TokenBytes;
+            if (length < 0 || place < 0 || place > _tokens.Length || bytes > _tokens.Length - place)
+                throw new InvalidDataException(
+                    $"{_index.File}: says that sequence {sequence} has {length} tokens from byte {place} on, but {_tokens.File} has " +
+                    $"{_tokens.Length} bytes. The two files are not of one shard, or one is cut short.");
+            Tokens += length;
+        }
+        long last = 0;
+        for (int document = 0; document <= Documents; document++)
+        {
+            long boundary = Boundary(document);
+            if (boundary < last || boundary > Sequences || (document == 0 && boundary != 0))
+                throw new InvalidDataException($"{_index.File}: boundary {document} of the documents is {boundary}, after {last} of {Sequences}.");
+            last = boundary;
+        }
+    }
+
+    /// <summary>A file mapped for reading.</summary>
+    private sealed class MappedBytes : IDisposable
+    {
+        private readonly MemoryMappedFile? _mapping;
+        private readonly MemoryMappedViewAccessor? _view;
+        private readonly byte* _first;
+
+        public MappedBytes(string file)
+        {
+            File = file;
+            if (!System.IO.File.Exists(file)) throw new InvalidDataException($"{file}: there is no such file; a shard is NAME.bin and NAME.idx.");
+            Length = new FileInfo(file).Length;
+            if (Length == 0) return;        // what is empty cannot be mapped
+            _mapping = MemoryMappedFile.CreateFromFile(file, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+            _view = _mapping.CreateViewAccessor(0, Length, MemoryMappedFileAccess.Read);
+            _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _first);
+        }
+
+        public string File { get; }
+
+        public long Length { get; }
+
+        public ReadOnlySpan<byte> Span(long start, int count)
+        {
+            if (start < 0 || count > Length - start)
+                throw new InvalidDataException($"{File}: has {Length} bytes; {count} are wanted from byte {start} on. It is cut short.");
+            return new ReadOnlySpan<byte>(_first + start, count);
+        }
+
+        public int Int32(long start) => BinaryPrimitives.ReadInt32LittleEndian(new ReadOnlySpan<byte>(_first + start, 4));
+
+        public long Int64(long start) => BinaryPrimitives.ReadInt64LittleEndian(new ReadOnlySpan<byte>(_first + start, 8));
+
+        public void Dispose()
+        {
+            if (_view is null) return;
+            _view.SafeMemoryMappedViewHandle.ReleasePointer();
+            _view.Dispose();
+            _mapping!.Dispose();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+using Fude.Models;
+using Fude.Tensors;
+
+namespace Fude.Training;
+
+/// <summary>A model together with the weights of it that are trained: all of them, or those of a low-rank adapter.</summary>
+public sealed class TrainableModel : IDisposable
+{
+    // What stands beside the weights and describes the trained model too.
+    private static readonly string[] Companions =
+    [
+        "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+        "vocab.json", "merges.txt", "chat_template.jinja",
+    ];
+
+    private readonly TrainableWeights _weights;
+    private readonly byte[] _config;
+    private readonly string? _folder;
+
+    private TrainableModel(LanguageModel model, TrainableWeights weights, byte[] config, string? folder)
+    {
+        (Model, _weights, _config, _folder) = (model, weights, config, folder);
+        Parameters = weights.Parameters;
+        Gradients = new Gradients(weights.Parameters.Select(parameter => parameter.Weight));
+    }
+
+    /// <summary>The model.</summary>
+    public LanguageModel Model { get; }
+
+    /// <summary>The weights that are trained, in the order of <see cref="Gradients"/>.</summary>
+    public IReadOnlyList<Parameter> Parameters { get; }
+
+    /// <summary>Their gradients.</summary>
+    public Gradients Gradients { get; }
+
+    /// <summary>Whether only a low-rank adapter is trained.</summary>
+    public bool IsAdapter => Model.Adapter is not null;
+
+    /// <summary>Numbers that are trained.</summary>
+    public long Count => Parameters.Sum(parameter => parameter.Count);
+
+    /// <summary>All weights of a model's folder, as float32 copies.</summary>
+    /// <exception cref="InvalidDataException">A file is missing or damaged, or files are not of one model.</exception>
+    /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>
+    public static TrainableModel Load(string folder)
+    {
+        ModelFolder files = ModelFolder.Open(folder);
+        TrainableWeights? weights = null;
+        LanguageModel model = files.LoadModel(null, checkpoint => weights = new TrainableWeights(checkpoint));
+        return new TrainableModel(model, weights!, File.ReadAllBytes(files.ConfigPath), folder);
+    }
+
+    /// <summary>A new adapter for the model of a folder, whose own weights stay as they are, in whatever format.</summary>
+    /// <param name="folder">The base model.</param>
+    /// <param name="adapterConfig">The text of an adapter_config.json.</param>
+    /// <param name="seed">Draws A; B is 0, so the adapter begins by changing nothing.</param>
+    /// <exception cref="InvalidDataException">A file is missing or damaged, or target_modules names no layer.</exception>
+    /// <exception cref="NotSupportedException">Model or adapter are of a kind that fude does not compute.</exception>
+    public static TrainableModel LoadWithAdapter(string folder, ReadOnlyMemory<byte> adapterConfig, ulong seed)
+    {
+        TrainableWeights weights = new(new InitialNumbers(seed));
+        LanguageModel model = ModelFolder.Open(folder).LoadModel(LoraAdapter.Create(adapterConfig, weights), store => store);
+        return new TrainableModel(model, weights, adapterConfig.ToArray(), null);
+    }
+
+    /// <summary>A new model.</summary>
+    /// <param name="config">The text of its config.json.</param>
+    /// <param name="initial">How its numbers are drawn.</param>
+    /// <exception cref="InvalidDataException">A key is missing or absurd.</exception>
+    /// <exception cref="NotSupportedException">It asks for a family or a variant that fude does not compute.</exception>
+    public static TrainableModel Create(ReadOnlyMemory<byte> config, InitialNumbers initial)
+    {
+        ArgumentNullException.ThrowIfNull(initial);
+        TrainableWeights weights = new(initial);
+        LanguageModel model = LanguageModel.Create(ModelConfig.Parse(config), weights);
+        return new TrainableModel(model, weights, config.ToArray(), null);
+    }
+
+    /// <summary>Writes what was trained into a folder, in Hugging Face's layout or in PEFT's.</summary>
+    /// <param name="folder">The folder, which need not exist; each file is replaced when it is complete.</param>
+    public void Save(string folder)
+    {
+        _ = Directory.CreateDirectory(folder);
+        IEnumerable<NewTensor> tensors = Parameters.Select(parameter => parameter.Stored(parameter.Name, parameter.Weight.Address));
+        File.WriteAllBytes(Path.Combine(folder, IsAdapter ? "adapter_config.json" : "config.json"), _config);
+        if (IsAdapter)
+        {
+            SafeTensors.Write(Path.Combine(folder, "adapter_model.safetensors"), tensors);
+            return;
+        }
+        SafeTensors.WriteSharded(folder, tensors);
+        if (_folder is null) return;
+        foreach (string name in Companions)
+            if (File.Exists(Path.Combine(_folder, name))) File.Copy(Path.Combine(_folder, name), Path.Combine(folder, name), overwrite: true);
+    }
+
+    /// <summary>Takes the numbers that <see cref="Save"/> wrote.</summary>
+    /// <exception cref="InvalidDataException">They are of another model.</exception>
+    public void Restore(string folder)
+    {
+        using Checkpoint checkpoint = Checkpoint.Open(IsAdapter ? Path.Combine(folder, "adapter_model.safetensors") : folder);
+        foreach (Parameter parameter in Parameters) parameter.Restore(checkpoint, parameter.Name, parameter.Weight.Address);
+        if (checkpoint.Unused.Count > 0)
+            throw new InvalidDataException(
+                $"{checkpoint.Path}: has tensor '{checkpoint.Unused[0]}', which the model in training has not. It is of another model.");
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Gradients.Dispose();
+        Model.Dispose();
+    }
+}

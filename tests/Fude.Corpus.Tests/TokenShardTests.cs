@@ -1,0 +1,130 @@
+using System.Buffers.Binary;
+using Fude.TestData;
+
+namespace Fude.Corpus.Tests;
+
+/// <summary>Token shards as they are written and read back, as Megatron-LM lays them out, and as nobody should have written them.</summary>
+public sealed class TokenShardTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    [Theory, InlineData(65_500), InlineData(65_501)]
+    public void What_was_written_is_read_back(int vocabulary)
+    {
+        int[][] documents = [[1, 2, 3], [vocabulary - 1], [.. Enumerable.Range(0, 1000)]];
+        Write(vocabulary, documents);
+        using TokenShard shard = TokenShard.Open(_folder["a.bin"]);
+        Assert.Equal(3, shard.Documents);
+        Assert.Equal(1004, shard.Tokens);
+        for (int i = 0; i < documents.Length; i++)
+        {
+            Assert.Equal(documents[i].Length, shard.LengthOf(i));
+            Assert.Equal(documents[i], shard.Read(i));
+        }
+        int[] part = new int[10];
+        shard.Read(2, 500, part);
+        Assert.Equal(documents[2][500..510], part);
+        Assert.Throws<ArgumentException>(() => shard.Read(2, 991, part));
+        Assert.Throws<ArgumentOutOfRangeException>(() => shard.Read(3));
+        Assert.Equal(["a.bin", "a.idx"], Directory.EnumerateFiles(_folder.Path).Select(file => Path.GetFileName(file)!).Order());
+    }
+
+    [Fact]
+    public void The_files_are_laid_out_as_Megatron_LM_does_it()
+    {
+        // Written out by hand from the definition of MMapIndexedDataset: two documents of uint16, the first of 2 tokens, the second of 1.
+        Write(100, [5, 6], [7]);
+        byte[] index =
+        [
+            .. "MMIDIDX\0\0"u8, 1, 0, 0, 0, 0, 0, 0, 0, 8, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0,
+            2, 0, 0, 0, 1, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0, 0, 0, 0,
+            0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0,
+        ];
+        Assert.Equal(index, File.ReadAllBytes(_folder["a.idx"]));
+        Assert.Equal(new byte[] { 5, 0, 6, 0, 7, 0 }, File.ReadAllBytes(_folder["a.bin"]));
+    }
+
+    [Fact]
+    public void Documents_of_several_sequences_are_read_across_them()
+    {
+        Write(100, [1, 2], [3], [4, 5, 6]);
+        byte[] index = File.ReadAllBytes(_folder["a.idx"]);
+        // Boundaries 0, 2, 3 in the place of 0, 1, 2, 3: the first two sequences are one document.
+        BinaryPrimitives.WriteInt64LittleEndian(index.AsSpan(26), 3);
+        int boundaries = index.Length - 32;
+        BinaryPrimitives.WriteInt64LittleEndian(index.AsSpan(boundaries + 8), 2);
+        BinaryPrimitives.WriteInt64LittleEndian(index.AsSpan(boundaries + 16), 3);
+        _folder.Write("a.idx", index[..^8]);
+        using TokenShard shard = TokenShard.Open(_folder["a"]);
+        Assert.Equal(2, shard.Documents);
+        Assert.Equal([1, 2, 3], shard.Read(0));
+        Assert.Equal([4, 5, 6], shard.Read(1));
+    }
+
+    [Fact]
+    public void A_writer_that_is_not_completed_leaves_nothing_behind()
+    {
+        using (TokenShardWriter writer = new(_folder["b"], 100)) writer.Add([1, 2, 3]);
+        Assert.Empty(Directory.EnumerateFiles(_folder.Path));
+        using TokenShardWriter careful = new(_folder["b"], 100);
+        Assert.Throws<ArgumentException>(() => careful.Add([]));
+        Assert.Throws<ArgumentException>(() => careful.Add([100]));
+        Assert.Throws<ArgumentException>(() => careful.Add([-1]));
+    }
+
+    [Fact]
+    public void An_empty_shard_is_one()
+    {
+        Write(100);
+        using TokenShard shard = TokenShard.Open(_folder["a"]);
+        Assert.Equal((0, 0L), (shard.Documents, shard.Tokens));
+    }
+
+    [Fact]
+    public void Every_byte_of_an_index_may_be_damaged()
+    {
+        Write(100, [1, 2], [3], [4, 5, 6]);
+        byte[] good = File.ReadAllBytes(_folder["a.idx"]);
+        for (int i = 0; i < good.Length; i++)
+            foreach (byte flip in (ReadOnlySpan<byte>)[0x01, 0x80, 0xFF])
+            {
+                byte[] bad = [.. good];
+                bad[i] ^= flip;
+                _folder.Write("a.idx", bad);
+                Try();
+            }
+        for (int length = 0; length < good.Length; length++)
+        {
+            _folder.Write("a.idx", good[..length]);
+            Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"]).Dispose());
+        }
+        _folder.Write("a.idx", good);
+        _folder.Write("a.bin", new byte[11]);
+        Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"]).Dispose());
+        File.Delete(_folder["a.bin"]);
+        Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"]).Dispose());
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    // Damage is found, or does no harm.
+    private void Try()
+    {
+        try
+        {
+            using TokenShard shard = TokenShard.Open(_folder["a"]);
+            for (int document = 0; document < shard.Documents; document++) _ = shard.Read(document);
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException)
+        {
+        }
+    }
+
+    private void Write(int vocabulary, params int[][] documents)
+    {
+        using TokenShardWriter writer = new(_folder["a"], vocabulary);
+        foreach (int[] document in documents) writer.Add(document);
+        writer.Complete();
+    }
+}

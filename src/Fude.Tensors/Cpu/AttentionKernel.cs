@@ -158,13 +158,14 @@ internal static unsafe class AttentionKernel
         float** x = stackalloc float*[8];
         byte** w = stackalloc byte*[8];
         float* sums = stackalloc float[24];
+        float* carry = stackalloc float[24 * 16];
         if (rows == 1)
         {
             int streams = DotTile.Streams<T>();
             for (int j = 0; j < keys; j += streams)
             {
                 for (int s = 0; s < streams; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * stride);
-                DotTile.RunRow<T, StoredFloat32>(queries, w, size, sums);
+                DotTile.RunRow<T, StoredFloat32>(queries, w, size, carry, sums);
                 for (int s = 0; s < streams && j + s < keys; s++) scores[j + s] = sums[s];
             }
             return;
@@ -175,7 +176,7 @@ internal static unsafe class AttentionKernel
             for (int r = 0; r < rows; r += tileX)
             {
                 for (int t = 0; t < tileX; t++) x[t] = queries + Math.Min(r + t, rows - 1) * padded;
-                DotTile.Run<T, StoredFloat32>(x, w, size, null, first: true, last: true, sums);
+                DotTile.Run<T, StoredFloat32>(x, w, size, carry, first: true, last: true, sums);
                 for (int t = 0; t < tileX && r + t < rows; t++)
                     for (int s = 0; s < tileW && j + s < keys; s++) scores[(r + t) * Block + j + s] = sums[t * tileW + s];
             }

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace Fude.Tensors;
 
@@ -6,8 +7,8 @@ namespace Fude.Tensors;
 /// <remarks>
 /// Each number of y is one dot product in sixteen lanes (<see cref="ILanes{T}"/>), then plus its bias: the same bits for one row as for many.
 /// Few rows read the weights straight from memory, several far-apart rows of them at once, because one stream does not fill the
-/// memory bus. Many rows unpack a panel of weights to float32 in the second-level cache and meet it tile by tile, in pieces of the
-/// row between which the lanes are kept as they are.
+/// memory bus. Many rows meet a panel of weights in the second-level cache tile by tile, in pieces of the row between which the lanes are
+/// kept as they are; formats that are dear to read are unpacked to float32 once a panel.
 /// </remarks>
 internal static unsafe class MatMulKernel
 {
@@ -32,7 +33,7 @@ internal static unsafe class MatMulKernel
     /// <summary>Rows up to which weights are read straight: one tile.</summary>
     internal const int FewRows = 6;
 
-    private const int PanelOutputs = 32, PanelRows = 96, Piece = 1024, MaximalTile = 24;
+    private const int PanelOutputs = 32, PanelRows = 192, Piece = 1024, MaximalTile = 24;
     private const int CarryFloats = PanelRows * PanelOutputs * 16;
 
     /// <summary>Scratch a thread needs when there are more than <see cref="FewRows"/>.</summary>
@@ -79,10 +80,11 @@ internal static unsafe class MatMulKernel
         nint rowBytes = (nint)job.Inputs * TStored.Size;
         byte** w = stackalloc byte*[8];
         float* sums = stackalloc float[8];
+        float* carry = stackalloc float[8 * 16];
         for (int i = 0; i < apart; i++)
         {
             for (int s = 0; s < streams; s++) w[s] = job.W + rowBytes * (output + Math.Min(i + s * apart, outputs - 1));
-            DotTile.RunRow<T, TStored>(job.X, w, job.Inputs, sums);
+            DotTile.RunRow<T, TStored>(job.X, w, job.Inputs, carry, sums);
             for (int s = 0; s < streams; s++)
             {
                 int o = i + s * apart;
@@ -102,13 +104,14 @@ internal static unsafe class MatMulKernel
         float** x = stackalloc float*[6];
         byte** w = stackalloc byte*[4];
         float* sums = stackalloc float[MaximalTile];
+        float* carry = stackalloc float[MaximalTile * 16];
         for (int i = 0; i < apart; i++)
         {
             for (int s = 0; s < tileW; s++) w[s] = job.W + rowBytes * (output + Math.Min(i + s * apart, outputs - 1));
             for (int row = 0; row < job.Rows; row += tileX)
             {
                 for (int r = 0; r < tileX; r++) x[r] = job.X + (nint)Math.Min(row + r, job.Rows - 1) * job.Inputs;
-                DotTile.Run<T, TStored>(x, w, job.Inputs, null, first: true, last: true, sums);
+                DotTile.Run<T, TStored>(x, w, job.Inputs, carry, first: true, last: true, sums);
                 int tileRows = Math.Min(tileX, job.Rows - row);
                 for (int r = 0; r < tileRows; r++)
                 {
@@ -128,46 +131,73 @@ internal static unsafe class MatMulKernel
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
-        (int tileX, int tileW) = DotTile.Shape<T>();
         nint rowBytes = (nint)job.Inputs * TStored.Size;
         float* carry = (float*)scratch, panel = carry + CarryFloats;
-        float** x = stackalloc float*[6];
-        byte** w = stackalloc byte*[4];
-        float* sums = stackalloc float[MaximalTile];
-        for (int k = 0; k < job.Inputs || k == 0; k += Piece)
+        for (int k = 0; k < job.Inputs; k += Piece)
         {
             int count = Math.Min(Piece, job.Inputs - k);
-            bool first = k == 0, last = k + count == job.Inputs;
-            for (int o = 0; o < outputs; o++) Unpack<T, TStored>(job.W + rowBytes * (output + o), k, count, panel + o * Piece);
-            float* lanes = carry;
-            for (int o = 0; o < outputs; o += tileW)
+            byte* w = job.W + rowBytes * output + (nint)k * TStored.Size;
+            if (TStored.IsLight)
             {
-                int tileOutputs = Math.Min(tileW, outputs - o);
-                for (int s = 0; s < tileW; s++) w[s] = (byte*)(panel + (o + Math.Min(s, tileOutputs - 1)) * Piece);
-                for (int r = 0; r < rows; r += tileX, lanes += tileX * tileW * 16)
-                {
-                    int tileRows = Math.Min(tileX, rows - r);
-                    for (int t = 0; t < tileX; t++) x[t] = job.X + (nint)(row + r + Math.Min(t, tileRows - 1)) * job.Inputs + k;
-                    DotTile.Run<T, StoredFloat32>(x, w, count, lanes, first, last, sums);
-                    if (!last) continue;
-                    for (int t = 0; t < tileRows; t++)
-                    {
-                        float* y = job.Y + (nint)(row + r + t) * job.Outputs + output + o;
-                        for (int s = 0; s < tileOutputs; s++)
-                            y[s] = job.Bias is null ? sums[t * tileW + s] : sums[t * tileW + s] + job.Bias[output + o + s];
-                    }
-                }
+                PanelPiece<T, TStored>(ref job, row, rows, output, outputs, w, rowBytes, k, count, carry);
+                continue;
             }
+            for (int o = 0; o < outputs; o++) Unpack<T, TStored>(w + rowBytes * o, count, panel + o * Piece);
+            PanelPiece<T, StoredFloat32>(ref job, row, rows, output, outputs, (byte*)panel, Piece * sizeof(float), k, count, carry);
         }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Unpack<T, TStored>(byte* w, int from, int count, float* target)
+    private static void PanelPiece<T, TStored>(
+        ref Job job, int row, int rows, int output, int outputs, byte* panel, nint rowBytes, int k, int count, float* carry)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, IStoredNumbers
+    {
+        (int tileX, int tileW) = DotTile.Shape<T>();
+        float** x = stackalloc float*[6];
+        byte** w = stackalloc byte*[4];
+        float* sums = stackalloc float[MaximalTile];
+        bool first = k == 0, last = k + count == job.Inputs;
+        // A tile's rows of x stay in the first-level cache while the panel passes by.
+        for (int r = 0; r < rows; r += tileX)
+        {
+            int tileRows = Math.Min(tileX, rows - r);
+            for (int t = 0; t < tileX; t++) x[t] = job.X + (nint)(row + r + Math.Min(t, tileRows - 1)) * job.Inputs + k;
+            for (int o = 0; o < outputs; o += tileW, carry += tileX * tileW * 16)
+            {
+                int tileOutputs = Math.Min(tileW, outputs - o);
+                for (int s = 0; s < tileW; s++) w[s] = panel + rowBytes * (o + Math.Min(s, tileOutputs - 1));
+                DotTile.Run<T, TStored>(x, w, count, carry, first, last, sums);
+                if (last) Put(ref job, sums, tileW, row + r, tileRows, output + o, tileOutputs);
+            }
+        }
+    }
+
+    /// <summary>Writes a tile of sums, plus the bias, where it belongs.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Put(ref Job job, float* sums, int tileW, int row, int rows, int output, int outputs)
+    {
+        float* y = job.Y + (nint)row * job.Outputs + output;
+        if (outputs == 4)
+        {
+            for (int t = 0; t < rows; t++, y += job.Outputs)
+            {
+                Vector128<float> four = Vector128.Load(sums + t * 4);
+                (job.Bias is null ? four : four + Vector128.Load(job.Bias + output)).Store(y);
+            }
+            return;
+        }
+        for (int t = 0; t < rows; t++, y += job.Outputs)
+            for (int s = 0; s < outputs; s++) y[s] = job.Bias is null ? sums[t * tileW + s] : sums[t * tileW + s] + job.Bias[output + s];
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Unpack<T, TStored>(byte* w, int count, float* target)
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
         int k = 0;
-        for (; k <= count - 16; k += 16) T.Store(TStored.Load<T>(w, from + k), target + k);
-        if (k < count) Partial.Store(TStored.LoadPartial<T>(w, from + k, count - k), target + k, count - k);
+        for (; k <= count - 16; k += 16) T.Store(TStored.Load<T>(w, k), target + k);
+        if (k < count) Partial.Store(TStored.LoadPartial<T>(w, k, count - k), target + k, count - k);
     }
 }

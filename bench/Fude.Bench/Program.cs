@@ -5,6 +5,7 @@ using Fude.Bench;
 Dictionary<string, Func<string[], int>> benchmarks = new(StringComparer.Ordinal)
 {
     ["sampler"] = SamplerBench.Run,
+    ["tokenizers"] = TokenizerBench.Run,
 };
 
 if (args.Length > 0 && benchmarks.TryGetValue(args[0], out Func<string[], int>? run)) return run(args[1..]);

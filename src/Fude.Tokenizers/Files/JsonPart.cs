@@ -79,6 +79,48 @@ internal readonly struct JsonPart
     internal double Number() =>
         _element.ValueKind == JsonValueKind.Number && _element.TryGetDouble(out double value) && double.IsFinite(value) ? value : throw Wrong("a number");
 
+    /// <summary>
+    /// A number as Rust's serde_json reads it, which Hugging Face's library uses: all digits as one integer, then one multiplication or
+    /// division by a power of ten. The last bit may differ from the nearest double, and decides between segmentations of equal score.
+    /// </summary>
+    internal double SerdeNumber()
+    {
+        double nearest = Number();
+        ReadOnlySpan<char> text = _element.GetRawText();
+        bool isNegative = text[0] == '-';
+        ulong digits = 0;
+        int exponent = 0, at = isNegative ? 1 : 0;
+        bool isFraction = false, isFull = false;
+        for (; at < text.Length && text[at] is not ('e' or 'E'); at++)
+        {
+            if (text[at] == '.')
+            {
+                isFraction = true;
+                continue;
+            }
+            ulong digit = (ulong)(text[at] - '0');
+            isFull |= digits > (ulong.MaxValue - digit) / 10;
+            if (isFull)
+            {
+                exponent += isFraction ? 0 : 1;
+                continue;
+            }
+            digits = (digits * 10) + digit;
+            exponent -= isFraction ? 1 : 0;
+        }
+        if (at < text.Length)
+        {
+            if (!int.TryParse(text[(at + 1)..], NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out int power) || Math.Abs(power) > 400) return nearest;
+            exponent += power;
+        }
+        if (Math.Abs(exponent) > 308) return nearest;
+        double value = exponent >= 0 ? digits * PowersOfTen[exponent] : digits / PowersOfTen[-exponent];
+        return isNegative ? -value : value;
+    }
+
+    private static readonly double[] PowersOfTen =
+        [.. Enumerable.Range(0, 309).Select(n => double.Parse(string.Create(CultureInfo.InvariantCulture, $"1e{n}"), CultureInfo.InvariantCulture))];
+
     internal string? Text(string key) => Find(key)?.Text();
 
     internal bool Boolean(string key, bool otherwise) => Find(key)?.Boolean() ?? otherwise;

@@ -138,7 +138,7 @@ internal static class TokenizerJsonFile
         {
             JsonPart[] two = entry.IsArray ? [.. entry.Items()] : [];
             if (two.Length != 2) throw entry.Wrong("a list of piece and score");
-            scores[id] = two[1].Number();
+            scores[id] = two[1].SerdeNumber();
             vocabulary.Add(id++, two[0].Text(), (float)scores[id - 1], PieceKind.Normal, list.Source);
         }
         int unknownId = model.Find("unk_id")?.Integer() ?? -1;

@@ -82,7 +82,7 @@ internal sealed class BpeModel : PieceModel
         ReadOnlySpan<char> all = text.Span;
         if (_options.IgnoresMerges)
         {
-            int whole = _vocabulary.IdOf(all[start..end]);
+            int whole = _vocabulary.ModelIdOf(all[start..end]);
             if (whole >= 0)
             {
                 workspace.Tokens.Add(whole, text, start, end);
@@ -142,7 +142,7 @@ internal sealed class BpeModel : PieceModel
     private int DressedSymbol(ReadOnlySpan<char> character, bool isFirst, bool isLast)
     {
         string dressed = string.Concat(isFirst ? "" : _options.SubwordPrefix, character, isLast ? _options.WordSuffix : "");
-        return _vocabulary.IdOf(dressed);
+        return _vocabulary.ModelIdOf(dressed);
     }
 
     /// <summary>What the file says beside vocabulary and merges.</summary>

@@ -50,7 +50,7 @@ internal sealed class UnigramModel : PieceModel
             if (_unknownStart < 0) return;
             (int start, int end) = (_unknownStart, _unknownEnd);
             _unknownStart = -1;
-            int known = model._vocabulary.IdOf(text.Span[start..end]);
+            int known = model._vocabulary.ModelIdOf(text.Span[start..end]);
             if (known < 0 && model._byteIds is not null && TryBytes(start, end)) return;
             int id = known >= 0 ? known : model._unknownId;
             if (id < 0)

@@ -46,15 +46,24 @@ internal sealed class Vocabulary
     /// <summary>The id of a piece, or -1.</summary>
     internal int IdOf(ReadOnlySpan<char> text) => _ids.GetAlternateLookup<ReadOnlySpan<char>>().TryGetValue(text, out int id) ? id : -1;
 
-    /// <summary>Adds an entry. The id must be free; <paramref name="source"/> names the file for the error.</summary>
-    internal void Add(int id, string text, float score, PieceKind kind, string source)
+    /// <summary>The id of a piece that the model itself has, or -1.</summary>
+    internal int ModelIdOf(ReadOnlySpan<char> text)
+    {
+        int id = IdOf(text);
+        return id >= 0 && !_entries[id].IsAdded ? id : -1;
+    }
+
+    /// <summary>
+    /// Adds an entry: the model's own, or one added to it. The id must be free; <paramref name="source"/> names the file for the error.
+    /// </summary>
+    internal void Add(int id, string text, float score, PieceKind kind, string source, bool isAdded = false)
     {
         CheckId(id, text, source);
         while (_entries.Count <= id) _entries.Add(default);
         if (_entries[id].Text is string taken)
             throw new InvalidDataException(
                 string.Create(CultureInfo.InvariantCulture, $"{source}: id {id} is given to both \"{taken}\" and \"{text}\"; every token needs its own."));
-        _entries[id] = new(text, score, kind, kind is PieceKind.Control or PieceKind.Unknown);
+        _entries[id] = new(text, score, kind, kind is PieceKind.Control or PieceKind.Unknown, isAdded);
         _ids.TryAdd(text, id);
         _byteIds = null;
     }
@@ -84,5 +93,5 @@ internal sealed class Vocabulary
         return ids;
     }
 
-    private readonly record struct Entry(string? Text, float Score, PieceKind Kind, bool IsSpecial);
+    private readonly record struct Entry(string? Text, float Score, PieceKind Kind, bool IsSpecial, bool IsAdded);
 }

@@ -188,7 +188,7 @@ internal sealed class TokenizerParts
             throw new InvalidDataException(
                 string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{source}: the added token \"{token.Content}\" has id {expected}, but the vocabulary gives it id {known}."));
         int at = known >= 0 ? known : id ?? Vocabulary.Size;
-        if (known < 0) Vocabulary.Add(at, token.Content, 0, PieceKind.Normal, source);
+        if (known < 0) Vocabulary.Add(at, token.Content, 0, PieceKind.Normal, source, isAdded: true);
         Added.RemoveAll(a => a.Id == at);
         Added.Add((at, token));
         bool isUnknown = Vocabulary.UnknownId == at;

@@ -2,7 +2,6 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
-using Fude.Tokenizers.Unicode;
 
 namespace Fude.Tokenizers.Text;
 
@@ -86,7 +85,7 @@ internal abstract class TextPattern
         {
             try
             {
-                if (text.IndexOfAnyInRange('\uD800', '\uDFFF') < 0)
+                if (!WellFormed.HasSurrogates(text))
                 {
                     foreach (ValueMatch match in _regex.EnumerateMatches(text)) matches.Add(new(match.Index, match.Index + match.Length, true));
                     return;
@@ -200,8 +199,11 @@ internal static class Oniguruma
             @"\p{general category}, \s \w \d \h, groups, quantifiers, look-around and the patterns of GPT-2, Llama 3 and Qwen 2.");
     }
 
-    /// <summary>A character of the basic plane of the same general category, and one that no pattern is likely to name.</summary>
-    internal static char StandIn(int codePoint) => CodePoint.Category(codePoint) switch
+    /// <summary>
+    /// A character of the basic plane of the same general category (by the tables of .NET, as its expressions have it), and one that no
+    /// pattern is likely to name.
+    /// </summary>
+    internal static char StandIn(int codePoint) => CharUnicodeInfo.GetUnicodeCategory(codePoint) switch
     {
         UnicodeCategory.UppercaseLetter => '\uA726',
         UnicodeCategory.LowercaseLetter => '\uA727',

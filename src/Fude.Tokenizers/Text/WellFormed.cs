@@ -1,3 +1,5 @@
+using System.Buffers;
+
 namespace Fude.Tokenizers.Text;
 
 /// <summary>The policy for lone surrogates, which no tokenizer knows: each becomes U+FFFD, so lengths and offsets stay as they are.</summary>
@@ -5,13 +7,19 @@ internal static class WellFormed
 {
     internal const char Replacement = '\uFFFD';
 
+    // Not IndexOfAnyInRange: until the JIT has optimised that, each call boxes its bounds.
+    private static readonly SearchValues<char> Surrogates = SearchValues.Create([.. Enumerable.Range(0xD800, 0x800).Select(c => (char)c)]);
+
+    /// <summary>Whether the text has surrogates, paired or not.</summary>
+    internal static bool HasSurrogates(ReadOnlySpan<char> text) => text.ContainsAny(Surrogates);
+
     /// <summary>Where the first lone surrogate stands, or -1.</summary>
     internal static int IndexOfLoneSurrogate(ReadOnlySpan<char> text)
     {
         int at = 0;
         while (true)
         {
-            int next = text[at..].IndexOfAnyInRange('\uD800', '\uDFFF');
+            int next = text[at..].IndexOfAny(Surrogates);
             if (next < 0) return -1;
             at += next;
             if (!char.IsHighSurrogate(text[at]) || at + 1 == text.Length || !char.IsLowSurrogate(text[at + 1])) return at;

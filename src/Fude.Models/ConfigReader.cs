@@ -22,7 +22,8 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
         const long Limit = 64L << 20;
         FileInfo info = new(file);
         if (info.Exists && info.Length > Limit)
-            throw new InvalidDataException($"{file} is {info.Length} bytes long; a configuration has at most {Limit}. It is some other file.");
+            throw new InvalidDataException(
+                $"{file} is {info.Length} bytes long; a configuration has at most {Limit}. It is some other file.");
         return Parse(ModelFolder.Reading(file, () => System.IO.File.ReadAllBytes(file)), file);
     }
 
@@ -139,7 +140,7 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
         { } value => throw Bad(key, $"is {Show(value)}; expected an object"),
     };
 
-    /// <summary>Refuses a key that asks for something fude does not compute, unless it is absent, null, false or its harmless value.</summary>
+    /// <summary>Refuses a key that asks for something fude does not compute, unless it is absent, null, false or harmless.</summary>
     /// <param name="key">The key.</param>
     /// <param name="supported">What fude supports instead, for the message.</param>
     /// <param name="harmless">Values that change nothing, as JSON text.</param>

@@ -32,7 +32,8 @@ internal sealed class LoraConfig
         _ranks = Patterns(json, "rank_pattern");
         _alphas = Patterns(json, "alpha_pattern");
 
-        if (json.Value("target_modules") is not { } targets) throw json.Bad("target_modules", "is missing; expected a list of module names");
+        if (json.Value("target_modules") is not { } targets)
+            throw json.Bad("target_modules", "is missing; expected a list of module names");
         if (targets.ValueKind == JsonValueKind.String)
         {
             string pattern = targets.GetString()!;
@@ -43,8 +44,7 @@ internal sealed class LoraConfig
         {
             _targets = json.Texts("target_modules");
         }
-        if (json.Value("layers_to_transform") is { } layers)
-            _layers = [.. layers.ValueKind == JsonValueKind.Array ? json.Tokens("layers_to_transform", null) : [json.Token("layers_to_transform", null)!.Value]];
+        if (json.Has("layers_to_transform")) _layers = [.. json.Tokens("layers_to_transform", null)];
     }
 
     public static LoraConfig Load(string file) => new(ConfigReader.Load(file));

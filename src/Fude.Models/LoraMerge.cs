@@ -36,15 +36,16 @@ public static class LoraMerge
         using LanguageModel shapes = LanguageModel.Create(model.Config, new ShapeWeights(), adapter);
         if (model.Config.TiedHead && adapter.Taken("lm_head") is not null)
             throw new NotSupportedException(
-                $"{adapterFolder} adapts lm_head, whose weight is the word embedding too (tie_word_embeddings in {model.ConfigPath}): it cannot " +
-                "be merged without untying them. Use it unmerged.");
+                $"{adapterFolder} adapts lm_head, whose weight is the word embedding too (tie_word_embeddings in {model.ConfigPath}): " +
+                "it cannot be merged without untying them. Use it unmerged.");
         using Checkpoint checkpoint = Checkpoint.Open(model.Path);
         HashSet<LowRank> merged = [];
-        List<NewTensor> tensors = [.. checkpoint.Tensors.Values.Select(tensor => Merged(tensor, checkpoint, model.Config, adapter, merged))];
+        List<NewTensor> tensors =
+            [.. checkpoint.Tensors.Values.Select(tensor => Merged(tensor, checkpoint, model.Config, adapter, merged))];
         if (merged.Count != adapter.Modules.Count)
             throw new InvalidDataException(
-                $"{checkpoint.Path} lacks the weights of {adapter.Modules.Count - merged.Count} of the {adapter.Modules.Count} layers that " +
-                $"{adapterFolder} adapts. The weights and config.json are not of one model.");
+                $"{checkpoint.Path} lacks the weights of {adapter.Modules.Count - merged.Count} of the {adapter.Modules.Count} layers " +
+                $"that {adapterFolder} adapts. The weights and config.json are not of one model.");
 
         string parent = Path.GetDirectoryName(output) ?? throw new IOException($"{outputFolder} cannot be written over.");
         Directory.CreateDirectory(parent);

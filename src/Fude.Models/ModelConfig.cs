@@ -97,10 +97,11 @@ public abstract record ModelConfig
     /// <summary>num_key_value_heads; as many as query heads when null.</summary>
     private protected static int ReadKeyValueHeads(ConfigReader json, int heads, int absent)
     {
-        int keyHeads = json.Mentions("num_key_value_heads") ? json.CountOrNull("num_key_value_heads", ConfigReader.MaxWidth) ?? heads : absent;
+        const string Key = "num_key_value_heads";
+        int keyHeads = json.Mentions(Key) ? json.CountOrNull(Key, ConfigReader.MaxWidth) ?? heads : absent;
         return heads % keyHeads == 0
             ? keyHeads
-            : throw json.Bad("num_key_value_heads", $"is {keyHeads}, which does not divide num_attention_heads {heads}");
+            : throw json.Bad(Key, $"is {keyHeads}, which does not divide num_attention_heads {heads}");
     }
 
     /// <summary>hidden_act, which must be silu: the gated families know no other.</summary>

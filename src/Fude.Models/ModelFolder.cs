@@ -121,7 +121,7 @@ public sealed class ModelFolder
         throw new InvalidDataException(
             $"{checkpoint.Tensors[unknown[0]].File}: tensor '{unknown[0]}' [{string.Join(", ", checkpoint.Tensors[unknown[0]].Shape)}]" +
             $"{(unknown.Length > 1 ? $" and {unknown.Length - 1} more" : "")} belong{(unknown.Length > 1 ? "" : "s")} to no part of the " +
-            $"{Config.ModelType} model that {ConfigPath} describes. The weights and config.json are not of one model, or a key is missing there.");
+            $"{Config.ModelType} model that {ConfigPath} describes. The weights and config.json are not of one model, or it lacks a key.");
     }
 
     /// <summary>Tensors that older versions of transformers stored although they follow from the configuration, and a tied head.</summary>

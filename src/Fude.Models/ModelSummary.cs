@@ -3,7 +3,7 @@ using Fude.Tensors;
 
 namespace Fude.Models;
 
-/// <summary>What can be said of a model without its weights: its size in every number format, and whether this machine can hold it.</summary>
+/// <summary>What can be said of a model without its weights: its size in every number format, and whether it fits a machine.</summary>
 public sealed record ModelSummary
 {
     private readonly ShapeWeights _weights;
@@ -42,10 +42,11 @@ public sealed record ModelSummary
 
     /// <summary>Bytes of all weights when the matrices are in a number format; vectors are float32.</summary>
     public long BytesIn(NumberFormat format) =>
-        _weights.Weights.Sum(weight => weight.Rows == 1 ? NumberFormat.F32.Bytes(weight.Columns) : weight.Rows * format.Bytes(weight.Columns));
+        _weights.Weights.Sum(weight => weight.Rows * (weight.Rows == 1 ? NumberFormat.F32 : format).Bytes(weight.Columns));
 
     /// <summary>Whether the weights and the keys and values of so many tokens fit into so much memory.</summary>
-    public bool Fits(NumberFormat format, int tokens, long memoryBytes) => BytesIn(format) + (tokens * KeyValueBytesPerToken) <= memoryBytes;
+    public bool Fits(NumberFormat format, int tokens, long memoryBytes) =>
+        BytesIn(format) + (tokens * KeyValueBytesPerToken) <= memoryBytes;
 
     /// <summary>Memory that this machine could give to a model now.</summary>
     /// <remarks>On Linux what the kernel estimates to be available without swapping, bounded by the limit the process runs under; elsewhere
@@ -54,12 +55,15 @@ public sealed record ModelSummary
     {
         GCMemoryInfo runtime = GC.GetGCMemoryInfo();
         long available = Math.Max(0, runtime.TotalAvailableMemoryBytes - runtime.MemoryLoadBytes);
-        const string Linux = "/proc/meminfo";
+        const string Linux = "/proc/meminfo", Key = "MemAvailable:";
         if (!File.Exists(Linux)) return available;
         foreach (string line in File.ReadLines(Linux))
-            if (line.StartsWith("MemAvailable:", StringComparison.Ordinal)
-                && long.TryParse(line.AsSpan("MemAvailable:".Length).Trim().TrimEnd("kB").Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out long kibibytes))
+        {
+            if (!line.StartsWith(Key, StringComparison.Ordinal)) continue;
+            ReadOnlySpan<char> number = line.AsSpan(Key.Length).Trim().TrimEnd("kB").Trim();
+            if (long.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out long kibibytes))
                 return Math.Min(kibibytes * 1024, runtime.TotalAvailableMemoryBytes);
+        }
         return available;
     }
 }

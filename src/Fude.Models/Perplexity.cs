@@ -25,7 +25,7 @@ public sealed record Perplexity
     /// <summary>exp of the mean over all scored tokens: the perplexity of the text.</summary>
     public double Value => Math.Exp(TotalLossNats / ScoredTokens);
 
-    /// <summary>exp of the mean of the windows' means, as the documentation's code computes it: short windows weigh as much as long ones.</summary>
+    /// <summary>exp of the mean of the windows' means, as the documentation's code has it: short windows weigh as much as long ones.</summary>
     public double OfWindowMeans => Math.Exp(Windows.Where(window => window.ScoredTokens > 0).Average(window => window.MeanLossNats));
 
     /// <summary>Sum of −ln p(token) over the scored tokens.</summary>
@@ -50,15 +50,19 @@ public sealed record Perplexity
         IProgress<int>? progress = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(model);
-        if (tokens.Length < 2) throw new ArgumentException($"A text of {tokens.Length} tokens has none to predict; at least 2 are needed.", nameof(tokens));
+        if (tokens.Length < 2)
+            throw new ArgumentException($"A text of {tokens.Length} tokens has none to predict; at least 2 are needed.", nameof(tokens));
         if (context < 2 || context > model.Config.Context)
-            throw new ArgumentException($"A window of {context} tokens is not from 2 to the model's context of {model.Config.Context}.", nameof(context));
+            throw new ArgumentException(
+                $"A window of {context} tokens is not from 2 to the model's context of {model.Config.Context}.", nameof(context));
         if (stride < 1 || stride > context)
-            throw new ArgumentException($"A stride of {stride} is not from 1 to the window of {context} tokens: tokens would be left out.", nameof(stride));
+            throw new ArgumentException(
+                $"A stride of {stride} is not from 1 to the window of {context} tokens: tokens would be left out.", nameof(stride));
 
         foreach (int token in tokens.Span)
             if ((uint)token >= (uint)model.Config.Vocabulary)
-                throw new ArgumentException($"Token id {token} is not in the model's vocabulary: ids go from 0 to {model.Config.Vocabulary - 1}.", nameof(tokens));
+                throw new ArgumentException(
+                    $"Token id {token} is not in the model's vocabulary: ids go from 0 to {model.Config.Vocabulary - 1}.", nameof(tokens));
 
         List<PerplexityWindow> windows = [];
         double total = 0;

@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json;
 
 namespace Fude.Models;
 
@@ -41,6 +42,9 @@ public sealed class PromptFormat
 
     /// <summary>Whether earlier turns of a conversation have a place in it.</summary>
     public bool HasTurns { get; }
+
+    /// <summary>Whether it tells the model about its task in words that can be changed.</summary>
+    public bool HasSystem => _system is not null || this == Llama2Chat;
 
     /// <summary>The text as it is, with the tokenizer's special tokens: base models.</summary>
     public static PromptFormat Plain { get; } = new("plain", "The text as it is: base models (Llama 2, Japanese StableLM Base, ELYZA).",
@@ -114,9 +118,10 @@ public sealed class PromptFormat
     public static PromptFormatGuess Guess(ModelFolder folder, string? adapterFolder = null)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        string origin = folder.ConfigJson.TryGetProperty("_name_or_path", out var path) && path.ValueKind == System.Text.Json.JsonValueKind.String
-            ? path.GetString()! : "";
-        foreach (string? name in (string?[])[adapterFolder is null ? null : Path.GetFileName(Path.TrimEndingDirectorySeparator(adapterFolder)), folder.Name, origin])
+        string? adapter = adapterFolder is null ? null : Path.GetFileName(Path.TrimEndingDirectorySeparator(adapterFolder));
+        string? origin = folder.ConfigJson.TryGetProperty("_name_or_path", out JsonElement path) && path.ValueKind == JsonValueKind.String
+            ? path.GetString() : null;
+        foreach (string? name in (string?[])[adapter, folder.Name, origin])
             if (name is not null && OfName(name) is { } format) return new(format, true, $"The name '{name}' says so.");
         return folder.Config is Gpt2Config gpt2 && (gpt2.Vocabulary == 50_688 || (gpt2.EosTokens is [7] && gpt2.Vocabulary > 7))
             ? new(LlmJpBase, false, "config.json looks like llm-jp's; its name does not say whether it follows instructions.")
@@ -133,10 +138,11 @@ public sealed class PromptFormat
     {
         ArgumentNullException.ThrowIfNull(question);
         if (history is { Count: > 0 } && !HasTurns)
-            throw new NotSupportedException($"The prompt format {Name} has no place for earlier turns; {With(format => format.HasTurns)} have.");
-        if (!string.IsNullOrEmpty(system) && _system is null && this != Llama2Chat)
             throw new NotSupportedException(
-                $"The prompt format {Name} has no place for a system text; {With(format => format._system is not null || format == Llama2Chat)} have.");
+                $"The prompt format {Name} has no place for earlier turns; {With(format => format.HasTurns)} have.");
+        if (!string.IsNullOrEmpty(system) && !HasSystem)
+            throw new NotSupportedException(
+                $"The prompt format {Name} has no place for a system text; {With(format => format.HasSystem)} have.");
         return new Prompt(_writer(system ?? _system, history ?? [], question, input), AddSpecialTokens);
     }
 
@@ -174,7 +180,8 @@ public sealed class PromptFormat
         string head = string.IsNullOrEmpty(system) ? "" : $"<<SYS>>\n{system}\n{closing}\n\n";
         foreach (Exchange turn in history)
         {
-            text.Append("<s>[INST] ").Append(Trimmed(head + turn.Question)).Append(" [/INST] ").Append(Trimmed(turn.Answer)).Append(" </s>");
+            text.Append("<s>[INST] ").Append(Trimmed(head + turn.Question));
+            text.Append(" [/INST] ").Append(Trimmed(turn.Answer)).Append(" </s>");
             head = "";
         }
         return text.Append("<s>[INST] ").Append(Trimmed(head + question)).Append(" [/INST]").Append(end).ToString();

@@ -44,7 +44,8 @@ public sealed record StableLmConfig : ModelConfig
         int headSize = ReadHeadSize(json, width, heads, "hidden_size", headsKey, honourHeadDim: false);
         int context = json.Count("max_position_embeddings", ConfigReader.MaxContext, absent: 4096);
 
-        ConfigReader withRotary = json.Under("rope_parameters") is { } parameters && parameters.Has("partial_rotary_factor") ? parameters : json;
+        ConfigReader? parameters = json.Under("rope_parameters");
+        ConfigReader withRotary = parameters is not null && parameters.Has("partial_rotary_factor") ? parameters : json;
         string rotaryKey = epoch && !json.Has("partial_rotary_factor") ? "rope_pct" : "partial_rotary_factor";
         double rotary = withRotary.Number(rotaryKey, 0.25, above: 0, max: 1);
         string epsilonKey = epoch && !json.Has("layer_norm_eps") ? "norm_eps" : "layer_norm_eps";

@@ -75,7 +75,7 @@ public sealed class LoraMergeTests
         using TemporaryFolder folder = new();
         folder.Write("precious.txt", "日記");
         ModelFolder model = ModelFolder.Open(golden.BaseFolder);
-        Assert.Contains(folder.Path, Assert.Throws<IOException>(() => LoraMerge.Write(model, golden.Folder, folder.Path)).Message, StringComparison.Ordinal);
+        Fails.With<IOException>(() => LoraMerge.Write(model, golden.Folder, folder.Path), folder.Path);
         Assert.Throws<IOException>(() => LoraMerge.Write(model, golden.Folder, folder["precious.txt"]));
         Assert.Equal("日記", File.ReadAllText(folder["precious.txt"]));
         Assert.Single(Directory.EnumerateFileSystemEntries(folder.Path));
@@ -96,7 +96,8 @@ public sealed class LoraMergeTests
     {
         using GoldenLora golden = new("llama-qv-r8");
         using TemporaryFolder folder = new();
-        Assert.Throws<InvalidDataException>(() => LoraMerge.Write(ModelFolder.Open(GoldenForward.FolderOf("llama-gqa")), golden.Folder, folder["out"]));
+        ModelFolder other = ModelFolder.Open(GoldenForward.FolderOf("llama-gqa"));
+        Assert.Throws<InvalidDataException>(() => LoraMerge.Write(other, golden.Folder, folder["out"]));
         // A base model whose weights lack what config.json and the adapter speak of.
         Directory.CreateDirectory(folder["base"]);
         File.Copy(Path.Combine(golden.BaseFolder, "config.json"), Path.Combine(folder["base"], "config.json"));
@@ -111,7 +112,8 @@ public sealed class LoraMergeTests
         using GoldenLora golden = new("llama-qv-r8");
         using TemporaryFolder folder = new();
         Directory.CreateDirectory(folder["base"]);
-        foreach (string file in Directory.EnumerateFiles(golden.BaseFolder)) File.Copy(file, Path.Combine(folder["base"], Path.GetFileName(file)));
+        foreach (string file in Directory.EnumerateFiles(golden.BaseFolder))
+            File.Copy(file, Path.Combine(folder["base"], Path.GetFileName(file)));
         File.WriteAllText(Path.Combine(folder["base"], "tokenizer.json"), "{}");
         File.WriteAllText(Path.Combine(folder["base"], "special_tokens_map.json"), "{\"a\":1}");
         LoraMerge.Write(ModelFolder.Open(folder["base"]), golden.Folder, folder["out"]);

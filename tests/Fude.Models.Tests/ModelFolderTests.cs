@@ -20,15 +20,15 @@ public sealed class ModelFolderTests
 
     [Fact]
     public void A_missing_folder_is_an_error() =>
-        Assert.Contains("no-such-model", Assert.Throws<DirectoryNotFoundException>(() => ModelFolder.Open("no-such-model")).Message, StringComparison.Ordinal);
+        Fails.With<DirectoryNotFoundException>(() => ModelFolder.Open("no-such-model"), "no-such-model");
 
     [Fact]
     public void A_folder_without_config_json_is_an_error()
     {
         using TemporaryFolder folder = new();
-        Assert.Contains("config.json", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => ModelFolder.Open(folder.Path), "config.json");
         folder.Write("adapter_config.json", "{}");
-        Assert.Contains("base model", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => ModelFolder.Open(folder.Path), "base model");
     }
 
     [Fact]
@@ -36,7 +36,7 @@ public sealed class ModelFolderTests
     {
         using TemporaryFolder folder = new();
         string gguf = folder.Write("model.gguf", "GGUF\u0003\0\0\0"), other = folder.Write("model.safetensors", "x");
-        Assert.Contains("GGUF", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(gguf)).Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => ModelFolder.Open(gguf), "GGUF");
         Assert.DoesNotContain("GGUF", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(other)).Message, StringComparison.Ordinal);
     }
 
@@ -45,7 +45,7 @@ public sealed class ModelFolderTests
     {
         using TemporaryFolder folder = Copy("llama-mha");
         folder.Write("generation_config.json", "{\"top_p\":");
-        Assert.Contains("generation_config.json", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => ModelFolder.Open(folder.Path), "generation_config.json");
     }
 
     [Fact]
@@ -53,10 +53,10 @@ public sealed class ModelFolderTests
     {
         using TemporaryFolder folder = Copy("llama-mha");
         // To read a folder as a file is denied to everyone, to read a file without permission to everyone but root.
-        Assert.Contains("may not be read", Assert.Throws<UnauthorizedAccessException>(() => ModelConfig.Load(folder.Path)).Message, StringComparison.Ordinal);
+        Fails.With<UnauthorizedAccessException>(() => ModelConfig.Load(folder.Path), "may not be read");
         if (OperatingSystem.IsWindows() || Environment.UserName == "root") return;
         File.SetUnixFileMode(folder["config.json"], UnixFileMode.None);
-        Assert.Contains("config.json", Assert.Throws<UnauthorizedAccessException>(() => ModelFolder.Open(folder.Path)).Message, StringComparison.Ordinal);
+        Fails.With<UnauthorizedAccessException>(() => ModelFolder.Open(folder.Path), "config.json");
     }
 
     [Fact]
@@ -66,7 +66,7 @@ public sealed class ModelFolderTests
         File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), "config.json"), folder["config.json"]);
         ModelFolder opened = ModelFolder.Open(folder.Path);
         Assert.False(opened.HasWeights);
-        Assert.Contains("no weights", Assert.Throws<InvalidDataException>(() => opened.LoadModel()).Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => opened.LoadModel(), "no weights");
     }
 
     [Theory]
@@ -80,9 +80,7 @@ public sealed class ModelFolderTests
         using TemporaryFolder folder = new();
         File.Copy(Path.Combine(GoldenForward.FolderOf(config), "config.json"), folder["config.json"]);
         File.Copy(Path.Combine(GoldenForward.FolderOf(weights), "model.safetensors"), folder["model.safetensors"]);
-        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
-        Assert.Contains("model.safetensors", e.Message, StringComparison.Ordinal);
-        Assert.Contains("not of one model", e.Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => LanguageModel.Load(folder.Path), "model.safetensors", "not of one model");
     }
 
     [Theory]
@@ -95,10 +93,7 @@ public sealed class ModelFolderTests
     public void A_missing_tensor_is_an_error_that_names_it(string model, string tensor, string shape)
     {
         using TemporaryFolder folder = Copy(model, tensors => tensors.Where(t => t.Name != tensor).Select(NewTensor.Of));
-        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
-        Assert.Contains(folder.Path, e.Message, StringComparison.Ordinal);
-        Assert.Contains($"'{tensor}'", e.Message, StringComparison.Ordinal);
-        Assert.Contains(shape, e.Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => LanguageModel.Load(folder.Path), folder.Path, $"'{tensor}'", shape);
     }
 
     [Theory]
@@ -108,10 +103,9 @@ public sealed class ModelFolderTests
     public void A_misshapen_tensor_is_an_error_that_names_both_shapes(string model, string tensor, string expected, string found)
     {
         long[] shape = [.. found.Trim('[', ']').Split(", ").Select(long.Parse)];
-        using TemporaryFolder folder = Copy(model, tensors => tensors.Select(t => t.Name == tensor ? NewTensor.Of(t) with { Shape = shape } : NewTensor.Of(t)));
-        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
-        Assert.Contains($"'{tensor}' is {found}", e.Message, StringComparison.Ordinal);
-        Assert.Contains(expected, e.Message, StringComparison.Ordinal);
+        using TemporaryFolder folder = Copy(model, tensors =>
+            tensors.Select(t => t.Name == tensor ? NewTensor.Of(t) with { Shape = shape } : NewTensor.Of(t)));
+        Fails.With<InvalidDataException>(() => LanguageModel.Load(folder.Path), $"'{tensor}' is {found}", expected);
     }
 
     [Theory]
@@ -122,9 +116,7 @@ public sealed class ModelFolderTests
     public void A_tensor_that_belongs_nowhere_is_an_error_that_names_it(string tensor)
     {
         using TemporaryFolder folder = Copy("llama-mha", tensors => [.. tensors.Select(NewTensor.Of), NewTensor.Of(tensor, [64], new float[64])]);
-        InvalidDataException e = Assert.Throws<InvalidDataException>(() => LanguageModel.Load(folder.Path));
-        Assert.Contains($"'{tensor}' [64]", e.Message, StringComparison.Ordinal);
-        Assert.Contains(folder["config.json"], e.Message, StringComparison.Ordinal);
+        Fails.With<InvalidDataException>(() => LanguageModel.Load(folder.Path), $"'{tensor}' [64]", folder["config.json"]);
     }
 
     [Theory]
@@ -161,7 +153,10 @@ public sealed class ModelFolderTests
 
         // A vocabulary of 300 pieces beside an embedding of 384 rows, and beside one of 256.
         string pieces = string.Join(",", Enumerable.Range(0, 300).Select(i => $"\"t{i}\":{i}"));
-        string tokenizer = """{"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,"model":{"type":"BPE","vocab":{PIECES},"merges":[]}}""".Replace("PIECES", pieces, StringComparison.Ordinal);
+        string tokenizer = """
+            {"version":"1.0","added_tokens":[],"normalizer":null,"pre_tokenizer":null,"post_processor":null,"decoder":null,
+             "model":{"type":"BPE","vocab":{PIECES},"merges":[]}}
+            """.Replace("PIECES", pieces, StringComparison.Ordinal);
         foreach ((string model, int expected) in ((string, int)[])[("gpt2-padvocab-bin", 300), ("gpt2-noprefix-bin-sharded", 256)])
         {
             using TemporaryFolder folder = Copy(model);

@@ -66,6 +66,7 @@ internal sealed class FudeProgram(Terminal terminal)
         LogitsCommand.Create(terminal),
         PerplexityCommand.Create(terminal),
         MergeCommand.Create(terminal),
+        BenchCommand.Create(terminal),
     };
 
     private int WrongUsage(ParseResult parsed)

@@ -54,7 +54,8 @@ internal sealed class GenerationArguments
             "never" => EarlyStopping.Never,
             _ => throw new FormatException(),
         });
-    private readonly Option<int[]?> _eosTokenId = Ids("--eos-token-id", "Ids that end the text.", "文章を終えるトークン ID。");
+    private readonly Option<int[]?> _eosTokenId = Parsed<int[]?>("--eos-token-id", "1,2|none", "Ids that end the text.", "文章を終えるトークン ID。",
+        text => text is "none" or "-1" ? [] : ParseIds(text));
     private readonly Option<int?> _bosTokenId = Number<int>("--bos-token-id", null, "The id a text begins with.", "文章の始まりのトークン ID。");
     private readonly Option<int?> _padTokenId = Number<int>("--pad-token-id", null, "The id of padding.", "パディングのトークン ID。");
     private readonly Option<int[][]?> _badWordsIds = Parsed<int[][]?>("--bad-words-ids", "1,2;3",

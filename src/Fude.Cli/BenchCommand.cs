@@ -1,0 +1,214 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using Fude.Models;
+using Fude.Tensors;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude bench: how fast a model reads and writes, beside what the machine could do at most in the same minute.</summary>
+internal static class BenchCommand
+{
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string?> model = new("model")
+        {
+            HelpName = "MODEL",
+            Arity = ArgumentArity.ZeroOrOne,
+            Description = Say("Folder with config.json and weights; or give --config.", "config.json と重みのあるフォルダー。代わりに --config も使える。"),
+        };
+        Option<string?> config = new("--config")
+        {
+            HelpName = "FILE",
+            Description = Say("A config.json: random weights of that shape are made in memory.", "config.json。この形の乱数の重みをメモリー上に作る。"),
+        };
+        Option<NumberFormat> format = new("--format")
+        {
+            HelpName = "f32|f16|bf16|q8_0|…",
+            Description = Say("Number format of the random weights.", "乱数の重みの数値形式。"),
+            DefaultValueFactory = _ => NumberFormat.BF16,
+            CustomParser = result =>
+            {
+                if (Enum.TryParse(result.Tokens[0].Value, ignoreCase: true, out NumberFormat parsed) && Enum.IsDefined(parsed)) return parsed;
+                result.AddError(Say(
+                    $"--format: '{result.Tokens[0].Value}' is no number format; there are {Formats()}.",
+                    $"--format: '{result.Tokens[0].Value}' という数値形式はありません。{Formats()} のどれかです。"));
+                return default;
+            },
+        };
+        Option<int> prompt = Count("-p", "--prompt-tokens", 512, "Prompt tokens.", "プロンプトのトークン数。");
+        Option<int> decode = Count("-n", "--new-tokens", 128, "New tokens.", "新しいトークン数。");
+        Option<int> repetitions = Count("-r", "--repetitions", 3, "Repetitions; medians are printed.", "繰り返し数。中央値を出す。");
+        Option<int?> threads = Arguments.Threads();
+        Option<bool> json = Arguments.Json();
+        Command command = new("bench", Say(
+            "Measure prompt and decoding speed beside the machine's roofs.", "プロンプトと生成の速さを、機械の上限と並べて測る。"))
+        {
+            model, config, format, prompt, decode, repetitions, threads, json,
+        };
+        command.Validators.Add(result =>
+        {
+            if (result.GetValue(model) is null == result.GetValue(config) is null)
+                result.AddError(Say("Give either MODEL or --config FILE.", "MODEL か --config FILE のどちらかを指定してください。"));
+        });
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            using CpuOps ops = new(args.GetValue(threads) ?? 0);
+            ModelConfig shape = args.GetValue(config) is { } file ? ModelConfig.Load(file) : ModelFolder.Open(args.GetValue(model)!).Config;
+            int wanted = Math.Max(args.GetValue(prompt), args.GetValue(decode) + 1);
+            if (wanted > shape.Context)
+                throw new Failure(
+                    $"the model reads {shape.Context} tokens, but -p {args.GetValue(prompt)} -n {args.GetValue(decode)} need {wanted}.",
+                    $"モデルの文脈長は {shape.Context} トークンですが、-p {args.GetValue(prompt)} -n {args.GetValue(decode)} には {wanted} 必要です。");
+            RecordingWeights weights = new(args.GetValue(config) is null
+                ? Checkpoint.Open(args.GetValue(model)!)
+                : new RandomWeights(args.GetValue(format), seed: 1));
+            using LanguageModel loaded = LanguageModel.Create(shape, weights);
+            Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(repetitions), stop);
+            if (args.GetValue(json)) WriteJson(terminal.Output, measured);
+            else WriteText(terminal.Output, measured);
+            return 0;
+        }, stop));
+        return command;
+    }
+
+    /// <summary>What was measured; speeds are medians. MatrixBytes are those of the weights that decoding a token reads, MatrixParameters
+    /// the numbers it is multiplied with.</summary>
+    private sealed record Measured(
+        string Architecture, long Parameters, string InstructionSet, int Threads, int Prompt, int Decode, int Repetitions,
+        double PromptPerSecond, double DecodePerSecond, long MatrixBytes, long MatrixParameters, Roofline Roof, double AllocatedBytesPerToken)
+    {
+        public double DecodeBytesPerSecond => DecodePerSecond * MatrixBytes;
+
+        public double PromptFlopsPerSecond => PromptPerSecond * 2 * MatrixParameters;
+    }
+
+    /// <summary>Remembers which matrices a model took, and in which format.</summary>
+    private sealed class RecordingWeights(IWeightStore store) : IWeightStore
+    {
+        private readonly Dictionary<string, Weight> _matrices = new(StringComparer.Ordinal);
+
+        public IReadOnlyCollection<Weight> Matrices => _matrices.Values;
+
+        public bool Contains(string name) => store.Contains(name);
+
+        public Weight Matrix(string name, int rows, int columns, bool transposed = false) =>
+            _matrices[name] = store.Matrix(name, rows, columns, transposed);
+
+        public Weight Vector(string name, int length) => store.Vector(name, length);
+
+        public void Dispose() => store.Dispose();
+    }
+
+    private static Measured Measure(LanguageModel model, IReadOnlyCollection<Weight> matrices, CpuOps ops, int prompt, int decode, int repetitions, CancellationToken stop)
+    {
+        ModelSummary summary = ModelSummary.Of(model.Config);
+        List<double> promptSpeeds = [], decodeSpeeds = [];
+        List<Roofline> roofs = [Roofline.Measure(ops)];
+        double allocated = double.MaxValue;
+        int[] tokens = [.. Enumerable.Range(0, Math.Max(prompt, 1)).Select(i => (int)((uint)(i * 2654435761) % (uint)model.Config.Vocabulary))];
+        for (int run = 0; run <= repetitions; run++)         // run 0 warms up
+        {
+            stop.ThrowIfCancellationRequested();
+            double promptSeconds = 0, decodeSeconds = 0;
+            if (prompt > 0)
+            {
+                using KvCache cache = model.CreateCache(ops, prompt);
+                Batch batch = Batch.Of(tokens.AsSpan(0, prompt), cache: cache);
+                promptSeconds = Time(() => model.Run(ops, batch));
+            }
+            if (decode > 0)
+            {
+                using KvCache cache = model.CreateCache(ops, decode + 1);
+                Batch batch = Batch.Of(tokens.AsSpan(0, 1), cache: cache);
+                model.Run(ops, batch);
+                long before = GC.GetTotalAllocatedBytes(precise: true);
+                decodeSeconds = Time(() =>
+                {
+                    for (int i = 1; i <= decode; i++)
+                    {
+                        batch.Positions[0] = i;
+                        model.Run(ops, batch);
+                    }
+                });
+                allocated = Math.Min(allocated, (GC.GetTotalAllocatedBytes(precise: true) - before) / (double)decode);
+            }
+            if (run == 0) continue;
+            roofs.Add(Roofline.Measure(ops));
+            if (prompt > 0) promptSpeeds.Add(prompt / promptSeconds);
+            if (decode > 0) decodeSpeeds.Add(decode / decodeSeconds);
+        }
+        // The embedding of a token is one row; a tied head reads all of them all the same.
+        Weight[] read = [.. matrices.Where(weight => (model.Config.TiedHead || !IsEmbedding(weight)) && !IsPositions(weight))];
+        Roofline roof = new(
+            Median(roofs.Select(r => r.OneStreamBytesPerSecond)), Median(roofs.Select(r => r.BytesPerSecond)), Median(roofs.Select(r => r.FlopsPerSecond)));
+        return new Measured(summary.Architecture, summary.Parameters, ops.InstructionSet, ops.Threads, prompt, decode, repetitions,
+            promptSpeeds.Count > 0 ? Median(promptSpeeds) : 0, decodeSpeeds.Count > 0 ? Median(decodeSpeeds) : 0,
+            read.Sum(weight => weight.Bytes), read.Sum(weight => (long)weight.Rows * weight.Columns), roof,
+            decode > 0 ? allocated : 0);
+    }
+
+    private static bool IsEmbedding(Weight weight) => weight.Name.EndsWith("embed_tokens.weight", StringComparison.Ordinal) || weight.Name.EndsWith("wte.weight", StringComparison.Ordinal);
+
+    private static bool IsPositions(Weight weight) => weight.Name.EndsWith("wpe.weight", StringComparison.Ordinal);
+
+    private static void WriteText(TextWriter output, Measured m)
+    {
+        string Line(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+        output.WriteLine(Line($"{m.Architecture}, {m.Parameters:N0} parameters, {m.MatrixBytes / 1e9:F2} GB read per token; {m.InstructionSet}, {m.Threads} threads, median of {m.Repetitions}"));
+        output.WriteLine(Line($"roofs    memory {m.Roof.BytesPerSecond / 1e9:F1} GB/s (one stream a thread {m.Roof.OneStreamBytesPerSecond / 1e9:F1}), float32 matrix {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s"));
+        if (m.Prompt > 0)
+            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GFLOP/s  {m.PromptFlopsPerSecond / m.Roof.FlopsPerSecond:P1} of the matrix roof"));
+        if (m.Decode > 0)
+            output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeBytesPerSecond / m.Roof.BytesPerSecond:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token"));
+    }
+
+    private static void WriteJson(TextWriter output, Measured m) => JsonLine.Write(output, json =>
+    {
+        json.WriteStartObject();
+        json.WriteString("architecture", m.Architecture);
+        json.WriteNumber("parameters", m.Parameters);
+        json.WriteNumber("bytes_per_token", m.MatrixBytes);
+        json.WriteString("instruction_set", m.InstructionSet);
+        json.WriteNumber("threads", m.Threads);
+        json.WriteNumber("repetitions", m.Repetitions);
+        json.WriteNumber("memory_roof_bytes_per_second", m.Roof.BytesPerSecond);
+        json.WriteNumber("memory_one_stream_bytes_per_second", m.Roof.OneStreamBytesPerSecond);
+        json.WriteNumber("matrix_roof_flops_per_second", m.Roof.FlopsPerSecond);
+        json.WriteNumber("prompt_tokens", m.Prompt);
+        json.WriteNumber("prompt_tokens_per_second", m.PromptPerSecond);
+        json.WriteNumber("prompt_matrix_roof_fraction", m.PromptFlopsPerSecond / m.Roof.FlopsPerSecond);
+        json.WriteNumber("new_tokens", m.Decode);
+        json.WriteNumber("decode_tokens_per_second", m.DecodePerSecond);
+        json.WriteNumber("decode_memory_roof_fraction", m.DecodeBytesPerSecond / m.Roof.BytesPerSecond);
+        json.WriteNumber("decode_allocated_bytes_per_token", m.AllocatedBytesPerToken);
+        json.WriteEndObject();
+    });
+
+    private static Option<int> Count(string name, string alias, int standard, string english, string japanese)
+    {
+        Option<int> option = new(alias, name) { HelpName = "N", Description = Say(english, japanese), DefaultValueFactory = _ => standard };
+        option.Validators.Add(result =>
+        {
+            if (result.Errors.Any() || result.GetValueOrDefault<int>() is >= 0 and <= 1_000_000) return;
+            result.AddError(Say($"{alias} is a number from 0 to 1000000.", $"{alias} は 0 から 1000000 までの数です。"));
+        });
+        return option;
+    }
+
+    private static double Time(Action work)
+    {
+        long started = Stopwatch.GetTimestamp();
+        work();
+        return Stopwatch.GetElapsedTime(started).TotalSeconds;
+    }
+
+    private static double Median(IEnumerable<double> values)
+    {
+        double[] sorted = [.. values.Order()];
+        return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
+    }
+
+    private static string Formats() => string.Join(", ", Enum.GetNames<NumberFormat>());
+}

@@ -1,0 +1,125 @@
+using System.Text.Json;
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+public sealed class CommandTests
+{
+    [Fact]
+    public async Task Logits_are_those_of_the_last_token_or_of_all()
+    {
+        Fude.Result last = await Fude.Run("logits", Fude.Model("llama-mha"), "--ids", "1,2,3", "--json");
+        Fude.Result all = await Fude.Run("logits", Fude.Model("llama-mha"), "--ids", "1,2,3", "--json", "--all", "--threads", "2");
+        Assert.Equal(3, all.Json.GetProperty("logits").GetArrayLength());
+        Assert.Equal(last.Json.GetProperty("logits")[0].GetRawText(), all.Json.GetProperty("logits")[2].GetRawText());
+    }
+
+    [Fact]
+    public async Task Merged_weights_give_the_logits_of_the_adapter()
+    {
+        using TemporaryFolder folder = new();
+        string adapter = TestFolders.FindGolden("lora/llama-qv-r8")!;
+        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(adapter, "case.json")));
+        string model = TestFolders.FindGolden(golden.RootElement.GetProperty("base").GetString()!)!;
+        string output = Path.Combine(folder.Path, "merged");
+        Assert.Equal(0, (await Fude.Run("merge", model, "--adapter", adapter, "--out", output)).Status);
+        float[] applied = Logits(await Fude.Run("logits", model, "--adapter", adapter, "--ids", "5,6,7", "--json"));
+        float[] merged = Logits(await Fude.Run("logits", output, "--ids", "5,6,7", "--json"));
+        float[] without = Logits(await Fude.Run("logits", model, "--ids", "5,6,7", "--json"));
+        Assert.All(applied.Zip(merged), pair => Assert.Equal(pair.First, pair.Second, 5e-4f));      // PEFT's own differ by up to 8e-5
+        Assert.Contains(applied.Zip(without), pair => Math.Abs(pair.First - pair.Second) > 1e-2f);
+        Assert.Contains("not an empty folder", (await Fude.Run("merge", model, "--adapter", adapter, "--out", output)).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Perplexity_is_the_golden_one()
+    {
+        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(TestFolders.FindGolden("perplexity/perplexity.json")!));
+        using TemporaryFolder folder = new();
+        string file = Path.Combine(folder.Path, "ids.json");
+        foreach (JsonElement one in golden.RootElement.GetProperty("cases").EnumerateArray().Where((_, i) => i % 5 == 1))
+        {
+            string model = one.GetProperty("model").GetString()!;
+            await File.WriteAllTextAsync(file, golden.RootElement.GetProperty("sequences").GetProperty(model).GetRawText(), TestContext.Current.CancellationToken);
+            Fude.Result result = await Fude.Run("perplexity", TestFolders.FindGolden(model)!, "--ids-file", file,
+                "--context", one.GetProperty("max_length").GetRawText(), "--stride", one.GetProperty("stride").GetRawText(), "--json");
+            Assert.Equal(one.GetProperty("scored_tokens").GetInt32(), result.Json.GetProperty("tokens").GetInt32());
+            double expected = one.GetProperty("ppl_token_weighted (exp of summed nll / scored tokens)").GetDouble();
+            Assert.InRange(result.Json.GetProperty("perplexity").GetDouble(), expected * (1 - 1e-4), expected * (1 + 1e-4));
+        }
+    }
+
+    [Theory]
+    [InlineData("nonsense")]
+    [InlineData("{\"ids\":[1]}")]
+    [InlineData("[1,\"2\"]")]
+    public async Task An_ids_file_that_is_no_array_of_numbers_is_named(string content)
+    {
+        using TemporaryFolder folder = new();
+        string file = Path.Combine(folder.Path, "ids.json");
+        await File.WriteAllTextAsync(file, content, TestContext.Current.CancellationToken);
+        Assert.Contains("ids.json", (await Fude.Run("perplexity", Fude.Model("llama-mha"), "--ids-file", file)).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Inspect_needs_config_json_alone()
+    {
+        using TemporaryFolder folder = new();
+        File.Copy(Path.Combine(Fude.Model("llama-gqa"), "config.json"), Path.Combine(folder.Path, "config.json"));
+        JsonElement json = (await Fude.Run("inspect", folder.Path, "--json", "--tensors")).Json;
+        Assert.False(json.GetProperty("has_weights").GetBoolean());
+        Assert.Equal((await Fude.Run("inspect", Fude.Model("llama-gqa"), "--json")).Json.GetProperty("parameters").GetInt64(),
+            json.GetProperty("tensors").EnumerateObject().Sum(tensor => tensor.Value.EnumerateArray().Aggregate(1L, (product, n) => product * n.GetInt64())));
+        Assert.Contains("model.layers.0.self_attn.q_proj.weight", (await Fude.Run("inspect", folder.Path, "--tensors")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Bench_reports_speed_beside_both_roofs()
+    {
+        string config = Path.Combine(Fude.Model("gpt2-gelu"), "config.json");
+        JsonElement json = (await Fude.Run("bench", "--config", config, "--format", "bf16", "-p", "16", "-n", "8", "-r", "1", "--threads", "2", "--json")).Json;
+        foreach (string name in (string[])["prompt_tokens_per_second", "decode_tokens_per_second", "memory_roof_bytes_per_second", "matrix_roof_flops_per_second"])
+            Assert.True(json.GetProperty(name).GetDouble() > 0, name);
+    }
+
+    [Theory]
+    [InlineData("inspect")]
+    [InlineData("logits", "--ids", "1")]
+    [InlineData("generate", "--ids", "1")]
+    [InlineData("perplexity", "--ids-file", "x")]
+    [InlineData("merge", "--adapter", "x", "--out", "y")]
+    public async Task A_folder_that_is_no_model_is_named(string command, params string[] options)
+    {
+        using TemporaryFolder folder = new();
+        Assert.Contains(folder.Path, (await Fude.Run([command, folder.Path, .. options])).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Broken_weights_are_one_line_that_names_the_file()
+    {
+        using TemporaryFolder folder = new();
+        foreach (string file in Directory.EnumerateFiles(Fude.Model("gpt2-gelu"))) File.Copy(file, Path.Combine(folder.Path, Path.GetFileName(file)));
+        string weights = Path.Combine(folder.Path, "model.safetensors");
+        using (FileStream stream = File.OpenWrite(weights)) stream.SetLength(stream.Length / 2);
+        Assert.Contains("model.safetensors", (await Fude.Run("logits", folder.Path, "--ids", "1")).Failure(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData]
+    [InlineData("generate")]
+    [InlineData("no-such-command")]
+    public async Task Wrong_usage_is_status_2_and_says_where_help_is(params string[] arguments) =>
+        Assert.Contains("--help", (await Fude.Run(arguments)).Failure(status: 2), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task Help_lists_every_command()
+    {
+        Fude.Result help = await Fude.Run("--help");
+        Assert.Equal(0, help.Status);
+        Assert.All(["generate", "chat", "tokenize", "detokenize", "explain", "inspect", "logits", "perplexity", "merge", "bench"],
+            command => Assert.Contains(command, help.Output, StringComparison.Ordinal));
+    }
+
+    private static float[] Logits(Fude.Result result) =>
+        [.. result.Json.GetProperty("logits")[0].EnumerateArray().Select(number => number.GetSingle())];
+}

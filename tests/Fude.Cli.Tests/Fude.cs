@@ -1,0 +1,42 @@
+using System.Text;
+using System.Text.Json;
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+/// <summary>Runs a command line in this process, as a program that calls fude would see it.</summary>
+internal static class Fude
+{
+    internal sealed record Result(int Status, string Output, string Error)
+    {
+        public JsonElement Json => JsonDocument.Parse(Output).RootElement;
+
+        public IReadOnlyList<JsonElement> JsonLines =>
+            [.. Output.Split('\n', StringSplitOptions.RemoveEmptyEntries).Select(line => JsonDocument.Parse(line).RootElement)];
+
+        /// <summary>The one line of a failure.</summary>
+        public string Failure(int status = 1)
+        {
+            Assert.Equal((status, ""), (Status, Output));
+            string line = Assert.Single(Error.Split('\n', StringSplitOptions.RemoveEmptyEntries));
+            Assert.StartsWith("fude: ", line, StringComparison.Ordinal);
+            Assert.DoesNotContain("Exception", line, StringComparison.Ordinal);
+            return line;
+        }
+    }
+
+    public static Task<Result> Run(params string[] arguments) => RunWith([], arguments);
+
+    public static Task<Result> RunWith(string input, params string[] arguments) => RunWith(Encoding.UTF8.GetBytes(input), arguments);
+
+    public static async Task<Result> RunWith(byte[] input, params string[] arguments)
+    {
+        using StringWriter output = new() { NewLine = "\n" };
+        using StringWriter error = new() { NewLine = "\n" };
+        using MemoryStream stream = new(input);
+        int status = await new FudeProgram(new Terminal(stream, output, error)).RunAsync(arguments);
+        return new(status, output.ToString(), error.ToString());
+    }
+
+    public static string Model(string name) => TestFolders.FindGolden($"models/{name}")!;
+}

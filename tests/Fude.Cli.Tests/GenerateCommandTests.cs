@@ -1,0 +1,114 @@
+using System.Text.Json;
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+public sealed class GenerateCommandTests
+{
+    public static TheoryData<string, int> GoldenCases()
+    {
+        TheoryData<string, int> cases = [];
+        foreach (string file in Directory.EnumerateFiles(TestFolders.FindGolden("generate")!, "*.json").Order(StringComparer.Ordinal))
+        {
+            using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(file));
+            int number = 0;
+            foreach (JsonElement one in golden.RootElement.GetProperty("cases").EnumerateArray())
+            {
+                if (Arguments(one) is not null) cases.Add(Path.GetFileNameWithoutExtension(file), number);
+                number++;
+            }
+        }
+        return cases;
+    }
+
+    [Theory, MemberData(nameof(GoldenCases))]
+    public async Task The_command_line_writes_the_tokens_of_transformers(string model, int number)
+    {
+        using JsonDocument golden = JsonDocument.Parse(File.ReadAllBytes(TestFolders.FindGolden($"generate/{model}.json")!));
+        JsonElement one = golden.RootElement.GetProperty("cases")[number];
+        Fude.Result result = await Fude.Run(["generate", Fude.Model(model), "--json", .. Arguments(one)!]);
+        Assert.True(result.Status == 0, result.Error);
+        int pad = one.GetProperty("kwargs").GetProperty("pad_token_id").GetInt32();
+        int[][] expected = [.. one.GetProperty("sequences").EnumerateArray().Select(Numbers)];
+        Assert.Equal(expected.Length, result.JsonLines.Count);
+        for (int i = 0; i < expected.Length; i++)
+        {
+            int[] ids = [.. Numbers(result.JsonLines[i].GetProperty("prompt_ids")), .. Numbers(result.JsonLines[i].GetProperty("ids"))];
+            Assert.Equal(expected[i], ids.Concat(Enumerable.Repeat(pad, expected[i].Length - ids.Length)));
+        }
+    }
+
+    [Fact]
+    public async Task A_folder_without_a_tokenizer_takes_and_gives_ids()
+    {
+        Fude.Result result = await Fude.Run("generate", Fude.Model("gpt2-gelu"), "--ids", "66,124", "--max-new-tokens", "3", "--json");
+        Assert.Equal(JsonValueKind.Null, result.Json.GetProperty("text").ValueKind);
+        Assert.Equal("length", result.Json.GetProperty("finish").GetString());
+        Assert.Equal(3, result.Json.GetProperty("ids").GetArrayLength());
+        Assert.Contains("no tokenizer", (await Fude.Run("generate", Fude.Model("gpt2-gelu"), "--prompt", "猫")).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task The_number_of_threads_changes_nothing()
+    {
+        string[] arguments = ["generate", Fude.Model("llama-gqa"), "--ids", "5,6,7", "--max-new-tokens", "12", "--do-sample", "--seed", "7", "--json"];
+        Assert.Equal((await Fude.Run([.. arguments, "--threads", "1"])).Output, (await Fude.Run([.. arguments, "--threads", "3"])).Output);
+    }
+
+    [Theory]
+    [InlineData("id 100000, which is not in", "--ids", "5,100000")]
+    [InlineData("temperature", "--ids", "5", "--do-sample", "--temperature", "0")]
+    [InlineData("there is no such adapter folder", "--ids", "5", "--adapter", "nowhere")]
+    public async Task A_failure_is_one_line_that_names_its_cause(string cause, params string[] arguments) =>
+        Assert.Contains(cause, (await Fude.Run(["generate", Fude.Model("gpt2-gelu"), .. arguments])).Failure(), StringComparison.OrdinalIgnoreCase);
+
+    [Fact]
+    public async Task A_prompt_longer_than_the_context_is_refused_with_both_numbers()
+    {
+        string ids = string.Join(',', Enumerable.Repeat(5, 5000));
+        string line = (await Fude.Run("generate", Fude.Model("gpt2-gelu"), "--ids", ids)).Failure();
+        Assert.Contains("5000", line, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--ids", "5,x")]
+    [InlineData("--top-k", "many", "--ids", "5")]
+    [InlineData("--early-stopping", "sometimes", "--ids", "5")]
+    [InlineData("--ids", "5", "--prompt", "x")]
+    [InlineData("--no-such-option")]
+    public async Task Wrong_usage_is_status_2(params string[] arguments) =>
+        (await Fude.Run(["generate", Fude.Model("gpt2-gelu"), .. arguments])).Failure(status: 2);
+
+    /// <summary>The command line of a golden case; null for what a command line with a single prompt cannot ask for.</summary>
+    private static string[]? Arguments(JsonElement one)
+    {
+        if (one.GetProperty("input_ids").GetArrayLength() != 1) return null;
+        List<string> arguments = ["--ids", string.Join(',', Numbers(one.GetProperty("input_ids")[0]))];
+        JsonElement kwargs = one.GetProperty("kwargs");
+        // The folder's own generation_config.json was not used: what the case does not set is set to transformers' default.
+        if (!kwargs.TryGetProperty("do_sample", out _)) arguments.Add("--do-sample=false");
+        if (!kwargs.TryGetProperty("temperature", out _)) arguments.Add("--temperature=1");
+        if (!kwargs.TryGetProperty("top_p", out _)) arguments.Add("--top-p=1");
+        foreach (JsonProperty option in kwargs.EnumerateObject())
+        {
+            string name = $"--{option.Name.Replace('_', '-')}";
+            string? value = option.Value.ValueKind switch
+            {
+                JsonValueKind.Null when option.Name == "eos_token_id" => "none",
+                JsonValueKind.Null => null,
+                JsonValueKind.True => "true",
+                JsonValueKind.False => "false",
+                JsonValueKind.String => option.Value.GetString(),
+                JsonValueKind.Array when option.Value.GetArrayLength() > 0 && option.Value[0].ValueKind == JsonValueKind.Array =>
+                    string.Join(';', option.Value.EnumerateArray().Select(ids => string.Join(',', Numbers(ids)))),
+                JsonValueKind.Array => string.Join(',', option.Value.EnumerateArray().Select(number => number.GetRawText())),
+                _ => option.Value.GetRawText(),
+            };
+            if (value is not null) arguments.Add($"{name}={value}");
+        }
+        if (one.TryGetProperty("torch_manual_seed", out JsonElement seed)) arguments.Add($"--torch-seed={seed.GetInt64()}");
+        return [.. arguments];
+    }
+
+    private static int[] Numbers(JsonElement list) => [.. list.EnumerateArray().Select(number => number.GetInt32())];
+}

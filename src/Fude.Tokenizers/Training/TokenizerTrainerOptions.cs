@@ -1,0 +1,161 @@
+namespace Fude.Tokenizers.Training;
+
+/// <summary>How text is normalised before a trained tokenizer sees it.</summary>
+public enum TrainerNormalization
+{
+    /// <summary>Not at all: what goes in comes out again. The default.</summary>
+    Identity,
+
+    /// <summary>Unicode's NFKC: ｶﾅ becomes カナ, Ａ１ becomes A1, ㈱ becomes (株).</summary>
+    Nfkc,
+}
+
+/// <summary>What a tokenizer to be trained looks like. The names and defaults are SentencePiece's unless a remark says otherwise.</summary>
+public sealed record TokenizerTrainerOptions
+{
+    /// <summary>The exact number of pieces, with the special ones and the bytes.</summary>
+    public int VocabularySize { get; init; } = 8000;
+
+    /// <summary>The share of the characters of the text that get a piece of their own; rarer ones become bytes, or unknown.</summary>
+    public double CharacterCoverage { get; init; } = 0.9995;
+
+    /// <summary>Characters that get a piece whatever their frequency.</summary>
+    public string RequiredCharacters { get; init; } = "";
+
+    /// <summary>The longest piece, in code points.</summary>
+    public int MaxPieceLength { get; init; } = 16;
+
+    /// <summary>Whether characters without a piece become their UTF-8 bytes, 256 pieces of their own. On by default, unlike SentencePiece.</summary>
+    public bool ByteFallback { get; init; } = true;
+
+    /// <summary>Whether every digit (0-9, ０-９) stays alone.</summary>
+    public bool SplitDigits { get; init; }
+
+    /// <summary>Whether a piece keeps to one script. Kanji, hiragana and katakana count as one, for Japanese words mix them.</summary>
+    public bool SplitByUnicodeScript { get; init; } = true;
+
+    /// <summary>Whether digits are apart from letters; when off, "F1" can be a piece.</summary>
+    public bool SplitByNumber { get; init; } = true;
+
+    /// <summary>Whether a space begins a new piece; when off, "▁in▁the" can be a piece.</summary>
+    public bool SplitByWhitespace { get; init; } = true;
+
+    /// <summary>Whether the space belongs to the end of the word before ("word▁") and not to the beginning of the word after.</summary>
+    public bool TreatWhitespaceAsSuffix { get; init; }
+
+    /// <summary>Whether runs of spaces can be learnt as pieces.</summary>
+    public bool AllowWhitespaceOnlyPieces { get; init; }
+
+    /// <summary>
+    /// Adds a piece for each run of 2 to this many spaces, whatever the text holds (24 in llm-jp's tokenizers); 0 for none. Runs are then
+    /// not learnt.
+    /// </summary>
+    public int WhitespaceRuns { get; init; }
+
+    /// <summary>Whether a space is put before every text.</summary>
+    public bool AddDummyPrefix { get; init; } = true;
+
+    /// <summary>Whether leading, trailing and repeated spaces are dropped. Off by default, unlike SentencePiece: text should come back.</summary>
+    public bool RemoveExtraWhitespaces { get; init; }
+
+    /// <summary>How text is normalised. SentencePiece's default is nmt_nfkc; here nothing changes unless asked for.</summary>
+    public TrainerNormalization Normalization { get; init; } = TrainerNormalization.Identity;
+
+    /// <summary>Pieces that only a caller puts between texts, such as the end of a document; text never matches them.</summary>
+    public IReadOnlyList<string> ControlPieces { get; init; } = [];
+
+    /// <summary>Pieces that are always matched whole where the text has them, such as "\n" or a placeholder. A space in them is written ▁.</summary>
+    public IReadOnlyList<string> UserDefinedPieces { get; init; } = [];
+
+    /// <summary>The piece for what has no other, id 0.</summary>
+    public string UnknownPiece { get; init; } = "<unk>";
+
+    /// <summary>The piece for the beginning of a text, or null for none. It has the id after the unknown piece.</summary>
+    public string? BeginPiece { get; init; } = "<s>";
+
+    /// <summary>The piece for the end of a text, or null for none. It has the next id.</summary>
+    public string? EndPiece { get; init; } = "</s>";
+
+    /// <summary>The piece to fill batches with, or null for none. It has the next id.</summary>
+    public string? PaddingPiece { get; init; }
+
+    /// <summary>Threads that work, 0 for one per core. The result does not depend on it.</summary>
+    public int Threads { get; init; }
+
+    /// <summary>
+    /// Unique characters of text held in memory at most (about 25 bytes each while seed pieces are searched). Where a text has more, its
+    /// rarest stretches are thinned out at random, by a fixed hash, and those that stay count for those that went.
+    /// </summary>
+    public long HeldCharacters { get; init; } = 400_000_000;
+
+    /// <summary>Unigram: candidates to begin with.</summary>
+    public int SeedPieces { get; init; } = 1_000_000;
+
+    /// <summary>Unigram: the share of the pieces that stays in each round.</summary>
+    public double ShrinkingFactor { get; init; } = 0.75;
+
+    /// <summary>Unigram: EM steps in each round.</summary>
+    public int SubIterations { get; init; } = 2;
+
+    /// <summary>The threads to use: never 0.</summary>
+    internal int WorkerThreads => Threads == 0 ? Environment.ProcessorCount : Threads;
+
+    /// <summary>The pieces whose ids come first, in the order of their ids: special, control, user-defined, bytes, runs of spaces.</summary>
+    internal List<TrainedPiece> MetaPieces()
+    {
+        List<TrainedPiece> pieces = [new(UnknownPiece, 0, TrainedPieceKind.Unknown)];
+        foreach (string? special in (string?[])[BeginPiece, EndPiece, PaddingPiece])
+            if (special is not null) pieces.Add(new(special, 0, TrainedPieceKind.Control));
+        foreach (string control in ControlPieces) pieces.Add(new(control, 0, TrainedPieceKind.Control));
+        foreach (string user in UserDefinedPieces) pieces.Add(new(user, 0, TrainedPieceKind.UserDefined));
+        if (ByteFallback) pieces.AddRange(Enumerable.Range(0, 256).Select(b => new TrainedPiece($"<0x{b:X2}>", 0, TrainedPieceKind.Byte)));
+        for (int length = WhitespaceRuns; length >= 2; length--)
+            pieces.Add(new(new string(PieceRules.Space, length), 0, TrainedPieceKind.Normal));
+        return pieces;
+    }
+
+    /// <summary>Checks every value once, at the door.</summary>
+    /// <exception cref="ArgumentException">A value is out of its range, or two pieces are the same.</exception>
+    internal void Check()
+    {
+        Require(VocabularySize >= 2, nameof(VocabularySize), VocabularySize, "at least 2");
+        Require(CharacterCoverage is > 0 and <= 1, nameof(CharacterCoverage), CharacterCoverage, "above 0 and at most 1");
+        Require(MaxPieceLength is >= 1 and <= 512, nameof(MaxPieceLength), MaxPieceLength, "1 to 512");
+        Require(WhitespaceRuns is 0 or (>= 2 and <= 512), nameof(WhitespaceRuns), WhitespaceRuns, "0, or 2 to 512");
+        Require(Threads is >= 0 and <= 1024, nameof(Threads), Threads, "0 to 1024");
+        Require(HeldCharacters is >= 1000 and <= 1_500_000_000, nameof(HeldCharacters), HeldCharacters, "1,000 to 1,500,000,000");
+        Require(SeedPieces >= 1, nameof(SeedPieces), SeedPieces, "at least 1");
+        Require(ShrinkingFactor is >= 0.1 and <= 0.99, nameof(ShrinkingFactor), ShrinkingFactor, "0.1 to 0.99");
+        Require(SubIterations is >= 1 and <= 100, nameof(SubIterations), SubIterations, "1 to 100");
+        Require(Enum.IsDefined(Normalization), nameof(Normalization), Normalization, "Identity or Nfkc");
+
+        HashSet<string> seen = [];
+        foreach (TrainedPiece piece in MetaPieces())
+        {
+            if (piece.Text.Length == 0) throw new ArgumentException("A piece given in the options is empty. Leave it out, or use null for none.");
+            if (piece.Text.Contains('\0', StringComparison.Ordinal) || piece.Text.AsSpan().ContainsAny(PieceRules.Surrogates) && !IsWellFormed(piece.Text))
+                throw new ArgumentException($"The piece '{piece.Text}' holds U+0000 or half a surrogate pair, which no model file can store.");
+            if (piece.Kind == TrainedPieceKind.UserDefined && piece.Text.Contains(' ', StringComparison.Ordinal))
+                throw new ArgumentException($"The user-defined piece '{piece.Text}' holds a space; write ▁ (U+2581), as spaces become in text.");
+            if (!seen.Add(piece.Text)) throw new ArgumentException($"The piece '{piece.Text}' is given twice in the options; each piece has one id.");
+        }
+        Require(VocabularySize > seen.Count, nameof(VocabularySize), VocabularySize,
+            $"more than {seen.Count}, the number of special, control, user-defined, byte and whitespace pieces");
+
+        static void Require(bool holds, string name, object found, string expected)
+        {
+            if (!holds) throw new ArgumentOutOfRangeException(name, FormattableString.Invariant($"{name} is {found}; expected {expected}."));
+        }
+
+        static bool IsWellFormed(string text)
+        {
+            for (int i = 0; i < text.Length; i++)
+            {
+                if (!char.IsSurrogate(text[i])) continue;
+                if (i + 1 == text.Length || !char.IsSurrogatePair(text[i], text[i + 1])) return false;
+                i++;
+            }
+            return true;
+        }
+    }
+}

@@ -1,0 +1,271 @@
+using System.IO.Compression;
+using System.Text;
+using System.Text.Json;
+using System.Text.Unicode;
+
+namespace Fude.Tokenizers.Training;
+
+/// <summary>How a file of training text is laid out.</summary>
+public enum TrainingTextFormat
+{
+    /// <summary>By the name: JSONL for .jsonl, .ndjson and .json, each also with .gz; plain text otherwise.</summary>
+    ByName,
+
+    /// <summary>UTF-8, one sentence or paragraph a line.</summary>
+    Lines,
+
+    /// <summary>One JSON object a line; the text is in one of its fields, and may have several lines.</summary>
+    Jsonl,
+}
+
+/// <summary>The text a tokenizer is trained on: files, read one after the other. Gzip is recognised by its first bytes.</summary>
+/// <param name="files">The files, in the order they are read.</param>
+public sealed class TrainingText(params IReadOnlyList<string> files)
+{
+    private const int LongestLineBytes = 1 << 28;
+
+    /// <summary>The files, in the order they are read.</summary>
+    public IReadOnlyList<string> Files { get; } = files;
+
+    /// <summary>How the files are laid out.</summary>
+    public TrainingTextFormat Format { get; init; } = TrainingTextFormat.ByName;
+
+    /// <summary>JSONL: the field that holds the text.</summary>
+    public string Field { get; init; } = "text";
+
+    /// <summary>
+    /// Broken lines (no JSON object, no such field, no string in it, invalid UTF-8) to pass over before one of them is an error. How many
+    /// there were is reported.
+    /// </summary>
+    public int SkipBadLines { get; init; }
+
+    /// <summary>Lines to draw at random from all of the text, each with the same chance; 0 to take every line.</summary>
+    public int SampleLines { get; init; }
+
+    /// <summary>The seed of the draw.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>What has been read. Written by the reader while it goes.</summary>
+    internal sealed class Tally
+    {
+        internal long Lines, BadLines, BytesRead, BytesTotal;
+
+        internal double Fraction => BytesTotal == 0 ? 1 : Math.Min(1, (double)BytesRead / BytesTotal);
+    }
+
+    /// <summary>The lines that are not empty, sampled if so wished, without their ends.</summary>
+    /// <exception cref="FileNotFoundException">A file is not there.</exception>
+    /// <exception cref="InvalidDataException">More lines are broken than may be skipped, or a file is no valid gzip.</exception>
+    internal IEnumerable<string> Read(Tally tally, CancellationToken stop)
+    {
+        if (Files.Count == 0) throw new ArgumentException("No file of training text was named.");
+        foreach (string file in Files)
+        {
+            if (!File.Exists(file)) throw new FileNotFoundException($"{file}: no such file of training text.", file);
+            tally.BytesTotal += new FileInfo(file).Length;
+        }
+        return SampleLines > 0 ? Sample(ReadAll(tally, stop)) : ReadAll(tally, stop);
+    }
+
+    /// <summary>Vitter's algorithm R: after n lines, each of them is held with probability SampleLines / n.</summary>
+    private IEnumerable<string> Sample(IEnumerable<string> lines)
+    {
+        List<(long Order, string Line)> held = new(Math.Min(SampleLines, 1 << 20));
+        SplitMix random = new(Seed);
+        long seen = 0;
+        foreach (string line in lines)
+        {
+            seen++;
+            if (held.Count < SampleLines) held.Add((seen, line));
+            else if (random.Below((ulong)seen) is ulong slot && slot < (ulong)SampleLines) held[(int)slot] = (seen, line);
+        }
+        held.Sort((a, b) => a.Order.CompareTo(b.Order));
+        foreach ((_, string line) in held) yield return line;
+    }
+
+    private IEnumerable<string> ReadAll(Tally tally, CancellationToken stop)
+    {
+        long before = 0;
+        foreach (string file in Files)
+        {
+            bool json = Format == TrainingTextFormat.Jsonl || (Format == TrainingTextFormat.ByName && IsJsonName(file));
+            using FileStream raw = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
+            bool gzip = IsGzip(raw);
+            using Stream plain = gzip ? new GZipStream(raw, CompressionMode.Decompress) : raw;
+            LineSplitter splitter = new(plain, file);
+            for (long number = 1; splitter.Next(out ReadOnlyMemory<byte> line); number++)
+            {
+                stop.ThrowIfCancellationRequested();
+                tally.BytesRead = before + raw.Position;
+                string? text = json ? JsonText(line.Span, file, number, tally) : PlainText(line.Span, file, number, tally);
+                if (text is null) continue;
+                if (!json)
+                {
+                    if (text.Length > 0)
+                    {
+                        tally.Lines++;
+                        yield return text;
+                    }
+                    continue;
+                }
+                for (int start = 0; start < text.Length;)
+                {
+                    int end = text.IndexOf('\n', start);
+                    if (end < 0) end = text.Length;
+                    int length = end - start - (end > start && text[end - 1] == '\r' ? 1 : 0);
+                    if (length > 0)
+                    {
+                        tally.Lines++;
+                        yield return length == text.Length ? text : text.Substring(start, length);
+                    }
+                    start = end + 1;
+                }
+            }
+            before += raw.Length;
+            tally.BytesRead = before;
+        }
+    }
+
+    private string? PlainText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
+    {
+        if (Utf8.IsValid(line)) return Encoding.UTF8.GetString(line);
+        Bad(file, number, "invalid UTF-8; fude reads training text in UTF-8 only", tally);
+        return null;
+    }
+
+    private string? JsonText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
+    {
+        if (line.Trim(" \t"u8).IsEmpty) return null;
+        try
+        {
+            Utf8JsonReader reader = new(line);
+            if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) return Broken($"no JSON object, but {reader.TokenType}");
+            string? text = null;
+            while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
+            {
+                bool wanted = reader.ValueTextEquals(Field);
+                reader.Read();
+                if (!wanted)
+                {
+                    reader.Skip();
+                    continue;
+                }
+                if (reader.TokenType != JsonTokenType.String) return Broken($"the field '{Field}' is no string, but {reader.TokenType}");
+                text = reader.GetString();
+            }
+            if (reader.Read()) return Broken("something follows the JSON object");
+            return text ?? Broken($"the JSON object has no field '{Field}'");
+        }
+        catch (JsonException e)
+        {
+            // The reader's own message names positions within the line.
+            return Broken($"broken JSON: {e.Message}");
+        }
+        catch (InvalidOperationException e)
+        {
+            return Broken($"a JSON string that is no Unicode text: {e.Message}");
+        }
+
+        string? Broken(string what)
+        {
+            Bad(file, number, what, tally);
+            return null;
+        }
+    }
+
+    private void Bad(string file, long line, string what, Tally tally)
+    {
+        if (++tally.BadLines <= SkipBadLines) return;
+        throw new InvalidDataException(
+            FormattableString.Invariant($"{file}:{line}: {what}. ")
+            + (SkipBadLines == 0
+                ? "Correct the line, or allow a number of broken lines to be skipped."
+                : FormattableString.Invariant($"This is broken line {tally.BadLines}; {SkipBadLines} were to be skipped at most.")));
+    }
+
+    private static bool IsJsonName(string file)
+    {
+        string name = file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file;
+        return name.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase) || name.EndsWith(".ndjson", StringComparison.OrdinalIgnoreCase)
+            || name.EndsWith(".json", StringComparison.OrdinalIgnoreCase);
+    }
+
+    private static bool IsGzip(FileStream file)
+    {
+        Span<byte> head = stackalloc byte[2];
+        int read = file.ReadAtLeast(head, 2, throwOnEndOfStream: false);
+        file.Position = 0;
+        return read == 2 && head[0] == 0x1F && head[1] == 0x8B;
+    }
+
+    /// <summary>Lines of bytes, without \n or \r\n, and without the byte order mark of the first.</summary>
+    private sealed class LineSplitter(Stream stream, string file)
+    {
+        private byte[] _buffer = new byte[1 << 16];
+        private int _start, _end;
+        private bool _finished, _first = true;
+
+        internal bool Next(out ReadOnlyMemory<byte> line)
+        {
+            int searched = _start;
+            while (true)
+            {
+                int newline = _buffer.AsSpan(searched, _end - searched).IndexOf((byte)'\n');
+                if (newline >= 0)
+                {
+                    line = Trim(_start, searched + newline);
+                    _start = searched + newline + 1;
+                    return true;
+                }
+                if (_finished)
+                {
+                    bool any = _end > _start;
+                    line = Trim(_start, _end);
+                    _start = _end;
+                    return any;
+                }
+                int held = _end - _start;
+                if (_start > 0) _buffer.AsSpan(_start, held).CopyTo(_buffer);
+                else if (held == _buffer.Length)
+                {
+                    if (held >= LongestLineBytes)
+                        throw new InvalidDataException($"{file}: a line is longer than {LongestLineBytes} bytes; this is no text by lines.");
+                    Array.Resize(ref _buffer, held * 2);
+                }
+                (_start, _end, searched) = (0, held, held);
+                try
+                {
+                    int read = stream.Read(_buffer, _end, _buffer.Length - _end);
+                    _finished = read == 0;
+                    _end += read;
+                }
+                catch (InvalidDataException e)
+                {
+                    throw new InvalidDataException($"{file}: begins like gzip, but is broken: {e.Message}", e);
+                }
+            }
+        }
+
+        private ReadOnlyMemory<byte> Trim(int start, int end)
+        {
+            if (_first && _buffer.AsSpan(start, end - start).StartsWith("\uFEFF"u8)) start += 3;
+            _first = false;
+            if (end > start && _buffer[end - 1] == '\r') end--;
+            return _buffer.AsMemory(start, end - start);
+        }
+    }
+
+    /// <summary>SplitMix64 (Steele, Lea and Flood, 2014): small, and the same on every machine.</summary>
+    private struct SplitMix(ulong state)
+    {
+        internal ulong Below(ulong limit) => Math.BigMul(Next(), limit, out _);
+
+        private ulong Next()
+        {
+            ulong z = state += 0x9E3779B97F4A7C15;
+            z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9;
+            z = (z ^ (z >> 27)) * 0x94D049BB133111EB;
+            return z ^ (z >> 31);
+        }
+    }
+}

@@ -1,0 +1,28 @@
+namespace Fude.Tokenizers.Training;
+
+/// <summary>A unigram language model over the pieces of a set: a segmentation's probability is the product of its pieces' (Kudo, 2018).</summary>
+internal sealed class UnigramModel
+{
+    // What SentencePiece takes from the lowest score for a character that has no piece.
+    private const double UnknownPenalty = 10;
+
+    /// <param name="pieces">The pieces and their scores.</param>
+    /// <param name="alphabet">Above every character number.</param>
+    /// <param name="trie">The trie of these pieces if there is one already: scores may have changed, pieces not.</param>
+    internal UnigramModel(PieceSet pieces, int alphabet, PieceTrie? trie = null)
+    {
+        Pieces = pieces;
+        Trie = trie ?? new PieceTrie(pieces, alphabet);
+        UnknownScore = pieces.Scores.Min() - UnknownPenalty;
+        for (int i = 0; i < pieces.Count; i++) LongestPiece = Math.Max(LongestPiece, pieces.Length(i));
+    }
+
+    internal PieceSet Pieces { get; }
+
+    internal PieceTrie Trie { get; }
+
+    internal int LongestPiece { get; }
+
+    /// <summary>The score of a character that is no piece.</summary>
+    internal double UnknownScore { get; }
+}

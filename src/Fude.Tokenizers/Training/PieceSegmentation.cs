@@ -6,7 +6,7 @@ namespace Fude.Tokenizers.Training;
 internal sealed class PieceSegmentation : ISegmentation
 {
     private readonly Dictionary<int, int> _numberOf = [];       // code points of the pieces, by their order
-    private readonly PieceTrie _trie;
+    private readonly CandidateTrie _trie;
 
     internal PieceSegmentation(IEnumerable<string> pieces)
     {
@@ -22,7 +22,7 @@ internal sealed class PieceSegmentation : ISegmentation
             }
             numbered.Add(characters);
         }
-        _trie = new PieceTrie(Sorted(numbered, out _), _numberOf.Count + 1);
+        _trie = new CandidateTrie(Sorted(numbered, out _), _numberOf.Count + 1);
     }
 
     /// <summary>Every code point that a piece holds.</summary>
@@ -37,7 +37,7 @@ internal sealed class PieceSegmentation : ISegmentation
     }
 
     /// <summary>The pieces in the numbers of a corpus, and the id of each.</summary>
-    internal static (PieceSet Pieces, int[] Ids) Number(TrainingCorpus corpus, Dictionary<string, int> idOf, Func<int, float> score)
+    internal static (CandidateSet Pieces, int[] Ids) Number(TrainingCorpus corpus, Dictionary<string, int> idOf, Func<int, float> score)
     {
         Dictionary<int, int> numberOf = [];
         for (int i = 1; i < corpus.Alphabet.Length; i++) numberOf[corpus.Alphabet[i]] = i;
@@ -48,13 +48,13 @@ internal sealed class PieceSegmentation : ISegmentation
             numbered.Add([.. piece.EnumerateRunes().Select(r => numberOf[r.Value])]);
             ids.Add(id);
         }
-        PieceSet sorted = Sorted(numbered, out int[] order);
+        CandidateSet sorted = Sorted(numbered, out int[] order);
         int[] sortedIds = [.. order.Select(i => ids[i])];
         for (int i = 0; i < sortedIds.Length; i++) sorted.Scores[i] = score(sortedIds[i]);
         return (sorted, sortedIds);
     }
 
-    private static PieceSet Sorted(List<int[]> pieces, out int[] order)
+    private static CandidateSet Sorted(List<int[]> pieces, out int[] order)
     {
         order = [.. Enumerable.Range(0, pieces.Count)];
         Array.Sort(order, (a, b) => pieces[a].AsSpan().SequenceCompareTo(pieces[b]));
@@ -65,6 +65,6 @@ internal sealed class PieceSegmentation : ISegmentation
             characters.AddRange(pieces[i]);
         }
         starts.Add(characters.Count);
-        return new PieceSet { Characters = [.. characters], Starts = [.. starts], Scores = new double[pieces.Count] };
+        return new CandidateSet { Characters = [.. characters], Starts = [.. starts], Scores = new double[pieces.Count] };
     }
 }

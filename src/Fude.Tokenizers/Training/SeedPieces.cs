@@ -15,7 +15,7 @@ internal static class SeedPieces
     // Beyond this, the array is made of a part of the stretches of text, taken by a hash: about 20 bytes a character.
     private const int LongestText = 200_000_000;
 
-    internal static PieceSet Find(
+    internal static CandidateSet Find(
         TrainingCorpus corpus, PieceRules rules, TokenizerTrainerOptions options, IProgress<TrainingProgress>? progress, CancellationToken stop)
     {
         List<double> scores = [];
@@ -74,7 +74,7 @@ internal static class SeedPieces
         AddAbsent(firstRank.Length);
         starts.Add(pool.Count);
         Report(1);
-        return new PieceSet { Characters = [.. pool], Starts = [.. starts], Scores = [.. scores] };
+        return new CandidateSet { Characters = [.. pool], Starts = [.. starts], Scores = [.. scores] };
 
         void AddAbsent(int below)
         {

@@ -14,7 +14,7 @@ internal sealed class TextPreparation
     {
         _normalizer = options.Normalization == TrainerNormalization.Nfkc ? UnicodeNormalizer.Get(NormalizationForm.FormKC) : null;
         (_removeExtra, _dummyPrefix, _suffix) = (options.RemoveExtraWhitespaces, options.AddDummyPrefix, options.TreatWhitespaceAsSuffix);
-        foreach (IGrouping<char, TrainedPiece> group in options.MetaPieces().Where(p => p.Kind != TrainedPieceKind.Normal).GroupBy(p => p.Text[0]))
+        foreach (IGrouping<char, VocabularyPiece> group in options.MetaPieces().Where(p => p.Kind != PieceKind.Normal).GroupBy(p => p.Text[0]))
             _atomic[group.Key] = [.. group.Select(p => p.Text).OrderByDescending(t => t.Length)];
     }
 

@@ -1,3 +1,5 @@
+using Fude.Tokenizers.Pieces;
+
 namespace Fude.Tokenizers.Training;
 
 /// <summary>How text is normalised before a trained tokenizer sees it.</summary>
@@ -101,24 +103,25 @@ public sealed record TokenizerTrainerOptions
     internal int WorkerThreads => Threads == 0 ? Environment.ProcessorCount : Threads;
 
     /// <summary>The pieces whose ids come first, in the order of their ids: special, control, user-defined, bytes, runs of spaces.</summary>
-    internal List<TrainedPiece> MetaPieces()
+    internal List<VocabularyPiece> MetaPieces()
     {
-        List<TrainedPiece> pieces = [new(UnknownPiece, 0, TrainedPieceKind.Unknown)];
-        foreach (string? special in (string?[])[BeginPiece, EndPiece, PaddingPiece])
-            if (special is not null) pieces.Add(new(special, 0, TrainedPieceKind.Control));
-        foreach (string control in ControlPieces) pieces.Add(new(control, 0, TrainedPieceKind.Control));
-        foreach (string user in UserDefinedPieces) pieces.Add(new(user, 0, TrainedPieceKind.UserDefined));
-        if (ByteFallback) pieces.AddRange(Enumerable.Range(0, 256).Select(b => new TrainedPiece($"<0x{b:X2}>", 0, TrainedPieceKind.Byte)));
-        for (int length = WhitespaceRuns; length >= 2; length--)
-            pieces.Add(new(new string(PieceRules.Space, length), 0, TrainedPieceKind.Normal));
+        List<VocabularyPiece> pieces = [];
+        Add(UnknownPiece, PieceKind.Unknown);
+        foreach (string? special in (string?[])[BeginPiece, EndPiece, PaddingPiece, .. ControlPieces])
+            if (special is not null) Add(special, PieceKind.Control);
+        foreach (string user in UserDefinedPieces) Add(user, PieceKind.UserDefined);
+        for (int value = 0; ByteFallback && value < 256; value++) Add(FormattableString.Invariant($"<0x{value:X2}>"), PieceKind.Byte);
+        for (int length = WhitespaceRuns; length >= 2; length--) Add(new string(PieceRules.Space, length), PieceKind.Normal);
         return pieces;
+
+        void Add(string text, PieceKind kind) => pieces.Add(new(pieces.Count, text, 0, kind));
     }
 
     /// <summary>Checks every value once, at the door.</summary>
     /// <exception cref="ArgumentException">A value is out of its range, or two pieces are the same.</exception>
     internal void Check()
     {
-        Require(VocabularySize >= 2, nameof(VocabularySize), VocabularySize, "at least 2");
+        Require(VocabularySize is >= 2 and <= Vocabulary.MaxSize, nameof(VocabularySize), VocabularySize, $"2 to {Vocabulary.MaxSize}");
         Require(CharacterCoverage is > 0 and <= 1, nameof(CharacterCoverage), CharacterCoverage, "above 0 and at most 1");
         Require(MaxPieceLength is >= 1 and <= 512, nameof(MaxPieceLength), MaxPieceLength, "1 to 512");
         Require(WhitespaceRuns is 0 or (>= 2 and <= 512), nameof(WhitespaceRuns), WhitespaceRuns, "0, or 2 to 512");
@@ -130,12 +133,12 @@ public sealed record TokenizerTrainerOptions
         Require(Enum.IsDefined(Normalization), nameof(Normalization), Normalization, "Identity or Nfkc");
 
         HashSet<string> seen = [];
-        foreach (TrainedPiece piece in MetaPieces())
+        foreach (VocabularyPiece piece in MetaPieces())
         {
             if (piece.Text.Length == 0) throw new ArgumentException("A piece given in the options is empty. Leave it out, or use null for none.");
             if (piece.Text.Contains('\0', StringComparison.Ordinal) || piece.Text.AsSpan().ContainsAny(PieceRules.Surrogates) && !IsWellFormed(piece.Text))
                 throw new ArgumentException($"The piece '{piece.Text}' holds U+0000 or half a surrogate pair, which no model file can store.");
-            if (piece.Kind == TrainedPieceKind.UserDefined && piece.Text.Contains(' ', StringComparison.Ordinal))
+            if (piece.Kind == PieceKind.UserDefined && piece.Text.Contains(' ', StringComparison.Ordinal))
                 throw new ArgumentException($"The user-defined piece '{piece.Text}' holds a space; write ▁ (U+2581), as spaces become in text.");
             if (!seen.Add(piece.Text)) throw new ArgumentException($"The piece '{piece.Text}' is given twice in the options; each piece has one id.");
         }

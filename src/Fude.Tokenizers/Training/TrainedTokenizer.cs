@@ -1,33 +1,62 @@
 namespace Fude.Tokenizers.Training;
 
-/// <summary>The two kinds of tokenizer that fude trains.</summary>
-public enum TrainedTokenizerKind
-{
-    /// <summary>Unigram language model.</summary>
-    Unigram = 1,
-
-    /// <summary>Byte-pair encoding.</summary>
-    Bpe = 2,
-}
-
 /// <summary>A trained tokenizer: its pieces, and the files that others read it from.</summary>
 public sealed class TrainedTokenizer
 {
-    internal TrainedTokenizer(TrainedTokenizerKind kind, IEnumerable<TrainedPiece> learnt, TokenizerTrainerOptions options, TrainingTextReport report)
+    // The score of runs of spaces in llm-jp's unigram tokenizers: better than any way to write them with shorter pieces.
+    private const float RunScore = -1;
+
+    internal TrainedTokenizer(TokenizerModel model, IEnumerable<VocabularyPiece> learnt, TokenizerTrainerOptions options, TrainingTextReport report)
     {
-        (Kind, Options, Report) = (kind, options, report);
-        Pieces = [.. options.MetaPieces(), .. learnt];
+        (Model, Options, Report) = (model, options, report);
+        List<VocabularyPiece> meta = options.MetaPieces();
+        VocabularyPiece[] rest = [.. learnt];
+        Pieces = [.. meta.Select(Scored).Concat(rest).Select((piece, id) => piece with { Id = id })];
+
+        // BPE: runs are merged after everything else, the short ones first, for the long ones are made of them.
+        VocabularyPiece Scored(VocabularyPiece piece) =>
+            piece.Kind != PieceKind.Normal ? piece : piece with { Score = model == TokenizerModel.Bpe ? -(rest.Length + piece.Text.Length) : RunScore };
     }
 
     /// <summary>Unigram or BPE.</summary>
-    public TrainedTokenizerKind Kind { get; }
+    public TokenizerModel Model { get; }
 
-    /// <summary>The pieces; the index is the id.</summary>
-    public IReadOnlyList<TrainedPiece> Pieces { get; }
+    /// <summary>
+    /// The pieces; the index is the id. First unknown, begin, end and padding, then control pieces, user-defined ones, bytes and runs of
+    /// spaces, then what was learnt: unigram pieces by falling probability, BPE pieces in the order of their merges and then characters.
+    /// </summary>
+    public IReadOnlyList<VocabularyPiece> Pieces { get; }
 
     /// <summary>What it was trained with.</summary>
     public TokenizerTrainerOptions Options { get; }
 
     /// <summary>What was read.</summary>
     public TrainingTextReport Report { get; }
+
+    /// <summary>Writes a SentencePiece model (tokenizer.model). The file appears whole or not at all.</summary>
+    public void SaveSentencePiece(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        AtomicFile.Write(path, SentencePieceWriter.Write(this));
+    }
+
+    /// <summary>Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json, for transformers and what else reads them.</summary>
+    /// <remarks>
+    /// Encoding gives the ids of the SentencePiece model, with what the format itself has different: special pieces are found in text, and
+    /// names of bytes (&lt;0x41&gt;) where a unigram tokenizer has no pieces to spell them;
+    /// in BPE with user-defined pieces of several characters, no ▁ is put before a text that begins with a space or with such a piece.
+    /// Where two segmentations are equal but for rounding, the format's float64 may choose another one than SentencePiece's float32.
+    /// </remarks>
+    /// <exception cref="NotSupportedException">The tokenizer has ▁ after words, for which tokenizer.json has no component.</exception>
+    public void SaveHuggingFace(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        if (Options is { TreatWhitespaceAsSuffix: true, AddDummyPrefix: true })
+            throw new NotSupportedException(
+                "tokenizer.json has no component that puts a space after a text (TreatWhitespaceAsSuffix with AddDummyPrefix); " +
+                "SaveSentencePiece writes such a tokenizer.");
+        AtomicFile.Write(Path.Combine(folder, "tokenizer.json"), HuggingFaceWriter.Tokenizer(this));
+        AtomicFile.Write(Path.Combine(folder, "tokenizer_config.json"), HuggingFaceWriter.Config(this));
+        AtomicFile.Write(Path.Combine(folder, "special_tokens_map.json"), HuggingFaceWriter.SpecialTokens(this));
+    }
 }

@@ -116,7 +116,7 @@ internal sealed class TrainingCorpus
     /// The same text, cut also wherever none of the pieces reaches across, and counted anew. Sums over all segmentations stay exactly what
     /// they are, over far fewer characters.
     /// </summary>
-    internal TrainingCorpus Recut(PieceTrie trie, int threads, CancellationToken stop)
+    internal TrainingCorpus Recut(CandidateTrie trie, int threads, CancellationToken stop)
     {
         // Each worker marks the cuts of its share of the stretches: a bit for each character before which there is one.
         bool[] cut = GC.AllocateUninitializedArray<bool>(Text.Length);

@@ -16,7 +16,7 @@ internal sealed unsafe class UnigramLattice
     private const int LeastBlock = 32;
     private const double Tiny = 1e-250, Huge = 1e250;
 
-    private readonly UnigramModel _model;
+    private readonly CandidateModel _model;
     private readonly double[] _weights;       // e^(score + scale·length) of each piece
     private readonly double _scale, _unknownWeight;
     private readonly int _block;              // no piece is longer, so an edge crosses one rescaling at most
@@ -28,7 +28,7 @@ internal sealed unsafe class UnigramLattice
     /// <param name="model">The model.</param>
     /// <param name="scale">Nats that a character is expected to cost; any number gives the same results, a near one quickly.</param>
     /// <param name="weights">What <see cref="Weights"/> gives for the model and the scale: made once, shared by all threads.</param>
-    internal UnigramLattice(UnigramModel model, double scale, double[]? weights = null)
+    internal UnigramLattice(CandidateModel model, double scale, double[]? weights = null)
     {
         (_model, _scale) = (model, scale);
         _weights = weights ?? Weights(model, scale);
@@ -36,7 +36,7 @@ internal sealed unsafe class UnigramLattice
         _block = Math.Max(LeastBlock, model.LongestPiece);
     }
 
-    internal static double[] Weights(UnigramModel model, double scale)
+    internal static double[] Weights(CandidateModel model, double scale)
     {
         double[] weights = new double[model.Pieces.Count];
         for (int i = 0; i < weights.Length; i++) weights[i] = Math.Exp(model.Pieces.Scores[i] + (scale * model.Pieces.Length(i)));
@@ -56,7 +56,7 @@ internal sealed unsafe class UnigramLattice
         int n = text.Length;
         Reserve(n);
         double scaledWeight = weight * unit;
-        fixed (PieceTrie.Node* nodes = _model.Trie.Nodes)
+        fixed (CandidateTrie.Node* nodes = _model.Trie.Nodes)
         fixed (double* weights = _weights, forward = _forward, backward = _backward, edgeWeights = _edgeWeights)
         fixed (int* characters = text, firstEdge = _firstEdge, edgePieces = _edgePieces, edgeEnds = _edgeEnds)
         fixed (long* counts = expected)
@@ -155,8 +155,8 @@ internal sealed unsafe class UnigramLattice
     {
         int n = text.Length;
         Reserve(n);
-        PieceSet pieces = _model.Pieces;
-        fixed (PieceTrie.Node* nodes = _model.Trie.Nodes)
+        CandidateSet pieces = _model.Pieces;
+        fixed (CandidateTrie.Node* nodes = _model.Trie.Nodes)
         fixed (double* best = _forward, scores = pieces.Scores)
         fixed (int* characters = text, bestPiece = _bestPiece, bestStart = _bestStart)
         {
@@ -198,7 +198,7 @@ internal sealed unsafe class UnigramLattice
     private List<(int Piece, int End)> Edges(ReadOnlySpan<int> text, int start)
     {
         List<(int Piece, int End)> edges = [];
-        ReadOnlySpan<PieceTrie.Node> nodes = _model.Trie.Nodes;
+        ReadOnlySpan<CandidateTrie.Node> nodes = _model.Trie.Nodes;
         int node = 0;
         bool single = false;
         for (int k = start; k < text.Length; k++)

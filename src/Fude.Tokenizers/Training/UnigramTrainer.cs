@@ -1,4 +1,5 @@
 using System.Numerics;
+using Fude.Tokenizers.Pieces;
 
 namespace Fude.Tokenizers.Training;
 
@@ -15,11 +16,12 @@ public static class UnigramTrainer
     // Pieces that are expected to be used less often than this are dropped at once, as in SentencePiece.
     private const double LeastExpected = 0.5;
 
-    // SentencePiece prunes by loss to this multiple of the wanted size. What is left over goes by loss here as well, in a last round.
-    private const double NearlyDone = 1.1;
+    // Pieces are pruned by loss down to this multiple of the vocabulary; of those, the ones stay that save most tokens. Of SentencePiece's 1.1
+    // the most probable ones stay, which leaves longer text and a lower likelihood (bench/Fude.Bench/TokenizerTrainingBench.cs).
+    private const double NearlyDone = 1.35;
 
     // Plain EM steps over the final pieces.
-    private static readonly int FinalSteps = int.Parse(Environment.GetEnvironmentVariable("FS") ?? "2", System.Globalization.CultureInfo.InvariantCulture);
+    private const int FinalSteps = 2;
 
     /// <summary>Trains on text.</summary>
     /// <param name="text">The text.</param>
@@ -38,9 +40,9 @@ public static class UnigramTrainer
         PieceRules rules = new(options);
         TrainingCorpus corpus = TrainingCorpus.Read(text, options, rules, null, progress, stop);
         int wanted = WantedPieces(corpus, options);
-        PieceSet pieces = SeedPieces.Find(corpus, rules, options, progress, stop);
+        CandidateSet pieces = SeedPieces.Find(corpus, rules, options, progress, stop);
         if (pieces.Count < wanted) throw TooFew(options, pieces.Count);
-        return new TrainedTokenizer(TrainedTokenizerKind.Unigram, Estimate(corpus, pieces, wanted, options, progress, stop), options, corpus.Report);
+        return new TrainedTokenizer(TokenizerModel.Unigram, Estimate(corpus, pieces, wanted, options, progress, stop), options, corpus.Report);
     }
 
     /// <summary>
@@ -57,8 +59,8 @@ public static class UnigramTrainer
     /// <param name="progress">Hears how far the work is.</param>
     /// <param name="stop">Ends the work early.</param>
     /// <returns>The same pieces with new scores: natural logarithms of probabilities that sum to 1 over the normal pieces.</returns>
-    public static IReadOnlyList<TrainedPiece> Reestimate(
-        IReadOnlyList<TrainedPiece> pieces, TrainingText text, TokenizerTrainerOptions options, int steps = 4,
+    public static IReadOnlyList<VocabularyPiece> Reestimate(
+        IReadOnlyList<VocabularyPiece> pieces, TrainingText text, TokenizerTrainerOptions options, int steps = 4,
         IProgress<TrainingProgress>? progress = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(pieces);
@@ -67,28 +69,28 @@ public static class UnigramTrainer
         ArgumentOutOfRangeException.ThrowIfLessThan(steps, 1);
         Dictionary<string, int> idOf = [];
         for (int id = 0; id < pieces.Count; id++)
-            if (pieces[id].Kind == TrainedPieceKind.Normal && pieces[id].Text.Length > 0 && !idOf.TryAdd(pieces[id].Text, id))
+            if (pieces[id].Kind == PieceKind.Normal && pieces[id].Text.Length > 0 && !idOf.TryAdd(pieces[id].Text, id))
                 throw new ArgumentException($"The piece '{pieces[id].Text}' is given twice, as {idOf[pieces[id].Text]} and {id}.", nameof(pieces));
         if (idOf.Count == 0) throw new ArgumentException("There is no normal piece whose score could be estimated.", nameof(pieces));
 
         options = options with
         {
-            VocabularySize = int.MaxValue,
-            UserDefinedPieces = [.. options.UserDefinedPieces.Union(pieces.Where(p => p.Kind == TrainedPieceKind.UserDefined).Select(p => p.Text))],
+            VocabularySize = Vocabulary.MaxSize,
+            UserDefinedPieces = [.. options.UserDefinedPieces.Union(pieces.Where(p => p.Kind == PieceKind.UserDefined).Select(p => p.Text))],
             WhitespaceRuns = 0,
         };
         HashSet<string> known = [.. options.MetaPieces().Select(p => p.Text)];
         options = options with
         {
-            ControlPieces = [.. options.ControlPieces, .. pieces.Where(p => p.Kind == TrainedPieceKind.Control && !known.Contains(p.Text)).Select(p => p.Text)],
+            ControlPieces = [.. options.ControlPieces, .. pieces.Where(p => p.Kind == PieceKind.Control && !known.Contains(p.Text)).Select(p => p.Text)],
         };
         options.Check();
 
         PieceSegmentation segmentation = new(idOf.Keys);
         TrainingCorpus corpus = TrainingCorpus.Read(text, options, segmentation, segmentation.CodePoints, progress, stop);
-        (PieceSet set, int[] ids) = PieceSegmentation.Number(corpus, idOf, id => pieces[id].Score);
+        (CandidateSet set, int[] ids) = PieceSegmentation.Number(corpus, idOf, id => pieces[id].Score);
         set = EstimateFinally(corpus, set, steps, options, progress, stop);
-        TrainedPiece[] result = [.. pieces];
+        VocabularyPiece[] result = [.. pieces];
         for (int i = 0; i < ids.Length; i++) result[ids[i]] = pieces[ids[i]] with { Score = (float)set.Scores[i] };
         return result;
     }
@@ -120,41 +122,36 @@ public static class UnigramTrainer
             - (inverse * ((1.0 / 12) - (inverse * ((1.0 / 120) - (inverse * ((1.0 / 252) - (inverse * ((1.0 / 240) - (inverse / 132)))))))));
     }
 
-    private static List<TrainedPiece> Estimate(
-        TrainingCorpus corpus, PieceSet pieces, int wanted, TokenizerTrainerOptions options, IProgress<TrainingProgress>? progress,
+    private static List<VocabularyPiece> Estimate(
+        TrainingCorpus corpus, CandidateSet pieces, int wanted, TokenizerTrainerOptions options, IProgress<TrainingProgress>? progress,
         CancellationToken stop)
     {
-        int nearly = (int)Math.Min(int.MaxValue, options.VocabularySize * double.Parse(Environment.GetEnvironmentVariable("ND") ?? "1.1", System.Globalization.CultureInfo.InvariantCulture)), seeds = pieces.Count;
+        int nearly = (int)Math.Min(int.MaxValue, options.VocabularySize * NearlyDone), seeds = pieces.Count;
         int alphabet = corpus.Alphabet.Length;
         double perCharacter = double.NaN;
         while (true)
         {
-            PieceTrie? trie = null;
+            CandidateTrie? trie = null;
             for (int step = 0; step < options.SubIterations; step++)
             {
-                UnigramModel model = new(pieces, alphabet, trie);
+                CandidateModel model = new(pieces, alphabet, trie);
                 (long[] expected, double unit, perCharacter) = Expect(corpus, model, perCharacter, options.WorkerThreads, stop);
                 int before = pieces.Count;
                 pieces = Maximize(pieces, expected, unit, wanted);
                 trie = pieces.Count == before ? model.Trie : null;
                 Report();
             }
-            if (pieces.Count <= nearly)
-            {
-                if (Environment.GetEnvironmentVariable("TS") == "1") pieces = Prune(corpus, new UnigramModel(pieces, alphabet, trie), wanted, options.WorkerThreads, stop, true);
-                else pieces = MostProbable(pieces, wanted);
-                break;
-            }
-            int target = Math.Max(nearly, (int)(pieces.Count * options.ShrinkingFactor));
-            UnigramModel pruned = new(pieces, alphabet, trie);
-            pieces = Prune(corpus, pruned, target, options.WorkerThreads, stop);
-            corpus = corpus.Recut(new PieceTrie(pieces, alphabet), options.WorkerThreads, stop);
+            bool last = pieces.Count <= nearly;
+            int target = last ? wanted : Math.Max(nearly, (int)(pieces.Count * options.ShrinkingFactor));
+            pieces = Prune(corpus, new CandidateModel(pieces, alphabet, trie), target, last, options.WorkerThreads, stop);
+            if (last) break;
+            corpus = corpus.Recut(new CandidateTrie(pieces, alphabet), options.WorkerThreads, stop);
             Report();
         }
 
         pieces = EstimateFinally(corpus, pieces, FinalSteps, options, progress, stop);
-        List<TrainedPiece> learnt = [];
-        for (int i = 0; i < pieces.Count; i++) learnt.Add(new(corpus.StringOf(pieces[i]), (float)pieces.Scores[i], TrainedPieceKind.Normal));
+        List<VocabularyPiece> learnt = [];
+        for (int i = 0; i < pieces.Count; i++) learnt.Add(new(0, corpus.StringOf(pieces[i]), (float)pieces.Scores[i], PieceKind.Normal));
         learnt.Sort((a, b) => a.Score != b.Score ? b.Score.CompareTo(a.Score) : string.CompareOrdinal(a.Text, b.Text));
         return learnt;
 
@@ -166,22 +163,22 @@ public static class UnigramTrainer
     }
 
     /// <summary>Plain EM over pieces that all stay: the probabilities sum to 1. What is never expected counts as half a time.</summary>
-    private static PieceSet EstimateFinally(
-        TrainingCorpus corpus, PieceSet pieces, int steps, TokenizerTrainerOptions options, IProgress<TrainingProgress>? progress,
+    private static CandidateSet EstimateFinally(
+        TrainingCorpus corpus, CandidateSet pieces, int steps, TokenizerTrainerOptions options, IProgress<TrainingProgress>? progress,
         CancellationToken stop)
     {
-        PieceTrie trie = new(pieces, corpus.Alphabet.Length);
+        CandidateTrie trie = new(pieces, corpus.Alphabet.Length);
         corpus = corpus.Recut(trie, options.WorkerThreads, stop);
         double perCharacter = double.NaN;
         for (int step = 0; step < steps; step++)
         {
-            UnigramModel model = new(pieces, corpus.Alphabet.Length, trie);
+            CandidateModel model = new(pieces, corpus.Alphabet.Length, trie);
             (long[] expected, double unit, perCharacter) = Expect(corpus, model, perCharacter, options.WorkerThreads, stop);
             double[] scores = new double[pieces.Count];
             double sum = 0;
             for (int i = 0; i < scores.Length; i++) sum += scores[i] = Math.Max(LeastExpected, expected[i] / unit);
             for (int i = 0; i < scores.Length; i++) scores[i] = Math.Log(scores[i] / sum);
-            pieces = new PieceSet { Characters = pieces.Characters, Starts = pieces.Starts, Scores = scores };
+            pieces = new CandidateSet { Characters = pieces.Characters, Starts = pieces.Starts, Scores = scores };
             progress?.Report(new(
                 TrainingPhase.Finishing, (step + 1.0) / steps, corpus.Report.Lines, corpus.Characters, pieces.Count, perCharacter));
         }
@@ -190,12 +187,12 @@ public static class UnigramTrainer
 
     /// <summary>The E step: how often each piece is expected in the text, in units of 1 / unit, and ln P(text) per character.</summary>
     internal static (long[] Expected, double Unit, double PerCharacter) Expect(
-        TrainingCorpus corpus, UnigramModel model, double perCharacter, int threads, CancellationToken stop)
+        TrainingCorpus corpus, CandidateModel model, double perCharacter, int threads, CancellationToken stop)
     {
         // Fixed point: the sum over all pieces is at most that of all characters, and has to stay below 2⁶².
         int bits = Math.Clamp(61 - BitOperations.Log2((ulong)Math.Max(1, corpus.Characters)), 0, 30);
         double unit = 1L << bits, scale = double.IsNaN(perCharacter) ? 5 : -perCharacter;
-        const double LogUnit = 1 << 12;
+        const double LogUnit = 1 << 30;
 
         double[] weights = UnigramLattice.Weights(model, scale);
         UnigramLattice?[] lattices = new UnigramLattice?[threads];
@@ -227,7 +224,7 @@ public static class UnigramTrainer
     /// The M step, with the digamma of a sparse Dirichlet prior (Liang and Klein, 2007). Drops what is hardly expected, but no character,
     /// and nothing that is needed to reach the wanted size.
     /// </summary>
-    private static PieceSet Maximize(PieceSet pieces, long[] expected, double unit, int wanted)
+    private static CandidateSet Maximize(CandidateSet pieces, long[] expected, double unit, int wanted)
     {
         long least = (long)(LeastExpected * unit);
         bool[] keep = new bool[pieces.Count];
@@ -251,12 +248,12 @@ public static class UnigramTrainer
     }
 
     /// <summary>
-    /// Keeps the pieces whose loss would cost the likelihood most: what happens if all places of a piece in the best segmentations fell to
-    /// the best segmentation of the piece itself into others. Characters always stay.
+    /// Keeps the pieces whose loss would cost most: what happens if all places of a piece in the best segmentations fell to the best
+    /// segmentation of the piece itself into others. The cost is counted in likelihood, or in tokens. Characters always stay.
     /// </summary>
-    private static PieceSet Prune(TrainingCorpus corpus, UnigramModel model, int target, int threads, CancellationToken stop, bool saved = false)
+    private static CandidateSet Prune(TrainingCorpus corpus, CandidateModel model, int target, bool byTokens, int threads, CancellationToken stop)
     {
-        PieceSet pieces = model.Pieces;
+        CandidateSet pieces = model.Pieces;
         long[] counts = CountInBest(corpus, model, threads, stop);
         double sum = counts.Sum(c => (double)c), logSum = Math.Log(sum);
 
@@ -270,7 +267,7 @@ public static class UnigramTrainer
             {
                 if (pieces.Length(i) == 1) loss[i] = double.PositiveInfinity;
                 else if (counts[i] == 0 || lattice.Best(pieces[i], alternative, without: i) > pieces.Scores[i]) loss[i] = double.NegativeInfinity;
-                else if (saved) loss[i] = (double)counts[i] * (alternative.Count - 1);
+                else if (byTokens) loss[i] = (double)counts[i] * (alternative.Count - 1);
                 else
                 {
                     double logSumAlternative = Math.Log(sum + ((double)counts[i] * (alternative.Count - 1)));
@@ -293,17 +290,8 @@ public static class UnigramTrainer
         return pieces.Keep(keep, pieces.Scores);
     }
 
-    /// <summary>Every character, and of the other pieces the most probable ones.</summary>
-    private static PieceSet MostProbable(PieceSet pieces, int count)
-    {
-        bool[] keep = new bool[pieces.Count];
-        foreach (int i in Enumerable.Range(0, keep.Length)
-            .OrderByDescending(i => pieces.Length(i) == 1).ThenByDescending(i => pieces.Scores[i]).Take(count)) keep[i] = true;
-        return pieces.Keep(keep, pieces.Scores);
-    }
-
     /// <summary>How often each piece is used in the most probable segmentation of the text.</summary>
-    private static long[] CountInBest(TrainingCorpus corpus, UnigramModel model, int threads, CancellationToken stop)
+    private static long[] CountInBest(TrainingCorpus corpus, CandidateModel model, int threads, CancellationToken stop)
     {
         UnigramLattice?[] lattices = new UnigramLattice?[threads];
         long[]?[] counts = new long[]?[threads];

@@ -1,7 +1,7 @@
 namespace Fude.Tokenizers.Training;
 
 /// <summary>A unigram language model over the pieces of a set: a segmentation's probability is the product of its pieces' (Kudo, 2018).</summary>
-internal sealed class UnigramModel
+internal sealed class CandidateModel
 {
     // What SentencePiece takes from the lowest score for a character that has no piece.
     private const double UnknownPenalty = 10;
@@ -9,17 +9,17 @@ internal sealed class UnigramModel
     /// <param name="pieces">The pieces and their scores.</param>
     /// <param name="alphabet">Above every character number.</param>
     /// <param name="trie">The trie of these pieces if there is one already: scores may have changed, pieces not.</param>
-    internal UnigramModel(PieceSet pieces, int alphabet, PieceTrie? trie = null)
+    internal CandidateModel(CandidateSet pieces, int alphabet, CandidateTrie? trie = null)
     {
         Pieces = pieces;
-        Trie = trie ?? new PieceTrie(pieces, alphabet);
+        Trie = trie ?? new CandidateTrie(pieces, alphabet);
         UnknownScore = pieces.Scores.Min() - UnknownPenalty;
         for (int i = 0; i < pieces.Count; i++) LongestPiece = Math.Max(LongestPiece, pieces.Length(i));
     }
 
-    internal PieceSet Pieces { get; }
+    internal CandidateSet Pieces { get; }
 
-    internal PieceTrie Trie { get; }
+    internal CandidateTrie Trie { get; }
 
     internal int LongestPiece { get; }
 

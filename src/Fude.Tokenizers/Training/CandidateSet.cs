@@ -1,7 +1,7 @@
 namespace Fude.Tokenizers.Training;
 
 /// <summary>Candidates of a vocabulary, in lexicographic order of their character numbers (a prefix before what it begins).</summary>
-internal sealed class PieceSet
+internal sealed class CandidateSet
 {
     /// <summary>The characters of all pieces, one after the other.</summary>
     internal required int[] Characters { get; init; }
@@ -19,7 +19,7 @@ internal sealed class PieceSet
     internal int Length(int piece) => Starts[piece + 1] - Starts[piece];
 
     /// <summary>The pieces that are kept, with new scores.</summary>
-    internal PieceSet Keep(ReadOnlySpan<bool> keep, ReadOnlySpan<double> scores)
+    internal CandidateSet Keep(ReadOnlySpan<bool> keep, ReadOnlySpan<double> scores)
     {
         int count = 0, length = 0;
         for (int i = 0; i < Count; i++)
@@ -40,6 +40,6 @@ internal sealed class PieceSet
             length += Length(i);
         }
         starts[count] = length;
-        return new PieceSet { Characters = characters, Starts = starts, Scores = kept };
+        return new CandidateSet { Characters = characters, Starts = starts, Scores = kept };
     }
 }

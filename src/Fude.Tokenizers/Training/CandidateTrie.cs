@@ -4,7 +4,7 @@ namespace Fude.Tokenizers.Training;
 /// The pieces of a set by their characters: a double array (Aoe, 1989). The child of node s by character c is node Base(s) + c if its
 /// Check is s; node 0 is the root, whose children are at their own numbers.
 /// </summary>
-internal sealed class PieceTrie
+internal sealed class CandidateTrie
 {
     /// <summary>A place of the double array: 12 bytes that are always needed together.</summary>
     internal struct Node
@@ -22,7 +22,7 @@ internal sealed class PieceTrie
     /// <summary>Builds the trie.</summary>
     /// <param name="pieces">Its pieces, in their order.</param>
     /// <param name="alphabet">Above every character number.</param>
-    internal PieceTrie(PieceSet pieces, int alphabet)
+    internal CandidateTrie(CandidateSet pieces, int alphabet)
     {
         int size = Math.Max(1024, alphabet * 2 + pieces.Count * 2);
         _nodes = new Node[size];

@@ -1,0 +1,126 @@
+using System.IO.Compression;
+using System.Text;
+using Fude.Tokenizers.Training;
+
+namespace Fude.Tokenizers.Tests.Training;
+
+public sealed class TrainingTextTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private static string[] Lines(TrainingText text) => [.. text.Read(new(), default)];
+
+    private string Gzip(string name, string content)
+    {
+        using MemoryStream bytes = new();
+        using (GZipStream gzip = new(bytes, CompressionLevel.Fastest)) gzip.Write(Encoding.UTF8.GetBytes(content));
+        return _folder.Write(name, bytes.ToArray());
+    }
+
+    [Fact]
+    public void Plain_text_is_read_by_lines_without_their_ends_and_the_byte_order_mark() =>
+        Assert.Equal(["一行目", " 二行目 ", "四行目"], Lines(new(_folder.Write("a.txt", "\uFEFF一行目\r\n 二行目 \n\n四行目"))));
+
+    [Fact]
+    public void Jsonl_gives_the_lines_of_its_field()
+    {
+        string file = _folder.Write("a.jsonl", """
+            {"id": 1, "text": "吾輩は\n猫である。\r\n", "more": {"text": "not this"}}
+
+            {"text": "\u540d\u524d\ud842\udfb7", "list": [1, [2]]}
+            """);
+        Assert.Equal(["吾輩は", "猫である。", "名前𠮷"], Lines(new(file)));
+        Assert.Equal(["x"], Lines(new(_folder.Write("b.jsonl", "{\"text\":\"a\",\"body\":\"x\"}")) { Field = "body" }));
+    }
+
+    [Fact]
+    public void Several_files_and_gzip_are_read_in_order() =>
+        Assert.Equal(
+            ["一", "二", "三", "四"],
+            Lines(new(_folder.Write("a.txt", "一\n"), Gzip("b.jsonl.gz", "{\"text\":\"二\"}\n"), Gzip("c", "三\n"), _folder.Write("d.ndjson", "{\"text\":\"四\"}"))));
+
+    [Fact]
+    public void Lines_longer_than_any_buffer_are_whole()
+    {
+        string longLine = string.Concat(Enumerable.Repeat("長い行", 100_000));
+        Assert.Equal(["短", longLine, "短"], Lines(new(_folder.Write("a.txt", $"短\n{longLine}\n短\n"))));
+    }
+
+    public static TheoryData<string> BrokenLines() =>
+        ["{\"text\": \"a", "[1]", "{\"txt\": \"a\"}", "{\"text\": 1}", "{\"text\": \"a\"} {}", "not json", "{\"text\":\"\\ud800\"}"];
+
+    [Theory, MemberData(nameof(BrokenLines))]
+    public void A_broken_json_line_is_an_error_that_names_file_and_line(string broken)
+    {
+        string file = _folder.Write("a.jsonl", $"{{\"text\":\"良い\"}}\n{broken}\n{{\"text\":\"行\"}}\n");
+        InvalidDataException error = Assert.Throws<InvalidDataException>(() => Lines(new(file)));
+        Assert.StartsWith($"{file}:2: ", error.Message, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(BrokenLines))]
+    public void So_many_broken_lines_are_skipped_as_allowed_and_counted(string broken)
+    {
+        string file = _folder.Write("a.jsonl", $"{broken}\n{{\"text\":\"良い\"}}\n{broken}\n");
+        TrainingText.Tally tally = new();
+        Assert.Equal(["良い"], new TrainingText(file) { SkipBadLines = 2 }.Read(tally, default));
+        Assert.Equal(2, tally.BadLines);
+        InvalidDataException error = Assert.Throws<InvalidDataException>(() => Lines(new(file) { SkipBadLines = 1 }));
+        Assert.StartsWith($"{file}:3: ", error.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Invalid_UTF8_is_a_broken_line()
+    {
+        string file = _folder.Write("a.txt", [.. "良い\n"u8, 0xE3, 0x81, (byte)'\n', .. "行"u8]);
+        InvalidDataException error = Assert.Throws<InvalidDataException>(() => Lines(new(file)));
+        Assert.StartsWith($"{file}:2: invalid UTF-8", error.Message, StringComparison.Ordinal);
+        Assert.Equal(["良い", "行"], Lines(new(file) { SkipBadLines = 1 }));
+    }
+
+    [Fact]
+    public void Broken_gzip_is_an_error_that_names_the_file()
+    {
+        byte[] whole = File.ReadAllBytes(Gzip("whole.gz", string.Join('\n', TrainingSentences.Make(200, 1))));
+        whole.AsSpan(whole.Length / 2, 20).Fill(0xFF);
+        string file = _folder.Write("broken.gz", whole);
+        Assert.Contains(file, Assert.Throws<InvalidDataException>(() => Lines(new(file))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_missing_file_is_named()
+    {
+        string missing = Path.Combine(_folder.Path, "missing.txt");
+        Assert.Contains(missing, Assert.Throws<FileNotFoundException>(() => Lines(new(missing))).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => Lines(new()));
+    }
+
+    [Fact]
+    public void Samples_are_drawn_evenly_from_all_lines_by_their_seed()
+    {
+        string file = _folder.WriteLines("a.txt", Enumerable.Range(0, 1000).Select(i => $"{i}"));
+        int[] first = [.. Lines(new(file) { SampleLines = 200, Seed = 3 }).Select(int.Parse)];
+        Assert.Equal(200, first.Distinct().Count());
+        Assert.Equal(first.Order(), first);
+        Assert.InRange(first.Average(), 430, 570);
+        Assert.Equal(first, Lines(new(file) { SampleLines = 200, Seed = 3 }).Select(int.Parse));
+        Assert.NotEqual(first, Lines(new(file) { SampleLines = 200, Seed = 4 }).Select(int.Parse));
+        Assert.Equal(1000, Lines(new(file) { SampleLines = 5000 }).Length);
+    }
+
+    [Fact]
+    public void Reading_tells_how_far_it_is()
+    {
+        string file = Gzip("a.txt.gz", string.Join('\n', TrainingSentences.Make(2000, 2)));
+        TrainingText.Tally tally = new();
+        double before = 0;
+        foreach (string _ in new TrainingText(file).Read(tally, default))
+        {
+            Assert.InRange(tally.Fraction, before, 1);
+            before = tally.Fraction;
+        }
+        Assert.Equal(1, tally.Fraction);
+        Assert.Equal(2000, tally.Lines);
+    }
+}

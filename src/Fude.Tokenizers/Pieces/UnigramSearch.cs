@@ -55,11 +55,12 @@ internal sealed class UnigramSearch
         where TPrecision : struct, IPrecision
         where TReceiver : struct, IReceiver, allows ref struct
     {
+        PieceTrie trie = _trie;
         double[] scores = _scores;
         int origin = start;          // no piece crosses it, and what is before it has been given away
         int reach = start;           // the farthest end of any piece so far
         double unknownScore = _unknownScore;
-        Node[] nodes = lattice.Reserve(64);
+        Node[] nodes = lattice.Reserve(Lattice.FlushLength * 2);
         nodes[0] = new() { Score = 0, Start = start, Id = -1 };
         for (int position = start; position < end;)
         {
@@ -74,30 +75,30 @@ internal sealed class UnigramSearch
             int characterEnd = position + (char.IsHighSurrogate(text[position]) ? 2 : 1);
             bool hasCharacter = false;
             int trieNode = PieceTrie.Root;
-            for (int at = position; at < end && _trie.Step(text[at], ref trieNode, out int id);)
+            for (int at = position; at < end && trie.Step(text[at], ref trieNode, out int id);)
             {
                 at++;
                 if (id < 0) continue;
                 hasCharacter |= at == characterEnd;
-                nodes = Reach(at);
+                if (at > reach) reach = Reach(ref nodes, lattice, origin, reach, at);
                 Offer<TPrecision>(ref nodes[at - origin], scores[id] + soFar, position, id);
             }
             if (!hasCharacter)
             {
-                nodes = Reach(characterEnd);
+                if (characterEnd > reach) reach = Reach(ref nodes, lattice, origin, reach, characterEnd);
                 Offer<TPrecision>(ref nodes[characterEnd - origin], TPrecision.Round(unknownScore + soFar), position, _unknownId);
             }
             position = characterEnd;
         }
         GiveAway(nodes, origin, end, ref receiver);
+    }
 
-        Node[] Reach(int at)
-        {
-            if (at <= reach) return nodes;
-            Node[] enough = at - origin < nodes.Length ? nodes : lattice.Reserve(at - origin + 1);
-            while (reach < at) enough[++reach - origin].Start = -1;
-            return enough;
-        }
+    // Makes the nodes up to the place at, which no piece has reached before.
+    private static int Reach(ref Node[] nodes, Lattice lattice, int origin, int reach, int at)
+    {
+        if (at - origin >= nodes.Length) nodes = lattice.Reserve(at - origin + 1);
+        while (reach < at) nodes[++reach - origin].Start = -1;
+        return reach;
     }
 
     private static void Offer<TPrecision>(ref Node node, double score, int start, int id) where TPrecision : struct, IPrecision

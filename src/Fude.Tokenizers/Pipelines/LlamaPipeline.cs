@@ -101,7 +101,7 @@ internal sealed class LlamaPipeline : Pipeline
     {
         List<AddedTokenMatch> parts = workspace.OuterMatches;
         parts.Clear();
-        _finder.SplitSlow(text, parts);
+        _finder.SplitSlow(text, parts, workspace.CodePoints);
         foreach (AddedTokenMatch part in parts)
         {
             if (part.Start >= part.End) continue;

@@ -162,15 +162,15 @@ internal sealed class TokenizerParts
 
     internal List<(int Id, AddedToken Token)> Added { get; } = [];
 
-    internal IReadOnlyList<Normalizer> Normalizers { get; init; } = [];
+    internal Normalizer[] Normalizers { get; init; } = [];
 
     internal PreTokenizer? PreTokenizer { get; set; }
 
     /// <summary>Ids in front of the text when special tokens are added.</summary>
-    internal IReadOnlyList<int> Prefix { get; set; } = [];
+    internal int[] Prefix { get; set; } = [];
 
     /// <summary>Ids behind the text when special tokens are added.</summary>
-    internal IReadOnlyList<int> Suffix { get; set; } = [];
+    internal int[] Suffix { get; set; } = [];
 
     internal bool TrimsOffsets { get; set; }
 

@@ -46,10 +46,13 @@ internal sealed class AddedTokenFinder
     }
 
     /// <summary>Cuts the text as transformers' own (slow) tokenizers do; what they call stripping takes white space from the neighbours.</summary>
-    internal void SplitSlow(ReadOnlySpan<char> text, List<AddedTokenMatch> parts)
+    /// <param name="text">The text.</param>
+    /// <param name="parts">Receives the parts; empty.</param>
+    /// <param name="tokenOf">Room for which token each part is.</param>
+    internal void SplitSlow(ReadOnlySpan<char> text, List<AddedTokenMatch> parts, List<int> tokenOf)
     {
         int done = 0;
-        List<int> tokenOf = [];
+        tokenOf.Clear();
         for (int at = 0; (at = Next(text, at, text.Length, out int length, out int index)) >= 0; at += length)
         {
             if (done < at) Add(done, at, -1);

@@ -90,8 +90,8 @@ internal abstract class TextPattern
                     foreach (ValueMatch match in _regex.EnumerateMatches(text)) matches.Add(new(match.Index, match.Index + match.Length, true));
                     return;
                 }
-                char[] shown = new char[text.Length];
-                int[] places = new int[text.Length + 1];
+                char[] shown = ArrayPool<char>.Shared.Rent(text.Length);
+                int[] places = ArrayPool<int>.Shared.Rent(text.Length + 1);
                 int count = 0;
                 for (int i = 0, length; i < text.Length; i += length)
                 {
@@ -102,6 +102,8 @@ internal abstract class TextPattern
                 places[count] = text.Length;
                 foreach (ValueMatch match in _regex.EnumerateMatches(shown.AsSpan(0, count)))
                     matches.Add(new(places[match.Index], places[match.Index + match.Length], true));
+                ArrayPool<char>.Shared.Return(shown);
+                ArrayPool<int>.Shared.Return(places);
             }
             catch (RegexMatchTimeoutException e)
             {

@@ -1,6 +1,7 @@
 namespace Fude.Tensors;
 
-/// <summary>Products and table rows of quantised weights: a panel of rows is widened to float32, then goes through the float32 kernel.</summary>
+/// <summary>Products and table rows of quantised weights: a panel of rows is widened to float32, then goes through the float32
+/// kernel.</summary>
 /// <remarks>The bits are those of the widened matrix, on every path and for every number of rows. It is the reference for kernels that
 /// multiply the blocks as they are, and serves the formats that have none.</remarks>
 internal static unsafe class WidenedRows

@@ -48,7 +48,8 @@ public sealed partial class Gguf : IWeightStore
         return stream.ReadAtLeast(start, 4, throwOnEndOfStream: false) == 4 && start.SequenceEqual("GGUF"u8);
     }
 
-    /// <summary>Maps a file and reads its header; the others of a split model (name-00001-of-00003.gguf) with it, whichever is named.</summary>
+    /// <summary>Maps a file and reads its header; the others of a split model (name-00001-of-00003.gguf) with it, whichever is
+    /// named.</summary>
     /// <exception cref="InvalidDataException">A file is damaged, or one of several is missing or of another model.</exception>
     /// <exception cref="NotSupportedException">The version or a tensor's type is one that fude does not read.</exception>
     public static Gguf Open(string path)
@@ -119,7 +120,8 @@ public sealed partial class Gguf : IWeightStore
     {
         // The order matters: to .NET an array of uint is also one of int.
         _ when value.GetType() == typeof(int[]) => (int[])value,
-        _ when value.GetType() == typeof(uint[]) => Array.ConvertAll((uint[])value, x => x <= int.MaxValue ? (int)x : throw Bad(key, x, "at most 2^31 - 1")),
+        _ when value.GetType() == typeof(uint[]) => Array.ConvertAll(
+            (uint[])value, x => x <= int.MaxValue ? (int)x : throw Bad(key, x, "at most 2^31 - 1")),
         _ when value.GetType() == typeof(ushort[]) => Array.ConvertAll((ushort[])value, x => (int)x),
         _ when value.GetType() == typeof(short[]) => Array.ConvertAll((short[])value, x => (int)x),
         _ when value.GetType() == typeof(byte[]) => Array.ConvertAll((byte[])value, x => (int)x),
@@ -175,7 +177,8 @@ public sealed partial class Gguf : IWeightStore
         _tensors.Clear();
     }
 
-    [GeneratedRegex(@"^(?<stem>.*)-(?<number>[0-9]{5})-of-(?<count>[0-9]{5})\.gguf\z", RegexOptions.Singleline | RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"^(?<stem>.*)-(?<number>[0-9]{5})-of-(?<count>[0-9]{5})\.gguf\z",
+        RegexOptions.Singleline | RegexOptions.CultureInvariant)]
     private static partial Regex SplitName { get; }
 
     private Dictionary<string, object> Add(string path, int? number)
@@ -188,7 +191,8 @@ public sealed partial class Gguf : IWeightStore
                 throw new InvalidDataException($"{path}: has tensor '{tensor.Name}', and so has {_tensors[tensor.Name].File}.");
         if (number is int expected && Whole(path, metadata, "split.no") != expected)
             throw new InvalidDataException(
-                $"{path}: says that it is number {Whole(path, metadata, "split.no") + 1} of its model, but is named as number {expected + 1}.");
+                $"{path}: says that it is number {Whole(path, metadata, "split.no") + 1} of its model, but is named as number " +
+                $"{expected + 1}.");
         return metadata;
     }
 
@@ -197,7 +201,8 @@ public sealed partial class Gguf : IWeightStore
     {
         Match name = SplitName.Match(System.IO.Path.GetFileName(path));
         int self = name.Success ? int.Parse(name.Groups["number"].ValueSpan, CultureInfo.InvariantCulture) - 1 : -1;
-        if (!name.Success || int.Parse(name.Groups["count"].ValueSpan, CultureInfo.InvariantCulture) != count || self != Whole(path, opened, "split.no"))
+        if (!name.Success || int.Parse(name.Groups["count"].ValueSpan, CultureInfo.InvariantCulture) != count
+            || self != Whole(path, opened, "split.no"))
             throw new InvalidDataException(
                 $"{path}: is file {Whole(path, opened, "split.no") + 1} of {count} of its model, which must be named " +
                 $"NAME-{Whole(path, opened, "split.no") + 1:D5}-of-{count:D5}.gguf for the others to be found.");
@@ -208,12 +213,14 @@ public sealed partial class Gguf : IWeightStore
             if (number == self) continue;
             string other = System.IO.Path.Combine(
                 folder, string.Create(CultureInfo.InvariantCulture, $"{name.Groups["stem"].Value}-{number + 1:D5}-of-{count:D5}.gguf"));
-            if (!File.Exists(other)) throw new InvalidDataException($"{path}: is one file of {count}, but {other} is not there. Download it too.");
+            if (!File.Exists(other)) throw new InvalidDataException(
+                $"{path}: is one file of {count}, but {other} is not there. Download it too.");
             Dictionary<string, object> metadata = Add(other, number);
             if (SplitCount(other, metadata) != count) throw new InvalidDataException($"{other}: is not of the same model as {path}.");
             if (number == 0) _metadata = metadata;
         }
-        if (_metadata.ContainsKey("split.tensors.count") && Whole(path, _metadata, "split.tensors.count") is long tensors && tensors != _tensors.Count)
+        if (_metadata.ContainsKey("split.tensors.count") && Whole(path, _metadata, "split.tensors.count") is long tensors
+            && tensors != _tensors.Count)
             throw new InvalidDataException($"{path}: its {count} files hold {_tensors.Count} tensors, but {tensors} are announced.");
     }
 
@@ -232,18 +239,21 @@ public sealed partial class Gguf : IWeightStore
         where T : class => !_metadata.TryGetValue(key, out object? value) ? null : value as T ?? throw Bad(key, value, expected);
 
     private InvalidDataException Bad(string key, object value, string expected) =>
-        new($"{Path}: {key} is {(value is Array array ? $"an array of {array.GetType().GetElementType()!.Name}" : value)}, but {expected} is expected.");
+        new($"{Path}: {key} is {(value is Array array ? $"an array of {array.GetType().GetElementType()!.Name}" : value)}, but " +
+            $"{expected} is expected.");
 
     private GgufTensor Find(string name, long[] shape)
     {
         string expected = $"[{string.Join(", ", shape)}]";
         if (!_tensors.TryGetValue(name, out GgufTensor? tensor))
             throw new InvalidDataException(
-                $"{Path}: has no tensor '{name}' among its {_tensors.Count}, but the model needs it as {expected}. The file is not complete.");
+                $"{Path}: has no tensor '{name}' among its {_tensors.Count}, but the model needs it as {expected}. The file is not " +
+                "complete.");
         _used.Add(name);
         if (!tensor.Shape.SequenceEqual(shape))
             throw new InvalidDataException(
-                $"{tensor.File}: tensor '{name}' is {tensor.ShapeText}, but the metadata asks for {expected}. The file contradicts itself.");
+                $"{tensor.File}: tensor '{name}' is {tensor.ShapeText}, but the metadata asks for {expected}. The file contradicts " +
+                "itself.");
         return tensor;
     }
 

@@ -65,18 +65,21 @@ internal sealed class GgufReader(MappedFile file)
         string name = ReadName($"the name of tensor {index}");
         uint dimensions = ReadUInt32($"the number of dimensions of tensor '{name}'");
         if (dimensions is < 1 or > MaxDimensions)
-            throw new InvalidDataException($"{file.Path}: tensor '{name}' has {dimensions} dimensions, but 1 to {MaxDimensions} are possible.");
+            throw new InvalidDataException($"{file.Path}: tensor '{name}' has {dimensions} dimensions, but 1 to {MaxDimensions} are " +
+                "possible.");
         long[] shape = new long[dimensions];
         for (int axis = shape.Length - 1; axis >= 0; axis--)
         {
             ulong size = ReadUInt64($"the dimensions of tensor '{name}'");
-            if (size is 0 or > long.MaxValue) throw new InvalidDataException($"{file.Path}: tensor '{name}' has {size} numbers along one dimension.");
+            if (size is 0 or > long.MaxValue) throw new InvalidDataException(
+                $"{file.Path}: tensor '{name}' has {size} numbers along one dimension.");
             shape[axis] = (long)size;
         }
         uint type = ReadUInt32($"the type of tensor '{name}'");
         NumberFormat format = GgufTypes.FormatOf(type) ?? (GgufTypes.OtherName(type) is string other
             ? throw new NotSupportedException(
-                $"{file.Path}: tensor '{name}' is {other}, which fude does not read. It reads {string.Join(", ", Enum.GetNames<NumberFormat>())}.")
+                $"{file.Path}: tensor '{name}' is {other}, which fude does not read. It reads " +
+                $"{string.Join(", ", Enum.GetNames<NumberFormat>())}.")
             : throw new InvalidDataException($"{file.Path}: tensor '{name}' is of type {type}, which there is not."));
         ulong offset = ReadUInt64($"the offset of tensor '{name}'");
         if (offset > long.MaxValue || (long)offset % alignment != 0)
@@ -89,8 +92,8 @@ internal sealed class GgufReader(MappedFile file)
         for (int axis = 0; axis < shape.Length - 1 && bytes <= (UInt128)file.Length; axis++) bytes *= (UInt128)shape[axis];
         if (bytes > (UInt128)file.Length)
             throw new InvalidDataException(
-                $"{file.Path}: tensor '{name}' claims to be {format} [{string.Join(", ", shape)}], more than the file's {file.Length} bytes. " +
-                "The file is cut off or damaged: download or copy it again.");
+                $"{file.Path}: tensor '{name}' claims to be {format} [{string.Join(", ", shape)}], more than the file's {file.Length} " +
+                "bytes. The file is cut off or damaged: download or copy it again.");
         return new Claim(name, format, shape, (long)offset, (long)bytes);
     }
 
@@ -103,8 +106,8 @@ internal sealed class GgufReader(MappedFile file)
         {
             if (claim.Begin > available - claim.Bytes)
                 throw new InvalidDataException(
-                    $"{file.Path}: tensor '{claim.Name}' claims bytes {claim.Begin} to {(UInt128)claim.Begin + (UInt128)claim.Bytes} of the " +
-                    $"{Math.Max(available, 0)} after the header. The file is cut off or damaged: download or copy it again.");
+                    $"{file.Path}: tensor '{claim.Name}' claims bytes {claim.Begin} to {(UInt128)claim.Begin + (UInt128)claim.Bytes} " +
+                    $"of the {Math.Max(available, 0)} after the header. The file is cut off or damaged: download or copy it again.");
             if (claim.Begin < covered)
                 throw new InvalidDataException($"{file.Path}: tensor '{claim.Name}' overlaps the one before it.");
             covered = claim.Begin + claim.Bytes;
@@ -127,7 +130,8 @@ internal sealed class GgufReader(MappedFile file)
 
     private Array ReadArray(string what, int depth)
     {
-        if (depth > MaxNesting) throw new InvalidDataException($"{file.Path}: {what} is an array of arrays, {depth} deep; {MaxNesting} are possible.");
+        if (depth > MaxNesting) throw new InvalidDataException(
+            $"{file.Path}: {what} is an array of arrays, {depth} deep; {MaxNesting} are possible.");
         uint type = ReadUInt32($"the type of the elements of {what}");
         if (GgufTypes.BytesOf(type) is not int bytes) throw UnknownType(type, what);
         ulong count = ReadUInt64($"the length of {what}");
@@ -194,7 +198,8 @@ internal sealed class GgufReader(MappedFile file)
     }
 
     private bool Truth(byte value, string what) =>
-        value <= 1 ? value == 1 : throw new InvalidDataException($"{file.Path}: {what} holds a truth value {value}, but 0 or 1 is expected.");
+        value <= 1 ? value == 1 : throw new InvalidDataException(
+            $"{file.Path}: {what} holds a truth value {value}, but 0 or 1 is expected.");
 
     private string ReadName(string what)
     {

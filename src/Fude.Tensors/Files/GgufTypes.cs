@@ -8,7 +8,8 @@ internal static class GgufTypes
     // By the number of the type of value; the text and the array have no size of their own.
     private static readonly (Type Type, int Bytes)[] Values =
     [
-        (typeof(byte), 1), (typeof(sbyte), 1), (typeof(ushort), 2), (typeof(short), 2), (typeof(uint), 4), (typeof(int), 4), (typeof(float), 4),
+        (typeof(byte), 1), (typeof(sbyte), 1), (typeof(ushort), 2), (typeof(short), 2), (typeof(uint), 4), (typeof(int), 4),
+        (typeof(float), 4),
         (typeof(bool), 1), (typeof(string), 0), (typeof(Array), 0), (typeof(ulong), 8), (typeof(long), 8), (typeof(double), 8),
     ];
 
@@ -23,8 +24,8 @@ internal static class GgufTypes
     // Types of ggml that fude has no use for, so that a message can name them.
     private static readonly (int Number, string Name)[] Others =
     [
-        (9, "Q8_1"), (15, "Q8_K"), (16, "IQ2_XXS"), (17, "IQ2_XS"), (18, "IQ3_XXS"), (19, "IQ1_S"), (21, "IQ3_S"), (22, "IQ2_S"), (24, "I8"),
-        (25, "I16"), (26, "I32"), (27, "I64"), (28, "F64"), (29, "IQ1_M"), (34, "TQ1_0"), (35, "TQ2_0"), (39, "MXFP4"),
+        (9, "Q8_1"), (15, "Q8_K"), (16, "IQ2_XXS"), (17, "IQ2_XS"), (18, "IQ3_XXS"), (19, "IQ1_S"), (21, "IQ3_S"), (22, "IQ2_S"),
+        (24, "I8"), (25, "I16"), (26, "I32"), (27, "I64"), (28, "F64"), (29, "IQ1_M"), (34, "TQ1_0"), (35, "TQ2_0"), (39, "MXFP4"),
     ];
 
     /// <summary>Bytes of a value of that type; 0 for texts and arrays, null for an unknown number.</summary>
@@ -39,7 +40,8 @@ internal static class GgufTypes
         int number = System.Array.FindIndex(Values, pair => type.IsArray ? pair.Type == typeof(Array) : pair.Type == type);
         return number >= 0
             ? (uint)number
-            : throw new ArgumentException($"A GGUF file cannot hold a {type.Name}: it holds numbers, truth values, strings and arrays of them.");
+            : throw new ArgumentException($"A GGUF file cannot hold a {type.Name}: it holds numbers, truth values, strings and arrays " +
+                "of them.");
     }
 
     /// <summary>The number of a format.</summary>

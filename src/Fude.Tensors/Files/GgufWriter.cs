@@ -11,10 +11,12 @@ public sealed partial class Gguf
     /// <param name="metadata">Keys and values in the file's order; values are of the types that <see cref="Metadata"/> names.</param>
     /// <param name="tensors">What it shall hold; the numbers are asked for one tensor after the other.</param>
     /// <param name="progress">Hears the bytes of numbers written so far, after each tensor.</param>
-    /// <exception cref="ArgumentException">Two keys or tensors have one name, a name is too long, or a value or shape is impossible.</exception>
+    /// <exception cref="ArgumentException">Two keys or tensors have one name, a name is too long, or a value or shape is
+    /// impossible.</exception>
     /// <exception cref="IOException">The disk is full, for instance.</exception>
     public static void Write(
-        string path, IEnumerable<KeyValuePair<string, object>> metadata, IEnumerable<NewGgufTensor> tensors, IProgress<long>? progress = null)
+        string path, IEnumerable<KeyValuePair<string, object>> metadata, IEnumerable<NewGgufTensor> tensors,
+        IProgress<long>? progress = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         NewGgufTensor[] all = [.. tensors];
@@ -49,7 +51,8 @@ public sealed partial class Gguf
         foreach ((string key, object value) in metadata)
         {
             if (!names.Add(key)) throw new ArgumentException($"The metadata has '{key}' twice.", nameof(metadata));
-            if (key == "general.alignment") throw new ArgumentException($"general.alignment is {Alignment} here and need not be said.", nameof(metadata));
+            if (key == "general.alignment") throw new ArgumentException(
+                $"general.alignment is {Alignment} here and need not be said.", nameof(metadata));
             WriteText(writer, key);
             writer.Write(GgufTypes.NumberOf(value.GetType()));
             WriteValue(writer, value);
@@ -60,7 +63,8 @@ public sealed partial class Gguf
         {
             if (!names.Add(tensor.Name)) throw new ArgumentException($"Two tensors are named '{tensor.Name}'.", nameof(tensors));
             if (Encoding.UTF8.GetByteCount(tensor.Name) is 0 or > MaxNameBytes)
-                throw new ArgumentException($"'{tensor.Name}' is no name for a tensor: it must have 1 to {MaxNameBytes} bytes.", nameof(tensors));
+                throw new ArgumentException($"'{tensor.Name}' is no name for a tensor: it must have 1 to {MaxNameBytes} bytes.",
+                    nameof(tensors));
             WriteText(writer, tensor.Name);
             writer.Write(tensor.Shape.Count);
             foreach (long size in tensor.Shape.Reverse()) writer.Write(size);

@@ -47,7 +47,8 @@ public sealed unsafe record NewGgufTensor(string Name, NumberFormat Format, IRea
 
     private static void Write(Stream stream, Weight weight, NumberFormat format, Func<int, int>? rowOrder, float[]? importance)
     {
-        int columns = weight.Columns, rowsAtOnce = Math.Clamp(PieceNumbers / columns, 1, weight.Rows), rowBytes = checked((int)format.Bytes(columns));
+        int columns = weight.Columns, rowsAtOnce = Math.Clamp(PieceNumbers / columns, 1, weight.Rows),
+            rowBytes = checked((int)format.Bytes(columns));
         byte[] piece = new byte[checked(rowsAtOnce * rowBytes)];
         for (int first = 0; first < weight.Rows; first += rowsAtOnce)
         {

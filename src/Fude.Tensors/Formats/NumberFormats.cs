@@ -47,13 +47,15 @@ public static class NumberFormats
         format is not (NumberFormat.Q2_K or NumberFormat.Q3_K or NumberFormat.IQ4_NL or NumberFormat.IQ4_XS) && Enum.IsDefined(format);
 
     /// <summary>Bytes of <paramref name="count"/> numbers that lie next to each other in a row.</summary>
-    /// <exception cref="ArgumentException">The format stores blocks, and <paramref name="count"/> is not a whole number of them.</exception>
+    /// <exception cref="ArgumentException">The format stores blocks, and <paramref name="count"/> is not a whole number of
+    /// them.</exception>
     public static long Bytes(this NumberFormat format, long count)
     {
         int length = format.BlockLength();
         if (count % length != 0)
             throw new ArgumentException(
-                $"{count} numbers are not whole blocks of {format}, which has {length} in a block. Choose a format whose blocks fit the row.",
+                $"{count} numbers are not whole blocks of {format}, which has {length} in a block. Choose a format whose blocks fit " +
+                "the row.",
                 nameof(count));
         return checked(count / length * format.BlockBytes());
     }
@@ -144,7 +146,8 @@ public static class NumberFormats
         for (int i = 0; i < numbers.Length; i++)
             if (!(MathF.Abs(numbers[i]) <= Largest))
                 throw new InvalidDataException(
-                    $"number {i} of a row is {numbers[i]}, but {format} stores numbers from -{Largest} to {Largest}. The weights are damaged.");
+                    $"number {i} of a row is {numbers[i]}, but {format} stores numbers from -{Largest} to {Largest}. The weights are " +
+                    "damaged.");
         foreach (float weight in importance)
             if (!(weight >= 0 && float.IsFinite(weight)))
                 throw new ArgumentException($"An importance is {weight}, but it must be finite and not negative.", nameof(importance));

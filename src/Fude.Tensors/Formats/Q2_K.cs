@@ -17,7 +17,8 @@ internal static class Q2_K
         for (; numbers.Length > 0; blocks = blocks[Bytes..], numbers = numbers[Length..])
         {
             ReadOnlySpan<byte> scales = blocks[..16], q = blocks[16..80];
-            float d = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[80..]), dmin = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[82..]);
+            float d = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[80..]),
+                dmin = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[82..]);
             for (int r = 0; r < 16; r++)
             {
                 float scale = d * (scales[r] & 15), minimum = dmin * (scales[r] >> 4);

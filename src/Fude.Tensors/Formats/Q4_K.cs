@@ -17,7 +17,8 @@ internal static class Q4_K
     {
         for (; numbers.Length > 0; blocks = blocks[Bytes..], numbers = numbers[Length..])
         {
-            float d = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks), dmin = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[2..]);
+            float d = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks),
+                dmin = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[2..]);
             ReadOnlySpan<byte> pairs = blocks[4..16], q = blocks[16..Bytes];
             for (int r = 0; r < 8; r++)
             {

@@ -17,7 +17,8 @@ internal static class Q5_K
     {
         for (; numbers.Length > 0; blocks = blocks[Bytes..], numbers = numbers[Length..])
         {
-            float d = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks), dmin = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[2..]);
+            float d = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks),
+                dmin = (float)BinaryPrimitives.ReadHalfLittleEndian(blocks[2..]);
             ReadOnlySpan<byte> pairs = blocks[4..16], fifth = blocks[16..48], q = blocks[48..Bytes];
             for (int r = 0; r < 8; r++)
             {

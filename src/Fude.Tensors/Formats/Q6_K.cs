@@ -25,7 +25,8 @@ internal static class Q6_K
                 int half = r / 8, k = r / 2 % 4, start = 16 * (r % 2);
                 for (int j = start; j < start + 16; j++)
                 {
-                    int low = (lower[(64 * half) + (32 * (k % 2)) + j] >> (4 * (k / 2))) & 15, high = (upper[(32 * half) + j] >> (2 * k)) & 3;
+                    int low = (lower[(64 * half) + (32 * (k % 2)) + j] >> (4 * (k / 2))) & 15,
+                        high = (upper[(32 * half) + j] >> (2 * k)) & 3;
                     numbers[(16 * r) + j - start] = scale * ((low | high << 4) - 32);
                 }
             }

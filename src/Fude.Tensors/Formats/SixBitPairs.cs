@@ -2,7 +2,8 @@ using System.Runtime.Intrinsics;
 
 namespace Fude.Tensors;
 
-/// <summary>The 12 bytes in which <see cref="Q4_K"/> and <see cref="Q5_K"/> keep eight pairs of a 6-bit scale and a 6-bit minimum.</summary>
+/// <summary>The 12 bytes in which <see cref="Q4_K"/> and <see cref="Q5_K"/> keep eight pairs of a 6-bit scale and a 6-bit
+/// minimum.</summary>
 /// <remarks>
 /// Pairs 0 to 3: the scale is the low six bits of byte r, the minimum those of byte 4 + r. Pairs 4 to 7: byte 4 + r holds the low four bits
 /// of the scale (low) and of the minimum (high); the upper two bits of the scale are the top of byte r − 4, those of the minimum of byte r.

@@ -157,14 +157,16 @@ internal static class SuperBlockFit
         Vector256<float> sumW = Vector256<float>.Zero, sumQ = sumW, sumQQ = sumW, sumXQ = sumW, sumX = sumW;
         for (int i = 0; i < x.Length; i++)
         {
-            Vector256<float> q = Vector256.ClampNative(Vector256.Round((x[i] + offset) * inverse), Vector256<float>.Zero, top), wq = w[i] * q;
+            Vector256<float> q = Vector256.ClampNative(Vector256.Round((x[i] + offset) * inverse), Vector256<float>.Zero, top),
+                wq = w[i] * q;
             sumW += w[i];
             sumQ += wq;
             sumQQ += wq * q;
             sumXQ += wq * x[i];
             sumX += w[i] * x[i];
         }
-        double uu = Lanes.Sum(pairs.S * pairs.S * sumQQ), um = Lanes.Sum(pairs.S * pairs.M * sumQ), mm = Lanes.Sum(pairs.M * pairs.M * sumW);
+        double uu = Lanes.Sum(pairs.S * pairs.S * sumQQ), um = Lanes.Sum(pairs.S * pairs.M * sumQ),
+            mm = Lanes.Sum(pairs.M * pairs.M * sumW);
         double xu = Lanes.Sum(pairs.S * sumXQ), xm = Lanes.Sum(pairs.M * sumX);
         double determinant = (uu * mm) - (um * um);
         if (!(determinant > 1e-5 * uu * mm))

@@ -88,9 +88,9 @@ public sealed class GgufTests : IDisposable
         Assert.Null(gguf.Integers("none"));
 
         foreach (Action wrong in (Action[])[
-            () => gguf.Integer("text"), () => gguf.Integer("u64"), () => gguf.Integer("f32"), () => gguf.Integer("i32s"), () => gguf.Text("u8"),
-            () => gguf.Flag("u8"), () => gguf.Texts("i32s"), () => gguf.Integers("u32s"), () => gguf.Integers("texts"), () => gguf.Reals("f64s"),
-            () => gguf.Real("text"), () => gguf.Real("yes"), () => gguf.Integer("yes")])
+            () => gguf.Integer("text"), () => gguf.Integer("u64"), () => gguf.Integer("f32"), () => gguf.Integer("i32s"),
+            () => gguf.Text("u8"), () => gguf.Flag("u8"), () => gguf.Texts("i32s"), () => gguf.Integers("u32s"), () => gguf.Integers("texts"),
+            () => gguf.Reals("f64s"), () => gguf.Real("text"), () => gguf.Real("yes"), () => gguf.Integer("yes")])
             Assert.Throws<InvalidDataException>(wrong);
     }
 
@@ -151,8 +151,10 @@ public sealed class GgufTests : IDisposable
             for (int column = 0; column < 16; column++) Assert.Equal(numbers[(column * 4) + row], turned[(row * 16) + column]);
         Assert.Equal(numbers[60..64], gguf.Matrix("reversed", 16, 4).ToFloats()[..4]);
         Assert.Throws<NotSupportedException>(() => gguf.Matrix("blocks", 32, 32, transposed: true));
-        Assert.Contains("[16, 4]", Assert.Throws<InvalidDataException>(() => gguf.Matrix("matrix", 4, 16)).Message, StringComparison.Ordinal);
-        Assert.Contains("'nothing'", Assert.Throws<InvalidDataException>(() => gguf.Vector("nothing", 3)).Message, StringComparison.Ordinal);
+        Assert.Contains("[16, 4]", Assert.Throws<InvalidDataException>(() => gguf.Matrix("matrix", 4, 16)).Message,
+            StringComparison.Ordinal);
+        Assert.Contains("'nothing'", Assert.Throws<InvalidDataException>(() => gguf.Vector("nothing", 3)).Message,
+            StringComparison.Ordinal);
         Assert.Throws<InvalidDataException>(() => gguf.Vector("matrix", 64));
     }
 
@@ -160,7 +162,8 @@ public sealed class GgufTests : IDisposable
     public void Quantised_while_written_is_quantised_row_by_row()
     {
         using TestWeights weights = new();
-        float[] numbers = RandomNumbers.Of("normal", 300 * 256, seed: 1), importance = [.. RandomNumbers.Of("uniform", 256, seed: 2).Select(MathF.Abs)];
+        float[] numbers = RandomNumbers.Of("normal", 300 * 256, seed: 1),
+            importance = [.. RandomNumbers.Of("uniform", 256, seed: 2).Select(MathF.Abs)];
         Weight weight = weights.Of(NumberFormat.F32, 300, 256, numbers);
         Gguf.Write(InFolder("a.gguf"), [], [NewGgufTensor.Of("w", weight, NumberFormat.Q4_K, importance: importance)]);
         using Gguf gguf = Gguf.Open(InFolder("a.gguf"));
@@ -274,7 +277,8 @@ public sealed class GgufTests : IDisposable
         ["a text of 2^64 - 1 bytes"] = () => new RawGguf().Entry("a", 8, ulong.MaxValue, new byte[8]).ToBytes(),
         ["an array of 2^62 bytes"] = () => new RawGguf().Entry("a", 9, 0u, Huge).ToBytes(),
         ["an array of 2^62 numbers of 8 bytes"] = () => new RawGguf().Entry("a", 9, 12u, Huge).ToBytes(),
-        ["an array of 2^61 + 1 numbers of 8 bytes, whose size overflows"] = () => new RawGguf().Entry("a", 9, 10u, (1ul << 61) + 1).ToBytes(),
+        ["an array of 2^61 + 1 numbers of 8 bytes, whose size overflows"] = () =>
+            new RawGguf().Entry("a", 9, 10u, (1ul << 61) + 1).ToBytes(),
         ["an array of 2^62 texts"] = () => new RawGguf().Entry("a", 9, 8u, Huge).ToBytes(),
         ["an array of 2^62 arrays"] = () => new RawGguf().Entry("a", 9, 9u, Huge).ToBytes(),
         ["arrays nested a thousand deep"] = () =>
@@ -366,7 +370,8 @@ public sealed class GgufTests : IDisposable
             new("split.no", (ushort)number), new("split.count", (ushort)count), new("split.tensors.count", announced ?? count)];
         if (number == 0) metadata.Add(new("general.architecture", "llama"));
         Gguf.Write(InFolder(fileName ?? $"m-{number + 1:D5}-of-{count:D5}.gguf"), metadata,
-            [new NewGgufTensor(name, NumberFormat.F32, [4], stream => stream.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(numbers)))]);
+            [new NewGgufTensor(name, NumberFormat.F32, [4], stream =>
+                stream.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(numbers)))]);
     }
 
     [Theory]
@@ -388,19 +393,22 @@ public sealed class GgufTests : IDisposable
         string first = InFolder("m-00001-of-00003.gguf");
         WriteSplit(0, 3, "t0");
         WriteSplit(1, 3, "t1");
-        Assert.Contains("m-00003-of-00003.gguf", Assert.Throws<InvalidDataException>(() => Gguf.Open(first)).Message, StringComparison.Ordinal);
+        Assert.Contains("m-00003-of-00003.gguf", Assert.Throws<InvalidDataException>(() => Gguf.Open(first)).Message,
+            StringComparison.Ordinal);
         WriteSplit(2, 3, "t1");
         Assert.Contains("'t1'", Assert.Throws<InvalidDataException>(() => Gguf.Open(first)).Message, StringComparison.Ordinal);
         WriteSplit(1, 3, "t2", "m-00003-of-00003.gguf");
         Assert.Contains("number 2", Assert.Throws<InvalidDataException>(() => Gguf.Open(first)).Message, StringComparison.Ordinal);
         WriteSplit(2, 4, "t2", "m-00003-of-00003.gguf");
-        Assert.Contains("not of the same model", Assert.Throws<InvalidDataException>(() => Gguf.Open(first)).Message, StringComparison.Ordinal);
+        Assert.Contains("not of the same model", Assert.Throws<InvalidDataException>(() => Gguf.Open(first)).Message,
+            StringComparison.Ordinal);
         WriteSplit(2, 3, "t2");
         Gguf.Open(first).Dispose();
         WriteSplit(0, 3, "t0", announced: 5);
         Assert.Contains("5 are announced", Assert.Throws<InvalidDataException>(() => Gguf.Open(first)).Message, StringComparison.Ordinal);
         System.IO.File.Move(first, InFolder("other.gguf"));
-        Assert.Contains("m", Assert.Throws<InvalidDataException>(() => Gguf.Open(InFolder("other.gguf"))).Message, StringComparison.Ordinal);
+        Assert.Contains("m", Assert.Throws<InvalidDataException>(() => Gguf.Open(InFolder("other.gguf"))).Message,
+            StringComparison.Ordinal);
     }
 
     [Fact]

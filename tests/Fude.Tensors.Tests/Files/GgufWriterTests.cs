@@ -48,10 +48,10 @@ public sealed class GgufWriterTests : IDisposable
     {
         NewGgufTensor tooFew = new("f", NumberFormat.F32, [4], stream => stream.Write(new byte[12]));
         foreach (Action wrong in (Action[])[
-            () => Write([], [Tensor("w", 1), Tensor("w", 1)]), () => Write([new("a", 1), new("a", 1)], []), () => Write([], [Tensor("", 1)]),
-            () => Write([], [Tensor(new string('あ', 22), 1)]), () => Write([], [Tensor("w")]), () => Write([], [Tensor("w", 1, 1, 1, 1, 1)]),
-            () => Write([], [Tensor("w", 0)]), () => Write([new("a", 1m)], []), () => Write([new("a", new decimal[1])], []), () => Write([], [tooFew]),
-            () => Write([new("general.alignment", 32u)], []),
+            () => Write([], [Tensor("w", 1), Tensor("w", 1)]), () => Write([new("a", 1), new("a", 1)], []),
+            () => Write([], [Tensor("", 1)]), () => Write([], [Tensor(new string('あ', 22), 1)]), () => Write([], [Tensor("w")]),
+            () => Write([], [Tensor("w", 1, 1, 1, 1, 1)]), () => Write([], [Tensor("w", 0)]), () => Write([new("a", 1m)], []), () => Write([new("a", new decimal[1])], []),
+            () => Write([], [tooFew]), () => Write([new("general.alignment", 32u)], []),
             () => Write([], [new NewGgufTensor("w", NumberFormat.Q8_0, [33], _ => { })])])
             Assert.ThrowsAny<ArgumentException>(wrong);
         Assert.Empty(Directory.GetFiles(_folder));
@@ -67,7 +67,8 @@ public sealed class GgufWriterTests : IDisposable
         foreach (NumberFormat format in (NumberFormat[])[NumberFormat.F16, NumberFormat.Q8_0])
             Assert.Contains(
                 large.Name,
-                Assert.Throws<InvalidDataException>(() => Gguf.Write(InFolder("a.gguf"), [], [NewGgufTensor.Of("w", large, format)])).Message,
+                Assert.Throws<InvalidDataException>(() => Gguf.Write(
+                    InFolder("a.gguf"), [], [NewGgufTensor.Of("w", large, format)])).Message,
                 StringComparison.Ordinal);
         Gguf.Write(InFolder("a.gguf"), [], [NewGgufTensor.Of("w", large, NumberFormat.BF16)]);
     }

@@ -19,7 +19,8 @@ internal sealed class BitDecoder(NumberFormat format, byte[] block)
         NumberFormat.Q3_K => Half(108) * (ThreeBitScale(i / 16) - 32) * (TwoBits(32, i) + (4 * Bits((8 * (i % 32)) + (i / 32), 1)) - 4),
         NumberFormat.Q4_K => Affine(Half(0) * PairScale(i / 32), PairedNibble(16, i), Half(2) * PairMinimum(i / 32)),
         NumberFormat.Q5_K => Affine(
-            Half(0) * PairScale(i / 32), PairedNibble(48, i) + (16 * Bits(128 + (8 * (i % 32)) + (i / 32), 1)), Half(2) * PairMinimum(i / 32)),
+            Half(0) * PairScale(i / 32), PairedNibble(48, i) + (16 * Bits(128 + (8 * (i % 32)) + (i / 32), 1)),
+            Half(2) * PairMinimum(i / 32)),
         NumberFormat.Q6_K => Half(208) * Signed(Bits(1536 + (8 * (i / 16)), 8)) * (SixBitNibble(i) + (16 * TwoBits(128, i)) - 32),
         NumberFormat.IQ4_NL => Half(0) * Uneven[Nibble(2, i)],
         NumberFormat.IQ4_XS => Half(0) * (UnevenScale(i / 32) - 32) * Uneven[Nibble(8 + (16 * (i / 32)), i % 32)],
@@ -51,11 +52,13 @@ internal sealed class BitDecoder(NumberFormat format, byte[] block)
     // 128 numbers in 64 bytes: the first 64 of them low, the last 64 high.
     private int SixBitNibble(int i) => Bits((8 * ((64 * (i / 128)) + (i % 64))) + (i % 128 < 64 ? 0 : 4), 4);
 
-    private int ThreeBitScale(int r) => Bits((8 * (96 + (r % 8))) + (r < 8 ? 0 : 4), 4) + (16 * Bits((8 * (104 + (r % 4))) + (2 * (r / 4)), 2));
+    private int ThreeBitScale(int r) => Bits((8 * (96 + (r % 8))) + (r < 8 ? 0 : 4), 4)
+        + (16 * Bits((8 * (104 + (r % 4))) + (2 * (r / 4)), 2));
 
     private int PairScale(int r) => r < 4 ? Bits(32 + (8 * r), 6) : Bits(32 + (8 * (r + 4)), 4) + (16 * Bits(32 + (8 * (r - 4)) + 6, 2));
 
-    private int PairMinimum(int r) => r < 4 ? Bits(32 + (8 * (r + 4)), 6) : Bits(32 + (8 * (r + 4)) + 4, 4) + (16 * Bits(32 + (8 * r) + 6, 2));
+    private int PairMinimum(int r) => r < 4 ? Bits(32 + (8 * (r + 4)), 6) : Bits(32 + (8 * (r + 4)) + 4, 4)
+        + (16 * Bits(32 + (8 * r) + 6, 2));
 
     private int UnevenScale(int r) => Bits(32 + (4 * r), 4) + (16 * Bits(16 + (2 * r), 2));
 }

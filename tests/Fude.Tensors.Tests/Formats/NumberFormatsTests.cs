@@ -77,7 +77,8 @@ public sealed class NumberFormatsTests
         {
             BitDecoder decoder = new(format, blocks[(block * format.BlockBytes())..((block + 1) * format.BlockBytes())]);
             for (int i = 0; i < format.BlockLength(); i++)
-                Assert.Equal(BitConverter.SingleToInt32Bits(decoder[i]), BitConverter.SingleToInt32Bits(numbers[(block * format.BlockLength()) + i]));
+                Assert.Equal(BitConverter.SingleToInt32Bits(decoder[i]),
+                    BitConverter.SingleToInt32Bits(numbers[(block * format.BlockLength()) + i]));
         }
     }
 
@@ -170,7 +171,8 @@ public sealed class NumberFormatsTests
         format.Narrow(x, whole);
         for (int block = 0; block < x.Length / format.BlockLength(); block++)
             format.Narrow(
-                x.AsSpan(block * format.BlockLength(), format.BlockLength()), apart.AsSpan(block * format.BlockBytes(), format.BlockBytes()));
+                x.AsSpan(block * format.BlockLength(), format.BlockLength()),
+                apart.AsSpan(block * format.BlockBytes(), format.BlockBytes()));
         Assert.Equal(whole, apart);
     }
 
@@ -264,7 +266,8 @@ public sealed class NumberFormatsTests
     public void What_is_only_read_says_so(NumberFormat format)
     {
         Assert.False(format.CanNarrow());
-        Assert.Contains("Q4_K", Assert.Throws<NotSupportedException>(() => RoundTrip(format, new float[256])).Message, StringComparison.Ordinal);
+        Assert.Contains("Q4_K", Assert.Throws<NotSupportedException>(() => RoundTrip(format, new float[256])).Message,
+            StringComparison.Ordinal);
     }
 
     private static float[] RoundTrip(NumberFormat format, float[] x, float[]? importance = null)

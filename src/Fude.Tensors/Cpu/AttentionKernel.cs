@@ -155,18 +155,17 @@ internal static unsafe class AttentionKernel
         where T : unmanaged, ILanes<T>
     {
         (int tileX, int tileW) = DotTile.Shape<T>();
-        float** x = stackalloc float*[8];
-        byte** w = stackalloc byte*[8];
+        float** x = stackalloc float*[6];
+        byte** w = stackalloc byte*[4];
         float* sums = stackalloc float[24];
         float* carry = stackalloc float[24 * 16];
         if (rows == 1)
         {
-            int streams = DotTile.Streams<T>();
-            for (int j = 0; j < keys; j += streams)
+            for (int j = 0; j < keys; j += DotTile.Streams)
             {
-                for (int s = 0; s < streams; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * stride);
+                for (int s = 0; s < DotTile.Streams; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * stride);
                 DotTile.RunRow<T, StoredFloat32>(queries, w, size, carry, sums);
-                for (int s = 0; s < streams && j + s < keys; s++) scores[j + s] = sums[s];
+                for (int s = 0; s < DotTile.Streams && j + s < keys; s++) scores[j + s] = sums[s];
             }
             return;
         }

@@ -95,7 +95,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             Outputs = w.Rows,
         };
         Arena.Mark mark = _arena.Now;
-        int items = w.Format.IsQuantized() ? WidenedRows.Plan(ref job, Threads) : MatMulKernel.Plan(ref job, Threads);
+        int items = w.Format.IsQuantized() ? WidenedRows.Plan(ref job, Threads) : MatMulKernel.Plan(ref job, w.Format, Threads);
         if (x.Rows > MatMulKernel.FewRows) job.Scratch = (byte*)_arena.Take(MatMulKernel.ScratchBytes * Threads);
         if (w.Format.IsQuantized())
         {

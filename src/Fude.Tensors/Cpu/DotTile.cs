@@ -1,5 +1,5 @@
 using System.Runtime.CompilerServices;
-
+using System.Runtime.Intrinsics.X86;
 
 namespace Fude.Tensors;
 
@@ -7,7 +7,6 @@ namespace Fude.Tensors;
 /// <remarks>
 /// Every dot product has sixteen lanes of its own which run through the whole row (<see cref="ILanes{T}"/>): its bits do not depend on the
 /// tile it is computed in. A row may be walked in pieces; between them the lanes rest in <c>carry</c>, unrounded and unsummed.
-/// 
 /// The methods with the loops call nothing: a call would make the compiler keep the lanes in memory. So what does not fill sixteen lanes
 /// is added by the methods around them.
 /// </remarks>
@@ -18,8 +17,8 @@ internal static unsafe class DotTile
         where T : unmanaged, ILanes<T> => T.Registers == 1 ? (6, 4) : (2, 2);
 
     /// <summary>Rows of w that a single row of x meets at once: as many streams through memory.</summary>
-    public static int Streams<T>()
-        where T : unmanaged, ILanes<T> => T.Registers == 1 ? 8 : 4;
+    /// <remarks>Four chains of additions hide the latency of one; more streams than four make the prefetchers of Zen 5 lose the thread.</remarks>
+    public const int Streams = 4;
 
     /// <summary>One tile: sums[i·W + j] = Σ x[i][k]·w[j][k], k from 0 to count.</summary>
     /// <param name="x">X pointers to float32 rows.</param>
@@ -100,6 +99,7 @@ internal static unsafe class DotTile
         byte* w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
         for (nint k = 0; k < count; k += 16)
         {
+            Ahead(w0 + k * TStored.Size, w1 + k * TStored.Size, w2 + k * TStored.Size, w3 + k * TStored.Size);
             T v0 = TStored.Load<T>(w0, k), v1 = TStored.Load<T>(w1, k), v2 = TStored.Load<T>(w2, k), v3 = TStored.Load<T>(w3, k);
             T u = T.Load(xa + k);
             a0 = T.MultiplyAdd(u, v0, a0);
@@ -218,45 +218,9 @@ internal static unsafe class DotTile
     {
         int full = count & ~15;
         bool sum = full == count;
-        if (T.Registers == 1) OneByEight<T, TStored>(x, w, full, carry, sum, sums);
-        else OneByFour<T, TStored>(x, w, full, carry, sum, sums);
+        OneByFour<T, TStored>(x, w, full, carry, sum, sums);
         if (sum) return;
-        for (int j = 0; j < Streams<T>(); j++) sums[j] = Finish<T, TStored>(x, w[j], full, count - full, carry + j * 16);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void OneByEight<T, TStored>(float* x, byte** w, int count, float* carry, bool sum, float* sums)
-        where T : unmanaged, ILanes<T>
-        where TStored : struct, IStoredNumbers
-    {
-        T a0 = T.Zero, a1 = T.Zero, a2 = T.Zero, a3 = T.Zero, a4 = T.Zero, a5 = T.Zero, a6 = T.Zero, a7 = T.Zero;
-        byte* w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3], w4 = w[4], w5 = w[5], w6 = w[6], w7 = w[7];
-        for (nint k = 0; k < count; k += 16)
-        {
-            T u = T.Load(x + k);
-            a0 = T.MultiplyAdd(u, TStored.Load<T>(w0, k), a0);
-            a1 = T.MultiplyAdd(u, TStored.Load<T>(w1, k), a1);
-            a2 = T.MultiplyAdd(u, TStored.Load<T>(w2, k), a2);
-            a3 = T.MultiplyAdd(u, TStored.Load<T>(w3, k), a3);
-            a4 = T.MultiplyAdd(u, TStored.Load<T>(w4, k), a4);
-            a5 = T.MultiplyAdd(u, TStored.Load<T>(w5, k), a5);
-            a6 = T.MultiplyAdd(u, TStored.Load<T>(w6, k), a6);
-            a7 = T.MultiplyAdd(u, TStored.Load<T>(w7, k), a7);
-        }
-        if (sum)
-        {
-            T.SumFour(a0, a1, a2, a3, sums);
-            T.SumFour(a4, a5, a6, a7, sums + 4);
-            return;
-        }
-        T.Store(a0, carry);
-        T.Store(a1, carry + 16);
-        T.Store(a2, carry + 32);
-        T.Store(a3, carry + 48);
-        T.Store(a4, carry + 64);
-        T.Store(a5, carry + 80);
-        T.Store(a6, carry + 96);
-        T.Store(a7, carry + 112);
+        for (int j = 0; j < Streams; j++) sums[j] = Finish<T, TStored>(x, w[j], full, count - full, carry + j * 16);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -283,5 +247,17 @@ internal static unsafe class DotTile
         T.Store(a1, carry + 16);
         T.Store(a2, carry + 32);
         T.Store(a3, carry + 48);
+    }
+
+    // With six rows of x to read besides, the processor does not look ahead far enough in w by itself. The rows of a stream follow one
+    // another, so this runs on into the next; a prefetch of nothing does no harm.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ahead(byte* w0, byte* w1, byte* w2, byte* w3)
+    {
+        if (!Sse.IsSupported) return;
+        Sse.Prefetch0(w0 + 1024);
+        Sse.Prefetch0(w1 + 1024);
+        Sse.Prefetch0(w2 + 1024);
+        Sse.Prefetch0(w3 + 1024);
     }
 }

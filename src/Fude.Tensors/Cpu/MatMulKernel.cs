@@ -30,8 +30,8 @@ internal static unsafe class MatMulKernel
         public byte* Scratch;
     }
 
-    /// <summary>Rows up to which weights are read straight: one tile.</summary>
-    internal const int FewRows = 6;
+    /// <summary>Rows up to which weights are read straight, once, all rows passing by while four rows of weights are in the cache.</summary>
+    internal const int FewRows = 24;
 
     private const int PanelOutputs = 32, PanelRows = 192, Piece = 1024, MaximalTile = 24;
     private const int CarryFloats = PanelRows * PanelOutputs * 16;
@@ -40,14 +40,17 @@ internal static unsafe class MatMulKernel
     internal const long ScratchBytes = (CarryFloats + PanelOutputs * Piece) * sizeof(float);
 
     /// <summary>Splits the job into items and returns their number.</summary>
-    internal static int Plan(ref Job job, int threads)
+    internal static int Plan(ref Job job, NumberFormat format, int threads)
     {
         if (job.Rows <= FewRows)
         {
-            // Enough items that a thread held up elsewhere leaves its share to the others; at least 128 KiB each, for the streams' sake.
-            int perItem = Math.Max(job.Outputs / (threads * 8), Math.Max(8, 65536 / job.Inputs));
+            // Enough items that a thread held up elsewhere leaves its share to the others; large enough that each stream reads on for
+            // a quarter of a MiB, which the prefetchers need to come up to speed.
+            long rowBytes = Math.Max(1, format.Bytes(job.Inputs));
+            long perItem = Math.Clamp(job.Outputs / (threads * 4L), (1 << 20) / rowBytes + 1, (4 << 20) / rowBytes + 1);
+            perItem = Math.Min(perItem, (job.Outputs + threads - 1) / threads);
             job.ItemRows = job.Rows;
-            job.ItemOutputs = (perItem + 7) / 8 * 8;
+            job.ItemOutputs = (int)Math.Max(perItem + 3 & ~3, 4);
         }
         else
         {
@@ -76,16 +79,16 @@ internal static unsafe class MatMulKernel
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
-        int streams = DotTile.Streams<T>(), apart = (outputs + streams - 1) / streams;
+        int apart = (outputs + DotTile.Streams - 1) / DotTile.Streams;
         nint rowBytes = (nint)job.Inputs * TStored.Size;
-        byte** w = stackalloc byte*[8];
-        float* sums = stackalloc float[8];
-        float* carry = stackalloc float[8 * 16];
+        byte** w = stackalloc byte*[DotTile.Streams];
+        float* sums = stackalloc float[DotTile.Streams];
+        float* carry = stackalloc float[DotTile.Streams * 16];
         for (int i = 0; i < apart; i++)
         {
-            for (int s = 0; s < streams; s++) w[s] = job.W + rowBytes * (output + Math.Min(i + s * apart, outputs - 1));
+            for (int s = 0; s < DotTile.Streams; s++) w[s] = job.W + rowBytes * (output + Math.Min(i + s * apart, outputs - 1));
             DotTile.RunRow<T, TStored>(job.X, w, job.Inputs, carry, sums);
-            for (int s = 0; s < streams; s++)
+            for (int s = 0; s < DotTile.Streams; s++)
             {
                 int o = i + s * apart;
                 if (o < outputs) job.Y[output + o] = job.Bias is null ? sums[s] : sums[s] + job.Bias[output + o];

@@ -27,7 +27,7 @@ internal static unsafe class WidenedRows
     /// <summary>Splits the job into items and returns their number.</summary>
     internal static int Plan(ref MatMulKernel.Job job, int threads)
     {
-        _ = MatMulKernel.Plan(ref job, threads);
+        _ = MatMulKernel.Plan(ref job, NumberFormat.F32, threads);
         job.ItemOutputs = PanelOutputs;
         return (job.Rows + job.ItemRows - 1) / job.ItemRows * ((job.Outputs + PanelOutputs - 1) / PanelOutputs);
     }

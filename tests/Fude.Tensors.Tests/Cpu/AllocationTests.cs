@@ -1,0 +1,45 @@
+namespace Fude.Tensors.Tests;
+
+public sealed class AllocationTests
+{
+    /// <summary>Every op once, as a layer has them.</summary>
+    private sealed class Everything(Weight square, Weight gain, Weight bias, RopeShape[] shapes) : IBlock
+    {
+        public Tensor Forward(IOps ops, Tensor x, Batch batch)
+        {
+            Tensor h = ops.RmsNorm(x, gain, 1e-5f);
+            Tensor q = ops.MatMul(h, square, bias), k = ops.MatMul(h, square), v = ops.MatMul(ops.LayerNorm(x, gain, bias, 1e-5f), square);
+            foreach (RopeShape shape in shapes) (q, k) = (ops.Rope(q, batch, shape), ops.Rope(k, batch, shape));
+            x = ops.Add(x, ops.Attention(q, k, v, new Heads(8, 8, 32, 0.2f, 100), batch, 0));
+            h = ops.SwiGlu(ops.MatMul(x, square), v);
+            return ops.Add(x, ops.Gelu(ops.Gelu(h, GeluForm.Erf), GeluForm.Tanh), 0.5f);
+        }
+    }
+
+    [Theory, InlineData(1), InlineData(2)]
+    public void Once_warm_no_op_allocates_managed_memory(int threads)
+    {
+        using TestWeights weights = new();
+        using CpuOps ops = new(threads);
+        Weight square = weights.Random(NumberFormat.BF16, 256, 256, 1, 0.05f), table = weights.Random(NumberFormat.F16, 50, 256, 2);
+        Weight gain = weights.Random(NumberFormat.F32, 1, 256, 3), bias = weights.Random(NumberFormat.F32, 1, 256, 4);
+        // The last one has new frequencies at every step.
+        RopeShape[] shapes = [new(32, 32, 10000), new(32, 16, 10000, new RopeScaling.Dynamic(2, 10))];
+        Everything block = new(square, gain, bias, shapes);
+        using KvCache first = ops.CreateCache(1, 256, 200), second = ops.CreateCache(1, 256, 200);
+        Batch batch = new([1, 2], [0, 0], [new Sequence(0, 1, first), new Sequence(1, 1, second)], [0, 1]);
+        void Step(int position)
+        {
+            (batch.Positions[0], batch.Positions[1]) = (position, position);
+            ops.Begin();
+            Tensor x = ops.Run(block, ops.Embed(batch, table, table), batch);
+            ops.Read(ops.TakeRows(x, batch.LogitRows));
+            first.Advance(1);
+            second.Advance(1);
+        }
+        for (int position = 0; position < 5; position++) Step(position);
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int position = 5; position < 50; position++) Step(position);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+}

@@ -1,6 +1,6 @@
 using System.Text.Json;
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 
 namespace Fude.Generation.Tests;
 

@@ -1,6 +1,6 @@
 using System.Text;
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 using Fude.Tokenizers;
 
 namespace Fude.Models.Tests;

@@ -1,5 +1,5 @@
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 
 namespace Fude.Models.Tests;
 

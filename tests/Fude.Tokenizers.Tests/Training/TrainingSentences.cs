@@ -1,5 +1,5 @@
-using Fude.TestData;
 using System.Text.Json;
+using Fude.TestData;
 
 namespace Fude.Tokenizers.Tests.Training;
 

@@ -69,7 +69,7 @@ public sealed class ModelFolder
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (File.Exists(path))
             throw new InvalidDataException(
-                $"{path} is a file{(IsGguf(path) ? " in GGUF format, which fude does not read" : "")}; " +
+                $"{path} is a file{(IsGguf(path) ? " in GGUF format" : "")}; " +
                 "a folder with config.json and *.safetensors or pytorch_model*.bin is expected.");
         if (!Directory.Exists(path)) throw new DirectoryNotFoundException($"{path}: there is no such folder.");
         string config = System.IO.Path.Combine(path, "config.json"), generation = System.IO.Path.Combine(path, "generation_config.json");

@@ -82,6 +82,26 @@ public sealed class GgufExportTests : IDisposable
         Assert.InRange(off / scale, 1e-4, bound);
     }
 
+    // 1 per cent is what Q8_0 promises; on texts sampled from the model 0.01, 1.3, 1.8 and 7.5 per cent were measured.
+    [Theory]
+    [InlineData(QuantizationMix.Q8_0, 0.01)]
+    [InlineData(QuantizationMix.Q5_1, 0.05)]
+    [InlineData(QuantizationMix.Q4_K_M, 0.05)]
+    [InlineData(QuantizationMix.Q4_0, 0.15)]
+    public void A_real_model_keeps_its_perplexity(QuantizationMix mix, double bound)
+    {
+        string? path = TestFolders.SharedData("models/stories260K-hf");
+        Assert.SkipWhen(path is null, "needs shared beside the checkout");
+        ModelFolder folder = ModelFolder.Open(path!);
+        GgufExport.Write(folder, InFolder("m.gguf"), mix);
+        int[] text = folder.Tokenizer.Encode(File.ReadAllText(Path.Combine(path!, "greedy-256.txt")));
+        using CpuOps ops = new(2);
+        using LanguageModel before = folder.LoadModel(), after = GgufModel.Open(InFolder("m.gguf")).LoadModel();
+        double exact = Perplexity.Measure(before, ops, text, 128, 64).Value, quantised = Perplexity.Measure(after, ops, text, 128, 64).Value;
+        TestContext.Current.TestOutputHelper?.WriteLine($"{mix}: {exact:F4} becomes {quantised:F4}");
+        Assert.InRange(quantised / exact, 1 - bound, 1 + bound);
+    }
+
     [Fact]
     public void A_file_may_be_quantised_again_from_a_file()
     {

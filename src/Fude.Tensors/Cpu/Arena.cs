@@ -1,5 +1,3 @@
-using System.Runtime.InteropServices;
-
 namespace Fude.Tensors;
 
 /// <summary>Native memory that is handed out from its beginning on and given back all at once: where temporaries live.</summary>
@@ -9,7 +7,8 @@ internal sealed unsafe class Arena : IDisposable
     private const long SmallestBlock = 1 << 20;
     internal const int Alignment = 64;
 
-    private readonly List<(nint Address, long Bytes)> _blocks = [];
+    // A buffer asks for large pages where it pays.
+    private readonly List<NativeBuffer> _blocks = [];
     private int _block;
     private long _offset;
 
@@ -26,10 +25,10 @@ internal sealed unsafe class Arena : IDisposable
         while (true)
         {
             if (_block == _blocks.Count) Grow(bytes);
-            (nint address, long size) = _blocks[_block];
-            if (size - _offset >= bytes)
+            NativeBuffer block = _blocks[_block];
+            if (block.Bytes - _offset >= bytes)
             {
-                nint taken = address + (nint)_offset;
+                nint taken = block.Address + (nint)_offset;
                 _offset += bytes;
                 return (void*)taken;
             }
@@ -49,8 +48,8 @@ internal sealed unsafe class Arena : IDisposable
     {
         for (int i = mark.Block; i < _blocks.Count; i++)
         {
-            (nint start, long bytes) = _blocks[i];
-            if (address >= start && address - start < bytes) return i > mark.Block || address - start >= mark.Offset;
+            nint start = _blocks[i].Address;
+            if (address >= start && address - start < _blocks[i].Bytes) return i > mark.Block || address - start >= mark.Offset;
         }
         return false;
     }
@@ -78,13 +77,13 @@ internal sealed unsafe class Arena : IDisposable
     private void Grow(long bytes)
     {
         bytes = Math.Max(bytes, Math.Max(SmallestBlock, Bytes / 2));
-        _blocks.Add(((nint)NativeMemory.AlignedAlloc(checked((nuint)bytes), Alignment), bytes));
+        _blocks.Add(new NativeBuffer(bytes));
         Bytes += bytes;
     }
 
     private void Free()
     {
-        foreach ((nint address, _) in _blocks) NativeMemory.AlignedFree((void*)address);
+        foreach (NativeBuffer block in _blocks) block.Dispose();
         _blocks.Clear();
         Bytes = 0;
     }

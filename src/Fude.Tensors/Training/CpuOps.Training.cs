@@ -292,7 +292,9 @@ public sealed unsafe partial class CpuOps
             Adds = adds,
             Scratch = (byte*)_arena.Take(MatrixProduct.ScratchBytes * Threads),
         };
+        job.Packed = (float*)_arena.Take(MatrixProduct.PackedNumbers(job) * sizeof(float));
         int items = MatrixProduct.Plan(ref job, Threads);
+        _crew.Run(&MatrixProduct.Pack, &job, MatrixProduct.PackItems(job));
         _crew.Run(Training.Product, &job, items);
         _arena.Release(mark);
     }

@@ -10,7 +10,8 @@ namespace Fude.Tensors;
 /// the pieces are added to C in ascending order. So its bits depend on nothing else: not on the tile, the lanes, nor the threads. Pieces
 /// of A and B are packed so that the inner kernel reads both from beginning to end: strips of <see cref="Rows"/> rows of A, k after k, and
 /// panels of <see cref="Columns"/> columns of B, k after k (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
-/// 2008). A panel's piece stays in the first-level cache while the strips, in the second, go by.
+/// 2008). B is packed once for all items, by all threads. A panel's piece stays in the first-level cache while an item's strips, in the
+/// second, go by.
 /// </remarks>
 internal static unsafe class MatrixProduct
 {
@@ -40,25 +41,43 @@ internal static unsafe class MatrixProduct
         /// <summary>Rows and columns of C in one item; multiples of <see cref="Rows"/> and <see cref="Columns"/>.</summary>
         public int ItemRows, ItemColumns;
 
+        /// <summary><see cref="PackedNumbers"/> numbers: B, piece after piece, each as panels.</summary>
+        public float* Packed;
+
         /// <summary><see cref="ScratchBytes"/> for every thread.</summary>
         public byte* Scratch;
     }
 
     internal const int Rows = 8, Columns = 32, Piece = 256;
-    private const int LargestItemRows = 96, LargestItemColumns = 512;
+    private const int LargestItemRows = 96, PackedColumns = 256;
 
     /// <summary>Scratch of one thread.</summary>
-    internal const long ScratchBytes = (long)(LargestItemRows + LargestItemColumns) * Piece * sizeof(float);
+    internal const long ScratchBytes = (long)LargestItemRows * Piece * sizeof(float);
 
-    /// <summary>Splits the job into items and returns their number.</summary>
+    /// <summary>Numbers of the packed B.</summary>
+    internal static long PackedNumbers(in Job job) => (long)job.K * RoundUp(job.N, Columns);
+
+    /// <summary>Items of <see cref="Pack"/>, which has to be done before <see cref="Run"/>.</summary>
+    internal static int PackItems(in Job job) => checked(((job.K + Piece - 1) / Piece) * ((job.N + PackedColumns - 1) / PackedColumns));
+
+    /// <summary>Splits the product into items and returns their number.</summary>
     internal static int Plan(ref Job job, int threads)
     {
-        job.ItemColumns = Math.Min(LargestItemColumns, RoundUp(job.N, Columns));
+        job.ItemColumns = RoundUp(job.N, Columns);
         job.ItemRows = Math.Min(LargestItemRows, RoundUp(job.M, Rows));
         // Enough items that a thread held up elsewhere leaves its share to the others.
         while (Items(job) < threads * 4 && job.ItemRows > 4 * Rows) job.ItemRows = RoundUp(job.ItemRows / 2, Rows);
         while (Items(job) < threads * 4 && job.ItemColumns > 4 * Columns) job.ItemColumns = RoundUp(job.ItemColumns / 2, Columns);
         return Items(job);
+    }
+
+    /// <summary>One item packs some columns of a piece of B.</summary>
+    internal static void Pack(void* argument, int item, int worker)
+    {
+        ref Job job = ref *(Job*)argument;
+        int across = (job.N + PackedColumns - 1) / PackedColumns, k = item / across * Piece, column = item % across * PackedColumns;
+        int count = Math.Min(Piece, job.K - k);
+        PackB(job.B, k, count, column, Math.Min(PackedColumns, job.N - column), Panels(job, k, column, count));
     }
 
     internal static void Run<T>(void* argument, int item, int worker)
@@ -67,28 +86,22 @@ internal static unsafe class MatrixProduct
         ref Job job = ref *(Job*)argument;
         int across = (job.N + job.ItemColumns - 1) / job.ItemColumns;
         int row = item / across * job.ItemRows, column = item % across * job.ItemColumns;
-        Block<T>(ref job, row, Math.Min(job.ItemRows, job.M - row), column, Math.Min(job.ItemColumns, job.N - column),
-            (float*)(job.Scratch + worker * ScratchBytes));
-    }
-
-    private static int Items(in Job job) => (job.M + job.ItemRows - 1) / job.ItemRows * ((job.N + job.ItemColumns - 1) / job.ItemColumns);
-
-    private static int RoundUp(int count, int unit) => (count + unit - 1) / unit * unit;
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Block<T>(ref Job job, int row, int rows, int column, int columns, float* scratch)
-        where T : unmanaged, ILanes<T>
-    {
-        float* a = scratch, b = scratch + LargestItemRows * Piece;
-        float* c = job.C + row * job.CStride + column;
+        int rows = Math.Min(job.ItemRows, job.M - row), columns = Math.Min(job.ItemColumns, job.N - column);
+        float* a = (float*)(job.Scratch + worker * ScratchBytes), c = job.C + row * job.CStride + column;
         for (int k = 0; k < job.K || k == 0; k += Piece)
         {
             int count = Math.Min(Piece, job.K - k);
             PackA(job.A, row, rows, k, count, a);
-            PackB(job.B, k, count, column, columns, b);
-            Multiply<T>(a, b, c, job.CStride, rows, columns, count, job.Adds || k > 0);
+            Multiply<T>(a, Panels(job, k, column, count), c, job.CStride, rows, columns, count, job.Adds || k > 0);
         }
     }
+
+    private static float* Panels(in Job job, int k, int column, int count) =>
+        job.Packed + (nint)k * RoundUp(job.N, Columns) + (nint)column * count;
+
+    private static int Items(in Job job) => (job.M + job.ItemRows - 1) / job.ItemRows * ((job.N + job.ItemColumns - 1) / job.ItemColumns);
+
+    private static int RoundUp(int count, int unit) => (count + unit - 1) / unit * unit;
 
     /// <summary>C (+)= packed A · packed B, tile by tile.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -204,12 +217,31 @@ internal static unsafe class MatrixProduct
     /// <summary>Rows from one on and a piece of k, as strips [rows / 8][k][8]; rows beyond the last are 0.</summary>
     internal static void PackA(in Operand a, int row, int rows, int k, int count, float* target)
     {
-        for (int i = 0; i < rows; i += Rows, target += (nint)Rows * count)
+        float* source = a.Numbers + row * a.RowStride + k * a.ColumnStride;
+        int whole = 0;
+        if (a.RowStride == 1)
         {
-            float* source = a.Numbers + (row + i) * a.RowStride + k * a.ColumnStride;
+            // The columns of A lie in rows, which are read from beginning to end into all strips side by side.
+            whole = rows / Rows * Rows;
+            CopyStrips(source, a.ColumnStride, count, whole / Rows, target);
+        }
+        for (int i = whole; i < rows; i += Rows)
+        {
+            float* strip = target + (nint)i * count, first = source + i * a.RowStride;
             int present = Math.Min(Rows, rows - i);
-            if (a.RowStride == 1) CopyRows(source, a.ColumnStride, count, present, target, Rows);
-            else TransposeRows(source, a.RowStride, present, count, target, Rows);
+            if (a.RowStride == 1) CopyRows(first, a.ColumnStride, count, present, strip, Rows);
+            else TransposeRows(first, a.RowStride, present, count, strip, Rows);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void CopyStrips(float* source, nint stride, int count, int strips, float* target)
+    {
+        nint apart = (nint)count * Rows;
+        for (int k = 0; k < count; k++, source += stride, target += Rows)
+        {
+            float* strip = target;
+            for (int i = 0; i < strips; i++, strip += apart) Vector256.Load(source + i * Rows).Store(strip);
         }
     }
 
@@ -234,11 +266,6 @@ internal static unsafe class MatrixProduct
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void CopyRows(float* source, nint stride, int rows, int present, float* target, int width)
     {
-        if (present == width && width == Rows)
-        {
-            for (int i = 0; i < rows; i++, source += stride, target += Rows) Vector256.Load(source).Store(target);
-            return;
-        }
         if (present == width && width == Columns)
         {
             for (int i = 0; i < rows; i++, source += stride, target += Columns)

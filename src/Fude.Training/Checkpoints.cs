@@ -1,0 +1,136 @@
+using System.Globalization;
+using System.Text.Json;
+
+namespace Fude.Training;
+
+/// <summary>How far a run is: with the weights and the optimiser's means all that its continuation depends on.</summary>
+/// <param name="Step">Steps taken.</param>
+/// <param name="Tokens">Tokens learnt from.</param>
+/// <param name="Cursor">What is read next.</param>
+/// <param name="BestHeldOutLoss">The lowest mean loss on the held-out text so far, nats a token; null before the first.</param>
+/// <param name="EvaluationsSinceBest">Evaluations that did not come below it.</param>
+public sealed record RunState(long Step, long Tokens, Cursor Cursor, double? BestHeldOutLoss = null, int EvaluationsSinceBest = 0);
+
+/// <summary>The checkpoints of a run: folders step-00000100 and so on, each a model in Hugging Face's layout with what training needs beside it.</summary>
+/// <remarks>A checkpoint is written aside and renamed when all of it is on the disk, and older ones are deleted after that: whenever the
+/// process is killed, the last complete one is there.</remarks>
+/// <param name="folder">Holds them.</param>
+public sealed class Checkpoints(string folder)
+{
+    private const string Prefix = "step-", PendingPrefix = ".step-", StateFile = "trainer.json", MeansFile = "optimizer.safetensors";
+
+    /// <summary>Where the checkpoint of a step lies.</summary>
+    public string PathOf(long step) => Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{step:D8}"));
+
+    /// <summary>Steps that there are checkpoints of, ascending.</summary>
+    public IReadOnlyList<long> Steps
+    {
+        get
+        {
+            if (!Directory.Exists(folder)) return [];
+            List<long> steps = [];
+            foreach (string path in Directory.EnumerateDirectories(folder, Prefix + "*"))
+                if (long.TryParse(Path.GetFileName(path.AsSpan())[Prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out long step)
+                    && File.Exists(Path.Combine(path, StateFile)))
+                    steps.Add(step);
+            steps.Sort();
+            return steps;
+        }
+    }
+
+    /// <summary>Writes a checkpoint, then deletes the oldest.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="optimizer">Its optimiser.</param>
+    /// <param name="state">How far the run is.</param>
+    /// <param name="keep">How many checkpoints stay, this one included.</param>
+    /// <exception cref="IOException">The disk is full, for instance; the checkpoints before stay as they are.</exception>
+    public void Save(TrainableModel model, AdamW optimizer, RunState state, int keep)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        ArgumentNullException.ThrowIfNull(state);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keep);
+        _ = Directory.CreateDirectory(folder);
+        // What a run that was killed while writing left behind.
+        foreach (string left in Directory.EnumerateDirectories(folder, PendingPrefix + "*")) Directory.Delete(left, recursive: true);
+        string path = PathOf(state.Step), pending = Path.Combine(folder, $".{Path.GetFileName(path)}");
+        try
+        {
+            model.Save(pending);
+            optimizer.Save(Path.Combine(pending, MeansFile));
+            using (FileStream file = new(Path.Combine(pending, StateFile), FileMode.Create, FileAccess.Write))
+            {
+                Write(file, state, optimizer.Steps);
+                file.Flush(flushToDisk: true);
+            }
+            if (Directory.Exists(path)) Directory.Delete(path, recursive: true);
+            Directory.Move(pending, path);
+        }
+        catch
+        {
+            if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
+            throw;
+        }
+        IReadOnlyList<long> steps = Steps;
+        for (int i = 0; i < steps.Count - keep; i++)
+        {
+            // First no checkpoint any more, then gone: a kill in between must not leave half of one.
+            string old = PathOf(steps[i]), doomed = Path.Combine(folder, $".{Path.GetFileName(old)}");
+            if (Directory.Exists(doomed)) Directory.Delete(doomed, recursive: true);
+            Directory.Move(old, doomed);
+            Directory.Delete(doomed, recursive: true);
+        }
+    }
+
+    /// <summary>Takes up the last checkpoint.</summary>
+    /// <returns>How far the run was; null when there is none.</returns>
+    /// <exception cref="InvalidDataException">It is damaged, or of another model.</exception>
+    public RunState? Restore(TrainableModel model, AdamW optimizer)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        ArgumentNullException.ThrowIfNull(optimizer);
+        if (Steps is not [.., long last]) return null;
+        string path = PathOf(last), file = Path.Combine(path, StateFile);
+        (RunState state, long updates) = Read(file);
+        if (state.Step != last) throw new InvalidDataException($"{file}: is of step {state.Step}, but its folder is that of step {last}.");
+        model.Restore(path);
+        optimizer.Restore(Path.Combine(path, MeansFile), updates);
+        return state;
+    }
+
+    private static void Write(FileStream file, RunState state, long updates)
+    {
+        using Utf8JsonWriter json = new(file, new JsonWriterOptions { Indented = true });
+        json.WriteStartObject();
+        json.WriteNumber("step", state.Step);
+        json.WriteNumber("updates", updates);
+        json.WriteNumber("tokens", state.Tokens);
+        json.WriteNumber("fold", state.Cursor.Fold);
+        json.WriteNumber("seed", state.Cursor.Seed);
+        json.WriteNumber("tokens_of_fold", state.Cursor.Tokens);
+        if (state.BestHeldOutLoss is { } best) json.WriteNumber("best_held_out_loss", best);
+        json.WriteNumber("evaluations_since_best", state.EvaluationsSinceBest);
+        json.WriteEndObject();
+    }
+
+    private static (RunState State, long Updates) Read(string file)
+    {
+        try
+        {
+            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
+            JsonElement json = document.RootElement;
+            RunState state = new(
+                Count("step"), Count("tokens"),
+                new Cursor(checked((int)Count("fold")), json.GetProperty("seed").GetUInt64(), Count("tokens_of_fold")),
+                json.TryGetProperty("best_held_out_loss", out JsonElement best) ? best.GetDouble() : null,
+                checked((int)Count("evaluations_since_best")));
+            return (state, Count("updates"));
+
+            long Count(string key) => json.GetProperty(key).GetInt64() is >= 0 and long count ? count : throw new FormatException($"{key} is below 0");
+        }
+        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or OverflowException)
+        {
+            throw new InvalidDataException($"{file}: is not the state of a run: {e.Message}. Delete its folder to go on from the checkpoint before.", e);
+        }
+    }
+}

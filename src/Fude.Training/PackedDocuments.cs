@@ -1,0 +1,128 @@
+using Fude.Corpus;
+using Fude.Tensors;
+
+namespace Fude.Training;
+
+/// <summary>Where a run is in its data. With the same shards it says exactly what comes next.</summary>
+/// <param name="Fold">Which pass over which shard: fold f reads shard f modulo their number, in an order of its own.</param>
+/// <param name="Seed">Chooses the order of each fold's documents.</param>
+/// <param name="Tokens">Tokens of the fold that have been read.</param>
+public readonly record struct Cursor(int Fold, ulong Seed, long Tokens);
+
+/// <summary>Documents of token shards in random order, packed into rows of one length in which no document attends to another.</summary>
+/// <remarks>
+/// A row is filled with whole documents and the beginning of the next, whose rest begins the next row as a text of its own. Every token of
+/// a document but its first is expected once; the last token of a piece expects what the document goes on with. So a document of n
+/// tokens is n − 1 tokens of reading. Memory is one number for each document of the fold.
+/// </remarks>
+public sealed class PackedDocuments
+{
+    private readonly IReadOnlyList<TokenShard> _shards;
+    private readonly long[] _readable;
+    private int[] _order = [];
+    private int _place;
+    private long _offset;
+
+    /// <summary>Rows from the beginning of the first fold.</summary>
+    /// <param name="shards">One or more; not disposed here.</param>
+    /// <param name="context">Tokens of a row.</param>
+    /// <param name="seed">Chooses the order of documents.</param>
+    /// <exception cref="InvalidDataException">A shard has no document of two tokens or more.</exception>
+    public PackedDocuments(IReadOnlyList<TokenShard> shards, int context, ulong seed)
+    {
+        ArgumentNullException.ThrowIfNull(shards);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(context);
+        if (shards.Count == 0) throw new ArgumentException("There are no shards.", nameof(shards));
+        (_shards, Context) = (shards, context);
+        _readable = [.. shards.Select(Readable)];
+        for (int i = 0; i < shards.Count; i++)
+            if (_readable[i] == 0)
+                throw new InvalidDataException($"{shards[i].Path}: none of its {shards[i].Documents} documents has two tokens: there is nothing to learn in it.");
+        Seek(new Cursor(0, seed, 0));
+    }
+
+    /// <summary>Tokens of a row.</summary>
+    public int Context { get; }
+
+    /// <summary>What comes next.</summary>
+    public Cursor Cursor { get; private set; }
+
+    /// <summary>Tokens of reading in one pass over every shard.</summary>
+    public long TokensOfAllFolds => _readable.Sum();
+
+    /// <summary>Goes to another place.</summary>
+    public void Seek(Cursor cursor)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegative(cursor.Fold, nameof(cursor));
+        ArgumentOutOfRangeException.ThrowIfNegative(cursor.Tokens, nameof(cursor));
+        long readable = _readable[cursor.Fold % _shards.Count];
+        if (cursor.Tokens > readable)
+            throw new InvalidDataException(
+                $"{_shards[cursor.Fold % _shards.Count].Path}: the run had read {cursor.Tokens} tokens of fold {cursor.Fold}, but the shard has " +
+                $"{readable}. The data are not those it was trained on.");
+        Cursor = cursor;
+        Shuffle();
+        (_place, _offset) = (0, cursor.Tokens);
+        while (_place < _order.Length && _offset >= ReadableOf(_order[_place])) _offset -= ReadableOf(_order[_place++]);
+    }
+
+    /// <summary>The next rows, one after another in one batch.</summary>
+    public SupervisedBatch Next(int rows)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(rows);
+        int count = checked(rows * Context);
+        int[] tokens = new int[count], positions = new int[count], targets = new int[count], all = new int[count];
+        List<Sequence> sequences = [];
+        int[] piece = new int[Context + 1];
+        for (int i = 0; i < count;)
+        {
+            long rest = _place < _order.Length ? ReadableOf(_order[_place]) - _offset : 0;
+            if (rest == 0)
+            {
+                NextDocument();
+                continue;
+            }
+            int length = (int)Math.Min(rest, Context - i % Context);
+            Shard.Read(_order[_place], _offset, piece.AsSpan(0, length + 1));
+            sequences.Add(new Sequence(i, length));
+            for (int j = 0; j < length; j++, i++) (tokens[i], targets[i], positions[i], all[i]) = (piece[j], piece[j + 1], j, i);
+            _offset += length;
+            Cursor = Cursor with { Tokens = Cursor.Tokens + length };
+        }
+        return new SupervisedBatch(new Batch(tokens, positions, [.. sequences], all), targets);
+    }
+
+    private TokenShard Shard => _shards[Cursor.Fold % _shards.Count];
+
+    private static long Readable(TokenShard shard)
+    {
+        long tokens = 0;
+        for (int document = 0; document < shard.Documents; document++) tokens += Math.Max(0, shard.LengthOf(document) - 1);
+        return tokens;
+    }
+
+    private long ReadableOf(int document) => Math.Max(0, Shard.LengthOf(document) - 1);
+
+    private void NextDocument()
+    {
+        _offset = 0;
+        if (_place < _order.Length) _place++;
+        if (_place < _order.Length) return;
+        Cursor = new Cursor(Cursor.Fold + 1, Cursor.Seed, 0);
+        Shuffle();
+        _place = 0;
+    }
+
+    // Fisher and Yates; the numbers are those of SplitMix64, so that the order is the same everywhere and for good.
+    private void Shuffle()
+    {
+        _order = new int[Shard.Documents];
+        for (int i = 0; i < _order.Length; i++) _order[i] = i;
+        ulong state = Cursor.Seed + ((ulong)Cursor.Fold * 0xD1342543DE82EF95);
+        for (int i = _order.Length - 1; i > 0; i--)
+        {
+            int j = (int)(((UInt128)TrainableWeights.Next(ref state) * (ulong)(i + 1)) >> 64);
+            (_order[i], _order[j]) = (_order[j], _order[i]);
+        }
+    }
+}

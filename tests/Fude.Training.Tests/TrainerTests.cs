@@ -1,0 +1,158 @@
+using System.Diagnostics;
+using System.Globalization;
+using Fude.Corpus;
+using Fude.TestData;
+using Fude.Tensors;
+
+namespace Fude.Training.Tests;
+
+/// <summary>Whole runs: killed and taken up, stopped, diverged, with other threads.</summary>
+public sealed class TrainerTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    [Fact]
+    public void A_run_that_is_killed_again_and_again_ends_with_the_weights_of_one_that_is_not()
+    {
+        float[] expected = TinyRun.Run(Folder("whole"));
+        string killed = Folder("killed");
+        TokenShard[] shards = TinyRun.Shards(killed);
+        foreach (TokenShard shard in shards) shard.Dispose();
+        foreach (int last in (ReadOnlySpan<int>)[1, 8, 20, 33])
+        {
+            using Process process = Process.Start(TinyRun.Process(killed))!;
+            while (process.StandardOutput.ReadLine() is { } line)
+                if (int.Parse(line, CultureInfo.InvariantCulture) >= last) break;
+            process.Kill();         // SIGKILL: nothing of the process runs after it
+            process.WaitForExit();
+            Assert.NotEqual(0, process.ExitCode);
+        }
+        Checkpoints left = new(Path.Combine(killed, "run"));
+        Assert.InRange(left.Steps[^1], 30, TinyRun.Steps - 1);
+        Same(expected, TinyRun.Run(killed));
+        using TrainableModel saved = TrainableModel.Load(left.PathOf(TinyRun.Steps));
+        Same(expected, [.. saved.Parameters.SelectMany(parameter => parameter.Values.ToArray())]);
+    }
+
+    [Fact]
+    public void Threads_and_recomputation_do_not_change_a_bit()
+    {
+        float[] expected = TinyRun.Run(Folder("two"));
+        Same(expected, TinyRun.Run(Folder("one"), threads: 1));
+        Same(expected, TinyRun.Run(Folder("three"), threads: 3, change: options => options with { Recomputes = true }));
+    }
+
+    [Fact]
+    public void A_run_learns_and_tells_of_every_step()
+    {
+        List<StepReport> reports = [];
+        string folder = Folder("a");
+        TinyRun.Run(folder, reports.Add);
+        Assert.Equal(Enumerable.Range(1, TinyRun.Steps).Select(step => (long)step), reports.Select(report => report.Step));
+        Assert.Equal(0, reports[0].LearningRate);
+        Assert.Equal(40L * 4 * 16, reports[^1].Tokens);
+        Assert.Equal(8, reports.Count(report => report.HeldOutLoss is not null));
+        Assert.InRange(reports[0].Loss, 3.5, 4.3);        // ln 50 = 3.9
+        Assert.True(reports.TakeLast(5).Average(report => report.Loss) < reports[0].Loss - 0.5);
+        Assert.Equal([39L, 40L], new Checkpoints(Path.Combine(folder, "run")).Steps);
+        Assert.Equal(2, Directory.EnumerateFileSystemEntries(Path.Combine(folder, "run")).Count());
+    }
+
+    [Fact]
+    public void A_run_that_is_stopped_keeps_what_it_has()
+    {
+        string folder = Folder("a");
+        TinyRun.Run(folder, stopAfter: 5);
+        Assert.Equal(5, new Checkpoints(Path.Combine(folder, "run")).Steps[^1]);
+        Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder));
+    }
+
+    [Fact]
+    public void A_run_ends_early_when_nothing_gets_better()
+    {
+        string folder = Folder("a");
+        List<StepReport> reports = [];
+        TinyRun.Run(folder, reports.Add, change: options => options with
+        {
+            Schedule = new Schedule(0, ScheduleForm.Constant, TinyRun.Steps),
+            EvaluateEvery = 2,
+            Patience = 3,
+        });
+        // The first evaluation is the best; three more are no better.
+        Assert.Equal(8, reports[^1].Step);
+        Assert.Equal(8, new Checkpoints(Path.Combine(folder, "run")).Steps[^1]);
+    }
+
+    [Fact]
+    public void A_loss_that_is_no_number_stops_the_run_names_the_batch_and_leaves_the_last_checkpoint()
+    {
+        string folder = Folder("a");
+        TrainableModel? trained = null;
+        DivergenceException e = Assert.Throws<DivergenceException>(() => TinyRun.Run(
+            folder, report => { if (report.Step == 7) trained!.Parameters[1].Values[0] = float.NaN; }, prepare: model => trained = model));
+        Assert.Contains("micro-batch 1 of step 8", e.Message, StringComparison.Ordinal);
+        TokenShard[] shards = TinyRun.Shards(folder);
+        PackedDocuments data = new(shards, 16, seed: 5);
+        for (int i = 0; i < 7 * 2; i++) data.Next(2);
+        foreach (TokenShard shard in shards) shard.Dispose();
+        Assert.Contains($"begins at token {data.Cursor.Tokens} of fold {data.Cursor.Fold} (seed 5)", e.Message, StringComparison.Ordinal);
+        Assert.Contains("step-00000006", e.Message, StringComparison.Ordinal);
+        Assert.Equal([3L, 6L], new Checkpoints(Path.Combine(folder, "run")).Steps);
+        Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder));
+    }
+
+    [Fact]
+    public void A_checkpoint_of_another_model_is_refused()
+    {
+        string folder = Folder("a");
+        TinyRun.Run(folder, change: options => options with { Schedule = options.Schedule with { Steps = 3, WarmUp = 1 } });
+        Checkpoints checkpoints = new(Path.Combine(folder, "run"));
+        using TrainableModel other = TrainableModel.Create(TinyRun.Config(vocabulary: 51), new InitialNumbers(1));
+        using AdamW optimizer = new(other, new AdamWOptions(), ParameterGroup.Uniform(0));
+        InvalidDataException e = Assert.Throws<InvalidDataException>(() => checkpoints.Restore(other, optimizer));
+        Assert.Contains("[51, 16]", e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_damaged_state_is_an_error_that_names_the_file()
+    {
+        string folder = Folder("a");
+        TinyRun.Run(folder, change: options => options with { Schedule = options.Schedule with { Steps = 3, WarmUp = 1 } });
+        Checkpoints checkpoints = new(Path.Combine(folder, "run"));
+        string file = Path.Combine(checkpoints.PathOf(3), "trainer.json");
+        string good = File.ReadAllText(file);
+        using TrainableModel model = TrainableModel.Create(TinyRun.Config(), new InitialNumbers(1));
+        using AdamW optimizer = new(model, new AdamWOptions(), ParameterGroup.Uniform(0));
+        foreach (string bad in (ReadOnlySpan<string>)[
+            "", "[]", "{}", good[..^10], good.Replace("\"step\": 3", "\"step\": 4", StringComparison.Ordinal),
+            good.Replace("\"step\": 3", "\"step\": -3", StringComparison.Ordinal), good.Replace("\"fold\": 0", "\"fold\": 9999999999", StringComparison.Ordinal)])
+        {
+            File.WriteAllText(file, bad);
+            Assert.Contains(file, Assert.Throws<InvalidDataException>(() => checkpoints.Restore(model, optimizer)).Message, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public void A_checkpoint_that_cannot_be_written_leaves_those_before()
+    {
+        string folder = Folder("a"), run = Path.Combine(folder, "run");
+        TinyRun.Run(folder, stopAfter: 3);
+        // A file where the folder of the next checkpoint is to be written.
+        File.WriteAllText(Path.Combine(run, ".step-00000006"), "");
+        Assert.ThrowsAny<IOException>(() => TinyRun.Run(folder));
+        Assert.Equal([3L], new Checkpoints(run).Steps);
+        File.Delete(Path.Combine(run, ".step-00000006"));
+        Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder));
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private string Folder(string name) => Directory.CreateDirectory(_folder[name]).FullName;
+
+    private static void Same(float[] expected, float[] found)
+    {
+        Assert.Equal(expected.Length, found.Length);
+        for (int i = 0; i < expected.Length; i++)
+            Assert.True(BitConverter.SingleToInt32Bits(expected[i]) == BitConverter.SingleToInt32Bits(found[i]), $"[{i}]: {expected[i]:R}, {found[i]:R}");
+    }
+}

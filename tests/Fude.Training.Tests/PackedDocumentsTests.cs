@@ -1,6 +1,6 @@
 using Fude.Corpus;
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 
 namespace Fude.Training.Tests;
 

@@ -1,7 +1,7 @@
 using System.Text;
 using Fude.Models;
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 
 namespace Fude.Training.Tests;
 

@@ -1,8 +1,8 @@
 using System.Diagnostics;
 using System.Globalization;
 using Fude.Corpus;
-using Fude.TestData;
 using Fude.Tensors;
+using Fude.TestData;
 
 namespace Fude.Training.Tests;
 

@@ -5,6 +5,7 @@ using Fude.Bench;
 Dictionary<string, Func<string[], int>> benchmarks = new(StringComparer.Ordinal)
 {
     ["sampler"] = SamplerBench.Run,
+    ["tokenizer-training"] = TokenizerTrainingBench.Run,
     ["tokenizers"] = TokenizerBench.Run,
     ["train"] = TrainBench.Run,
 };

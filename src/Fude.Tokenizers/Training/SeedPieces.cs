@@ -153,18 +153,23 @@ internal static class SeedPieces
     {
         int shift = 0;
         while (corpus.Text.Length >> shift > LongestText) shift++;
-        int[] text = new int[corpus.Text.Length];
-        uint[] weightAt = new uint[text.Length];
+        int length = 0;
+        for (int s = 0; s < corpus.Count; s++)
+            if (IsTaken(s)) length += corpus.Segment(s).Length + 1;
+        int[] text = GC.AllocateUninitializedArray<int>(length);
+        uint[] weightAt = GC.AllocateUninitializedArray<uint>(length);
         int used = 0;
         for (int s = 0; s < corpus.Count; s++)
         {
-            if (shift > 0 && BitOperations.RotateRight((uint)s * 0x9E3779B9, 7) >> (32 - shift) != 0) continue;
+            if (!IsTaken(s)) continue;
             ReadOnlySpan<int> segment = corpus.Segment(s);
             segment.CopyTo(text.AsSpan(used));
             weightAt.AsSpan(used, segment.Length + 1).Fill((uint)Math.Min(corpus.Weights[s], uint.MaxValue));
             used += segment.Length + 1;
             text[used - 1] = 0;
         }
-        return (text[..used], weightAt[..used]);
+        return (text, weightAt);
+
+        bool IsTaken(int segment) => shift == 0 || BitOperations.RotateRight((uint)segment * 0x9E3779B9, 7) >> (32 - shift) == 0;
     }
 }

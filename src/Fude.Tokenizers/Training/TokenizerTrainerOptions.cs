@@ -126,7 +126,7 @@ public sealed record TokenizerTrainerOptions
         Require(MaxPieceLength is >= 1 and <= 512, nameof(MaxPieceLength), MaxPieceLength, "1 to 512");
         Require(WhitespaceRuns is 0 or (>= 2 and <= 512), nameof(WhitespaceRuns), WhitespaceRuns, "0, or 2 to 512");
         Require(Threads is >= 0 and <= 1024, nameof(Threads), Threads, "0 to 1024");
-        Require(HeldCharacters is >= 1000 and <= 1_500_000_000, nameof(HeldCharacters), HeldCharacters, "1,000 to 1,500,000,000");
+        Require(HeldCharacters is >= 1000 and <= 1_000_000_000, nameof(HeldCharacters), HeldCharacters, "1,000 to 1,000,000,000");
         Require(SeedPieces >= 1, nameof(SeedPieces), SeedPieces, "at least 1");
         Require(ShrinkingFactor is >= 0.1 and <= 0.99, nameof(ShrinkingFactor), ShrinkingFactor, "0.1 to 0.99");
         Require(SubIterations is >= 1 and <= 100, nameof(SubIterations), SubIterations, "1 to 100");

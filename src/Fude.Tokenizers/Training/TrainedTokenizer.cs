@@ -18,6 +18,30 @@ public sealed class TrainedTokenizer
             piece.Kind != PieceKind.Normal ? piece : piece with { Score = model == TokenizerModel.Bpe ? -(rest.Length + piece.Text.Length) : RunScore };
     }
 
+    /// <summary>Makes a tokenizer of pieces that were learnt elsewhere, such as a vocabulary merged from several trainings.</summary>
+    /// <param name="model"><see cref="TokenizerModel.Unigram"/> or <see cref="TokenizerModel.Bpe"/>.</param>
+    /// <param name="learnt">The normal pieces with their scores, in the order of their ids. Their ids are given anew.</param>
+    /// <param name="options">Says which special, control, user-defined, byte and whitespace pieces go before them, and how text is prepared.</param>
+    /// <exception cref="ArgumentException">A piece is empty, given twice or of another kind, or an option is out of range.</exception>
+    public static TrainedTokenizer Of(TokenizerModel model, IEnumerable<VocabularyPiece> learnt, TokenizerTrainerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(learnt);
+        ArgumentNullException.ThrowIfNull(options);
+        if (model is not (TokenizerModel.Unigram or TokenizerModel.Bpe))
+            throw new ArgumentOutOfRangeException(nameof(model), $"{model}: such tokenizers are not trained; Unigram and Bpe are.");
+        VocabularyPiece[] pieces = [.. learnt];
+        options = options with { VocabularySize = options.MetaPieces().Count + pieces.Length };
+        options.Check();
+        HashSet<string> seen = [.. options.MetaPieces().Select(p => p.Text)];
+        foreach (VocabularyPiece piece in pieces)
+        {
+            if (piece.Kind != PieceKind.Normal || string.IsNullOrEmpty(piece.Text) || !seen.Add(piece.Text))
+                throw new ArgumentException(
+                    $"The piece '{piece.Text}' ({piece.Kind}) is empty, not normal, or there already; each learnt piece is normal text of its own.", nameof(learnt));
+        }
+        return new TrainedTokenizer(model, pieces, options, new TrainingTextReport(0, 0, 0, 1));
+    }
+
     /// <summary>Unigram or BPE.</summary>
     public TokenizerModel Model { get; }
 

@@ -60,6 +60,7 @@ internal sealed class TrainingCorpus
         SegmentCounter segments = new(options.HeldCharacters);
         TrainingText.Tally tally = new();
         long characters = 0;
+        if (progress is not null) tally.Advanced = () => progress.Report(new(TrainingPhase.Reading, tally.Fraction, tally.Lines, characters, 0));
 
         // Lines are read and stretches counted here, in the order of the text; what lies between is done by the other threads.
         Queue<Task<Batch>> ahead = new();

@@ -50,6 +50,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     {
         internal long Lines, BadLines, BytesRead, BytesTotal;
 
+        /// <summary>Called now and then while files are read, also before the first line of a sample is there.</summary>
+        internal Action? Advanced;
+
         internal double Fraction => BytesTotal == 0 ? 1 : Math.Min(1, (double)BytesRead / BytesTotal);
     }
 
@@ -97,6 +100,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             {
                 stop.ThrowIfCancellationRequested();
                 tally.BytesRead = before + raw.Position;
+                if (number % 10_000 == 0) tally.Advanced?.Invoke();
                 string? text = json ? JsonText(line.Span, file, number, tally) : PlainText(line.Span, file, number, tally);
                 if (text is null) continue;
                 if (!json)

@@ -20,6 +20,9 @@ public static class UnigramTrainer
     // the most probable ones stay, which leaves longer text and a lower likelihood (bench/Fude.Bench/TokenizerTrainingBench.cs).
     private const double NearlyDone = 1.35;
 
+    // Text is cut anew each time when so many times fewer pieces are left.
+    private const int WorthCutting = 3;
+
     // Plain EM steps over the final pieces.
     private const int FinalSteps = 2;
 
@@ -128,10 +131,11 @@ public static class UnigramTrainer
     {
         int nearly = (int)Math.Min(int.MaxValue, options.VocabularySize * NearlyDone), seeds = pieces.Count;
         int alphabet = corpus.Alphabet.Length;
+        int piecesWhenCut = pieces.Count;
         double perCharacter = double.NaN;
+        CandidateTrie? trie = null;       // of the pieces at hand, when it is made already
         while (true)
         {
-            CandidateTrie? trie = null;
             for (int step = 0; step < options.SubIterations; step++)
             {
                 CandidateModel model = new(pieces, alphabet, trie);
@@ -144,9 +148,14 @@ public static class UnigramTrainer
             bool last = pieces.Count <= nearly;
             int target = last ? wanted : Math.Max(nearly, (int)(pieces.Count * options.ShrinkingFactor));
             pieces = Prune(corpus, new CandidateModel(pieces, alphabet, trie), target, last, options.WorkerThreads, stop);
-            if (last) break;
-            corpus = corpus.Recut(new CandidateTrie(pieces, alphabet), options.WorkerThreads, stop);
             Report();
+            if (last) break;
+
+            // Fewer pieces reach across fewer places; cutting and counting anew costs about one EM step.
+            trie = new CandidateTrie(pieces, alphabet);
+            if (pieces.Count > piecesWhenCut / WorthCutting) continue;
+            corpus = corpus.Recut(trie, options.WorkerThreads, stop);
+            piecesWhenCut = pieces.Count;
         }
 
         pieces = EstimateFinally(corpus, pieces, FinalSteps, options, progress, stop);
@@ -224,7 +233,7 @@ public static class UnigramTrainer
     /// The M step, with the digamma of a sparse Dirichlet prior (Liang and Klein, 2007). Drops what is hardly expected, but no character,
     /// and nothing that is needed to reach the wanted size.
     /// </summary>
-    private static CandidateSet Maximize(CandidateSet pieces, long[] expected, double unit, int wanted)
+    internal static CandidateSet Maximize(CandidateSet pieces, long[] expected, double unit, int wanted)
     {
         long least = (long)(LeastExpected * unit);
         bool[] keep = new bool[pieces.Count];
@@ -251,7 +260,7 @@ public static class UnigramTrainer
     /// Keeps the pieces whose loss would cost most: what happens if all places of a piece in the best segmentations fell to the best
     /// segmentation of the piece itself into others. The cost is counted in likelihood, or in tokens. Characters always stay.
     /// </summary>
-    private static CandidateSet Prune(TrainingCorpus corpus, CandidateModel model, int target, bool byTokens, int threads, CancellationToken stop)
+    internal static CandidateSet Prune(TrainingCorpus corpus, CandidateModel model, int target, bool byTokens, int threads, CancellationToken stop)
     {
         CandidateSet pieces = model.Pieces;
         long[] counts = CountInBest(corpus, model, threads, stop);
@@ -291,7 +300,7 @@ public static class UnigramTrainer
     }
 
     /// <summary>How often each piece is used in the most probable segmentation of the text.</summary>
-    private static long[] CountInBest(TrainingCorpus corpus, CandidateModel model, int threads, CancellationToken stop)
+    internal static long[] CountInBest(TrainingCorpus corpus, CandidateModel model, int threads, CancellationToken stop)
     {
         UnigramLattice?[] lattices = new UnigramLattice?[threads];
         long[]?[] counts = new long[]?[threads];

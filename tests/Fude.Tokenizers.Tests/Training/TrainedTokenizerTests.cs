@@ -123,6 +123,37 @@ public sealed class TrainedTokenizerTests : IDisposable
     }
 
     [Fact]
+    public void Two_vocabularies_can_be_merged_reestimated_and_written()
+    {
+        TokenizerTrainerOptions options = Small with { WhitespaceRuns = 4, ControlPieces = ["<EOD>"] };
+        TrainingText japanese = new(_folder.WriteLines("ja.txt", TrainingSentences.Make(400, 5).Where(l => !l.Contains("the ", StringComparison.Ordinal))));
+        TrainingText english = new(_folder.WriteLines("en.txt", Enumerable.Range(0, 300).Select(i => $"the model reads a book and the cat reads {i % 7} letters")));
+        IEnumerable<VocabularyPiece> Learnt(TrainingText text, int size) => UnigramTrainer.Train(text, options with { VocabularySize = size })
+            .Pieces.Skip(options.MetaPieces().Count);
+        TrainedTokenizer merged = TrainedTokenizer.Of(
+            TokenizerModel.Unigram, Learnt(japanese, 540).Concat(Learnt(english, 310)).DistinctBy(p => p.Text), options);
+        TrainingText mix = new(Path.Combine(_folder.Path, "ja.txt"), Path.Combine(_folder.Path, "en.txt"));
+        IReadOnlyList<VocabularyPiece> estimated = UnigramTrainer.Reestimate(merged.Pieces, mix, options);
+        int meta = options.MetaPieces().Count;
+        TrainedTokenizer final = TrainedTokenizer.Of(TokenizerModel.Unigram, estimated.Skip(meta).OrderByDescending(p => p.Score), options);
+        Assert.Equal(merged.Pieces.Count, final.Options.VocabularySize);
+        Assert.Equal(-1, final.Pieces[meta - 1].Score);             // runs of spaces keep theirs
+
+        string path = Path.Combine(_folder.Path, "merged.model");
+        final.SaveSentencePiece(path);
+        Tokenizer tokenizer = Tokenizer.Load(path);
+        Assert.Equal(final.Pieces, tokenizer.Pieces);
+        foreach (string text in (string[])["the cat reads 3 letters", "猫は東京で本を読んだ。"])
+        {
+            int[] ids = tokenizer.Encode(text, addSpecialTokens: false);
+            Assert.Equal(text, tokenizer.Decode(ids));
+            Assert.True(ids.Length < text.Length);
+        }
+        Assert.Throws<ArgumentException>(() => TrainedTokenizer.Of(TokenizerModel.Unigram, [.. final.Pieces.Skip(meta), final.Pieces[^1]], options));
+        Assert.ThrowsAny<ArgumentException>(() => TrainedTokenizer.Of(TokenizerModel.ByteLevelBpe, [], options));
+    }
+
+    [Fact]
     public void Text_comes_back_whole_from_both_files()
     {
         TrainedTokenizer trained = Train("unigram", "runs");

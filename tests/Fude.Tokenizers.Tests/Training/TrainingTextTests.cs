@@ -122,5 +122,14 @@ public sealed class TrainingTextTests : IDisposable
         }
         Assert.Equal(1, tally.Fraction);
         Assert.Equal(2000, tally.Lines);
+
+        // A sample is there only when all is read, but one hears of the reading.
+        List<double> heard = [];
+        string longer = Gzip("b.txt.gz", string.Concat(Enumerable.Range(0, 45_000).Select(i => $"{i}\n")));
+        TrainingText.Tally sampled = new();
+        sampled.Advanced = () => heard.Add(sampled.Fraction);
+        Assert.Equal(10, new TrainingText(longer) { SampleLines = 10 }.Read(sampled, default).Count());
+        Assert.Equal(4, heard.Count);
+        Assert.Equal(heard.Order(), heard);
     }
 }

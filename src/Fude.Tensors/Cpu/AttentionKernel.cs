@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Runtime.Intrinsics;
 
 namespace Fude.Tensors;
 
@@ -62,8 +63,8 @@ internal static unsafe class AttentionKernel
     internal static long ScratchBytes(int group, int size)
     {
         long rows = Math.Max(TargetRows, group);
-        // Queries, sums of values, scores, largest score and sum of exponentials.
-        return (rows * (Padded(size) * 2 + Block + 2) * sizeof(float) + 63) & ~63L;
+        // Keys and values of a block; queries, sums of values, scores, largest score and sum of exponentials.
+        return ((2L * Block * size + rows * (Padded(size) * 2 + Block + 2)) * sizeof(float) + 63) & ~63L;
     }
 
     private static long Padded(int size) => (size + 15) & ~15;
@@ -87,7 +88,8 @@ internal static unsafe class AttentionKernel
         item -= text.ItemsBefore;
         int head = item % job.KeyHeads, tiles = (text.Count + job.ItemTokens - 1) / job.ItemTokens;
         int token = (tiles - 1 - item / job.KeyHeads) * job.ItemTokens;
-        Tile<T>(ref job, ref text, head, token, Math.Min(job.ItemTokens, text.Count - token), (float*)(job.Scratch + worker * job.ScratchBytes));
+        int tokens = Math.Min(job.ItemTokens, text.Count - token);
+        Tile<T>(ref job, ref text, head, token, tokens, (float*)(job.Scratch + worker * job.ScratchBytes));
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -96,7 +98,8 @@ internal static unsafe class AttentionKernel
     {
         int group = job.QueryHeads / job.KeyHeads, rows = tokens * group, size = job.Size;
         nint padded = (nint)Padded(size), queryWidth = (nint)job.QueryHeads * size, keyWidth = (nint)job.KeyHeads * size;
-        float* queries = scratch, sums = queries + rows * padded, scores = sums + rows * padded;
+        float* ownKeys = scratch, ownValues = ownKeys + Block * size;
+        float* queries = ownValues + Block * size, sums = queries + rows * padded, scores = sums + rows * padded;
         float* largest = scores + rows * Block, totals = largest + rows;
         for (int r = 0; r < rows; r++)
         {
@@ -112,21 +115,24 @@ internal static unsafe class AttentionKernel
         for (int block = begin / Block; block <= lastKey / Block; block++)
         {
             int blockKey = block * Block, keys = Math.Min(Block, lastKey + 1 - blockKey);
-            float* k, v;
-            nint stride;
+            float* k = ownKeys, v = ownValues;
             if (text.Pages is null)
             {
-                k = job.K + (text.First + blockKey) * keyWidth + head * size;
-                v = job.V + (text.First + blockKey) * keyWidth + head * size;
-                stride = keyWidth;
+                // In the tensors a head's keys lie a power of two apart, and would push each other out of the cache.
+                float* firstK = job.K + (text.First + blockKey) * keyWidth + head * size;
+                float* firstV = job.V + (text.First + blockKey) * keyWidth + head * size;
+                for (int j = 0; j < keys; j++)
+                {
+                    Buffer.MemoryCopy(firstK + j * keyWidth, k + j * size, size * sizeof(float), size * sizeof(float));
+                    Buffer.MemoryCopy(firstV + j * keyWidth, v + j * size, size * sizeof(float), size * sizeof(float));
+                }
             }
             else
             {
                 k = (float*)text.Pages[block - text.FirstBlock] + head * job.HeadOffset;
                 v = k + job.ValueOffset;
-                stride = size;
             }
-            Scores<T>(queries, padded, rows, k, stride, keys, size, scores);
+            Scores<T>(queries, padded, rows, k, keys, size, scores);
             for (int r = 0; r < rows; r++)
             {
                 int key = firstKey + r / group, from = job.Window > 0 ? Math.Max(0, key - job.Window + 1 - blockKey) : 0;
@@ -136,7 +142,7 @@ internal static unsafe class AttentionKernel
                 for (int j = 0; j < from; j++) s[j] = float.NegativeInfinity;
                 for (int j = to; j < Block; j++) s[j] = float.NegativeInfinity;
                 float correction = Softmax<T>(s, job.Scale, ref largest[r], ref totals[r]);
-                AddValues<T>(sums + r * padded, correction, s, v, stride, from, to, size);
+                AddValues<T>(sums + r * padded, correction, s, v, from, to, size);
             }
         }
 
@@ -151,7 +157,8 @@ internal static unsafe class AttentionKernel
         }
     }
 
-    private static void Scores<T>(float* queries, nint padded, int rows, float* k, nint stride, int keys, int size, float* scores)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Scores<T>(float* queries, nint padded, int rows, float* k, int keys, int size, float* scores)
         where T : unmanaged, ILanes<T>
     {
         (int tileX, int tileW) = DotTile.Shape<T>();
@@ -163,7 +170,7 @@ internal static unsafe class AttentionKernel
         {
             for (int j = 0; j < keys; j += DotTile.Streams)
             {
-                for (int s = 0; s < DotTile.Streams; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * stride);
+                for (int s = 0; s < DotTile.Streams; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * size);
                 DotTile.RunRow<T, StoredFloat32>(queries, w, size, carry, sums);
                 for (int s = 0; s < DotTile.Streams && j + s < keys; s++) scores[j + s] = sums[s];
             }
@@ -171,52 +178,88 @@ internal static unsafe class AttentionKernel
         }
         for (int j = 0; j < keys; j += tileW)
         {
-            for (int s = 0; s < tileW; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * stride);
+            for (int s = 0; s < tileW; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * size);
             for (int r = 0; r < rows; r += tileX)
             {
                 for (int t = 0; t < tileX; t++) x[t] = queries + Math.Min(r + t, rows - 1) * padded;
                 DotTile.Run<T, StoredFloat32>(x, w, size, carry, first: true, last: true, sums);
+                // A tile may reach beyond the last key, not beyond the block: what it writes there is masked.
                 for (int t = 0; t < tileX && r + t < rows; t++)
-                    for (int s = 0; s < tileW && j + s < keys; s++) scores[(r + t) * Block + j + s] = sums[t * tileW + s];
+                    if (tileW == 4) Vector128.Load(sums + t * 4).Store(scores + (r + t) * Block + j);
+                    else for (int s = 0; s < tileW; s++) scores[(r + t) * Block + j + s] = sums[t * tileW + s];
             }
         }
     }
 
     /// <summary>Turns a block's scores into exponentials and returns what the sums so far are to be multiplied by.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static float Softmax<T>(float* s, float scale, ref float largest, ref float total)
         where T : unmanaged, ILanes<T>
     {
         T factor = T.Broadcast(scale), a = T.Load(s) * factor, b = T.Load(s + 16) * factor;
-        T larger = T.SelectLess(a, b, b, a);
         float* lanes = stackalloc float[16];
-        T.Store(larger, lanes);
-        float most = largest;
-        for (int j = 0; j < 16; j++) if (lanes[j] > most) most = lanes[j];
+        T.Store(T.SelectLess(a, b, b, a), lanes);
+        Vector128<float> four = Vector128.Max(
+            Vector128.Max(Vector128.Load(lanes), Vector128.Load(lanes + 4)), Vector128.Max(Vector128.Load(lanes + 8), Vector128.Load(lanes + 12)));
+        float most = MathF.Max(largest, MathF.Max(MathF.Max(four[0], four[1]), MathF.Max(four[2], four[3])));
         T shift = T.Broadcast(most);
         a = Elementary.Exp(a - shift);
         b = Elementary.Exp(b - shift);
         T.Store(a, s);
         T.Store(b, s + 16);
-        T.Store(Elementary.Exp(T.Broadcast(largest) - shift), lanes);
-        total = MathF.FusedMultiplyAdd(total, lanes[0], T.Sum(a + b));
-        largest = most;
-        return lanes[0];
+        float correction = 1;       // e⁰, exactly
+        if (most != largest)
+        {
+            T.Store(Elementary.Exp(T.Broadcast(largest) - shift), lanes);
+            correction = lanes[0];
+            largest = most;
+        }
+        total = MathF.FusedMultiplyAdd(total, correction, T.Sum(a + b));
+        return correction;
     }
 
     /// <summary>sum = sum·correction, then + weight·value key after key.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void AddValues<T>(float* sum, float correction, float* weights, float* v, nint stride, int from, int to, int size)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddValues<T>(float* sum, float correction, float* weights, float* v, int from, int to, int size)
         where T : unmanaged, ILanes<T>
     {
         T scale = T.Broadcast(correction);
         int i = 0;
+        // Eight sums side by side hide the latency of an addition, where there are registers for them.
+        for (; T.Registers == 1 && i <= size - 128; i += 128)
+        {
+            T a = T.Load(sum + i) * scale, b = T.Load(sum + i + 16) * scale;
+            T c = T.Load(sum + i + 32) * scale, d = T.Load(sum + i + 48) * scale;
+            T e = T.Load(sum + i + 64) * scale, f = T.Load(sum + i + 80) * scale;
+            T g = T.Load(sum + i + 96) * scale, h = T.Load(sum + i + 112) * scale;
+            float* value = v + from * size + i;
+            for (int j = from; j < to; j++, value += size)
+            {
+                T weight = T.Broadcast(weights[j]);
+                a = T.MultiplyAdd(weight, T.Load(value), a);
+                b = T.MultiplyAdd(weight, T.Load(value + 16), b);
+                c = T.MultiplyAdd(weight, T.Load(value + 32), c);
+                d = T.MultiplyAdd(weight, T.Load(value + 48), d);
+                e = T.MultiplyAdd(weight, T.Load(value + 64), e);
+                f = T.MultiplyAdd(weight, T.Load(value + 80), f);
+                g = T.MultiplyAdd(weight, T.Load(value + 96), g);
+                h = T.MultiplyAdd(weight, T.Load(value + 112), h);
+            }
+            T.Store(a, sum + i);
+            T.Store(b, sum + i + 16);
+            T.Store(c, sum + i + 32);
+            T.Store(d, sum + i + 48);
+            T.Store(e, sum + i + 64);
+            T.Store(f, sum + i + 80);
+            T.Store(g, sum + i + 96);
+            T.Store(h, sum + i + 112);
+        }
         for (; i <= size - 64; i += 64)
         {
             T a = T.Load(sum + i) * scale, b = T.Load(sum + i + 16) * scale;
             T c = T.Load(sum + i + 32) * scale, d = T.Load(sum + i + 48) * scale;
-            float* value = v + from * stride + i;
-            for (int j = from; j < to; j++, value += stride)
+            float* value = v + from * size + i;
+            for (int j = from; j < to; j++, value += size)
             {
                 T weight = T.Broadcast(weights[j]);
                 a = T.MultiplyAdd(weight, T.Load(value), a);
@@ -229,13 +272,21 @@ internal static unsafe class AttentionKernel
             T.Store(c, sum + i + 32);
             T.Store(d, sum + i + 48);
         }
+        if (i < size) AddLastValues<T>(sum, scale, weights, v, from, to, i, size);
+    }
+
+    // The columns that do not fill four sets of lanes; apart, because what it calls would make the compiler keep lanes in memory.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddLastValues<T>(float* sum, T scale, float* weights, float* v, int from, int to, int i, int size)
+        where T : unmanaged, ILanes<T>
+    {
         for (; i < size; i += 16)
         {
             int rest = Math.Min(16, size - i);
             T a = T.Load(sum + i) * scale;
             for (int j = from; j < to; j++)
             {
-                float* value = v + j * stride + i;
+                float* value = v + j * size + i;
                 a = T.MultiplyAdd(T.Broadcast(weights[j]), rest == 16 ? T.Load(value) : Partial.Load<T>(value, rest), a);
             }
             T.Store(a, sum + i);

@@ -1,0 +1,155 @@
+using System.Diagnostics;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using Fude.Tensors;
+
+namespace Fude.Bench;
+
+/// <summary>Each op of the processor's device at the shapes of a 1.3B model, beside the roof it is bound by.</summary>
+/// <remarks>Roofs are measured before, between and after the rounds, since a shared machine's bandwidth changes from minute to minute;
+/// both they and the ops count with their best round. <c>kernels [THREADS] [ROUNDS] [NAME]</c>; FUDE_ISA
+/// chooses the path.</remarks>
+internal static unsafe class KernelBench
+{
+    private const int Width = 2048, Hidden = 8192, HeadSize = 128, Context = 1024;
+    private static readonly Heads Heads = new(Width / HeadSize, Width / HeadSize, HeadSize, 0.088f);
+
+    private sealed record Case(string Name, int Rows, double Bytes, double Flops, Func<CpuOps, Inputs, Tensor> Op);
+
+    /// <summary>Two activations and a batch of their rows, and where weights are.</summary>
+    private sealed record Inputs(Tensor X, Tensor Y, Batch Batch, WeightPool Pool);
+
+    /// <summary>Weights cut from memory far larger than the caches, each time another piece: none is found in a cache.</summary>
+    private sealed class WeightPool : IDisposable
+    {
+        private const long Size = 512L << 20;
+        private readonly nint _memory = (nint)NativeMemory.AlignedAlloc((nuint)Size, 4096);
+        private long _next;
+
+        // 0x2c10 is a small number in every format.
+        public WeightPool() => new Span<ushort>((void*)_memory, (int)(Size / 2)).Fill(0x2c10);
+
+        public Weight Next(NumberFormat format, int rows, int columns)
+        {
+            long bytes = rows * format.Bytes(columns);
+            if (_next + bytes > Size) _next = 0;
+            Weight weight = new(format.ToString(), format, rows, columns, _memory + (nint)_next);
+            _next += bytes;
+            return weight;
+        }
+
+        public void Dispose() => NativeMemory.AlignedFree((void*)_memory);
+    }
+
+    public static int Run(string[] args)
+    {
+        int threads = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : Environment.ProcessorCount;
+        int rounds = args.Length > 1 ? int.Parse(args[1], CultureInfo.InvariantCulture) : 5;
+        string filter = args.Length > 2 ? args[2] : "";
+        using CpuOps ops = new(threads);
+        using WeightPool pool = new();
+        List<Case> cases = [.. Products(), .. Rows(), .. Attentions()];
+        cases.RemoveAll(c => !c.Name.Contains(filter, StringComparison.OrdinalIgnoreCase));
+        double[] best = new double[cases.Count];
+        Array.Fill(best, double.MaxValue);
+        Roofline roof = Roofline.Measure(ops);
+        for (int round = 0; round < rounds; round++)
+        {
+            for (int i = 0; i < cases.Count; i++) best[i] = Math.Min(best[i], Seconds(ops, cases[i], pool));
+            Roofline again = Roofline.Measure(ops);
+            roof = new Roofline(
+                Math.Max(roof.OneStreamBytesPerSecond, again.OneStreamBytesPerSecond),
+                Math.Max(roof.BytesPerSecond, again.BytesPerSecond),
+                Math.Max(roof.FlopsPerSecond, again.FlopsPerSecond));
+        }
+        Console.WriteLine(
+            $"{ops.InstructionSet}, {threads} threads: {roof.BytesPerSecond / 1e9:F1} GB/s ({roof.OneStreamBytesPerSecond / 1e9:F1} one stream a thread), {roof.FlopsPerSecond / 1e9:F0} GFLOP/s");
+        for (int i = 0; i < cases.Count; i++)
+        {
+            Case c = cases[i];
+            double bandwidth = c.Bytes / best[i], speed = c.Flops / best[i];
+            Console.WriteLine(
+                $"{c.Name,-44} {best[i] * 1e6,9:F1} us {bandwidth / 1e9,7:F1} GB/s {bandwidth / roof.BytesPerSecond,6:P0} {speed / 1e9,7:F0} GFLOP/s {speed / roof.FlopsPerSecond,6:P0}");
+        }
+        return 0;
+    }
+
+    private static IEnumerable<Case> Products()
+    {
+        foreach (NumberFormat format in (NumberFormat[])[NumberFormat.BF16, NumberFormat.F16, NumberFormat.F32])
+            foreach (int rows in (int[])[1, 4, 8, 512])
+                foreach ((int outputs, int inputs) in ((int, int)[])[(Width, Width), (Hidden, Width), (Width, Hidden)])
+                    yield return new Case(
+                        $"MatMul {format} [{rows}, {inputs}] x [{outputs}, {inputs}]", rows, outputs * format.Bytes(inputs), 2.0 * rows * inputs * outputs,
+                        (ops, data) => ops.MatMul(inputs == Width ? data.X : data.Y, data.Pool.Next(format, outputs, inputs)));
+    }
+
+    // Bytes: what is read and written, if nothing is found in a cache.
+    private static IEnumerable<Case> Rows()
+    {
+        foreach (int rows in (int[])[1, 512])
+        {
+            yield return new($"RmsNorm [{rows}, {Width}]", rows, 8.0 * rows * Width, 4.0 * rows * Width,
+                (ops, data) => ops.RmsNorm(data.X, data.Pool.Next(NumberFormat.F32, 1, Width), 1e-5f));
+            yield return new($"LayerNorm [{rows}, {Width}]", rows, 8.0 * rows * Width, 7.0 * rows * Width,
+                (ops, data) => ops.LayerNorm(data.X, data.Pool.Next(NumberFormat.F32, 1, Width), data.Pool.Next(NumberFormat.F32, 1, Width), 1e-5f));
+            yield return new($"Rope [{rows}, {Width}]", rows, 8.0 * rows * Width, 3.0 * rows * Width,
+                (ops, data) => ops.Rope(data.X, data.Batch, Shape));
+            yield return new($"Add [{rows}, {Width}]", rows, 12.0 * rows * Width, 2.0 * rows * Width, (ops, data) => ops.Add(data.X, data.X));
+            yield return new($"SwiGlu [{rows}, {Hidden}]", rows, 12.0 * rows * Hidden, 20.0 * rows * Hidden, (ops, data) => ops.SwiGlu(data.Y, data.Y));
+            yield return new($"Gelu erf [{rows}, {Hidden}]", rows, 8.0 * rows * Hidden, 40.0 * rows * Hidden, (ops, data) => ops.Gelu(data.Y, GeluForm.Erf));
+            yield return new($"Gelu tanh [{rows}, {Hidden}]", rows, 8.0 * rows * Hidden, 25.0 * rows * Hidden, (ops, data) => ops.Gelu(data.Y, GeluForm.Tanh));
+            yield return new($"Embed BF16 [{rows}, {Width}]", rows, 6.0 * rows * Width, rows * Width,
+                (ops, data) => ops.Embed(data.Batch, data.Pool.Next(NumberFormat.BF16, 1000, Width)));
+        }
+    }
+
+    private static readonly RopeShape Shape = new(HeadSize, HeadSize, 10000);
+
+    private static IEnumerable<Case> Attentions()
+    {
+        yield return new($"Attention, 1 token after {Context}", 1, 8.0 * Context * Width, 4.0 * Context * Width,
+            (ops, data) => ops.Attention(data.X, data.X, data.X, Heads, data.Batch with { Sequences = [new Sequence(0, 1, Cache(ops))] }, 0));
+        yield return new("Attention, 512 tokens into a cache", 512, 16.0 * 512 * Width, 4.0 * 512 * 513 / 2 * Width, (ops, data) =>
+        {
+            _empty ??= ops.CreateCache(1, Width, 512);
+            return ops.Attention(data.X, data.X, data.X, Heads, data.Batch with { Sequences = [new Sequence(0, 512, _empty)] }, 0);
+        });
+        yield return new("Attention, 512 tokens without a cache", 512, 16.0 * 512 * Width, 4.0 * 512 * 513 / 2 * Width,
+            (ops, data) => ops.Attention(data.X, data.X, data.X, Heads, data.Batch, 0));
+    }
+
+    private static KvCache? _cache;
+    private static KvCache? _empty;
+
+    private static KvCache Cache(CpuOps ops)
+    {
+        if (_cache is not null) return _cache;
+        _cache = ops.CreateCache(1, Width, Context + 1);
+        Tensor x = ops.New(Context, Width);
+        new Span<float>((void*)x.Address, Context * Width).Fill(0.1f);
+        ops.Attention(x, x, x, Heads, Batch.Of(new int[Context], cache: _cache), 0);
+        _cache.Advance(Context);
+        return _cache;
+    }
+
+    private static double Seconds(CpuOps ops, Case c, WeightPool pool)
+    {
+        double best = double.MaxValue, spent = 0;
+        for (int run = 0; run < 3 || (spent < 0.1 && run < 200); run++)
+        {
+            ops.Begin();
+            Tensor x = ops.New(c.Rows, Width), y = ops.New(c.Rows, Hidden);
+            new Span<float>((void*)x.Address, (int)x.Count).Fill(0.1f);
+            new Span<float>((void*)y.Address, (int)y.Count).Fill(0.1f);
+            Inputs inputs = new(x, y, Batch.Of(new int[c.Rows]), pool);
+            // Ops of a few rows are below the clock's grain: several together.
+            int calls = c.Rows == 1 ? 20 : 1;
+            long start = Stopwatch.GetTimestamp();
+            for (int call = 0; call < calls; call++) c.Op(ops, inputs);
+            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / calls;
+            (best, spent) = (Math.Min(best, seconds), spent + seconds);
+        }
+        return best;
+    }
+}

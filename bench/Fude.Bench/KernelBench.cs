@@ -63,13 +63,15 @@ internal static unsafe class KernelBench
                 Math.Max(roof.FlopsPerSecond, again.FlopsPerSecond));
         }
         Console.WriteLine(
-            $"{ops.InstructionSet}, {threads} threads: {roof.BytesPerSecond / 1e9:F1} GB/s ({roof.OneStreamBytesPerSecond / 1e9:F1} one stream a thread), {roof.FlopsPerSecond / 1e9:F0} GFLOP/s");
+            $"{ops.InstructionSet}, {threads} threads: {roof.BytesPerSecond / 1e9:F1} GB/s "
+            + $"({roof.OneStreamBytesPerSecond / 1e9:F1} one stream a thread), {roof.FlopsPerSecond / 1e9:F0} GFLOP/s");
         for (int i = 0; i < cases.Count; i++)
         {
             Case c = cases[i];
             double bandwidth = c.Bytes / best[i], speed = c.Flops / best[i];
             Console.WriteLine(
-                $"{c.Name,-44} {best[i] * 1e6,9:F1} us {bandwidth / 1e9,7:F1} GB/s {bandwidth / roof.BytesPerSecond,6:P0} {speed / 1e9,7:F0} GFLOP/s {speed / roof.FlopsPerSecond,6:P0}");
+                $"{c.Name,-44} {best[i] * 1e6,9:F1} us {bandwidth / 1e9,7:F1} GB/s {bandwidth / roof.BytesPerSecond,6:P0} "
+                + $"{speed / 1e9,7:F0} GFLOP/s {speed / roof.FlopsPerSecond,6:P0}");
         }
         return 0;
     }
@@ -80,7 +82,8 @@ internal static unsafe class KernelBench
             foreach (int rows in (int[])[1, 4, 8, 512])
                 foreach ((int outputs, int inputs) in ((int, int)[])[(Width, Width), (Hidden, Width), (Width, Hidden)])
                     yield return new Case(
-                        $"MatMul {format} [{rows}, {inputs}] x [{outputs}, {inputs}]", rows, outputs * format.Bytes(inputs), 2.0 * rows * inputs * outputs,
+                        $"MatMul {format} [{rows}, {inputs}] x [{outputs}, {inputs}]", rows,
+                        outputs * format.Bytes(inputs), 2.0 * rows * inputs * outputs,
                         (ops, data) => ops.MatMul(inputs == Width ? data.X : data.Y, data.Pool.Next(format, outputs, inputs)));
     }
 
@@ -90,26 +93,33 @@ internal static unsafe class KernelBench
         foreach (int rows in (int[])[1, 512])
         {
             yield return new($"RmsNorm [{rows}, {Width}]", rows, 8.0 * rows * Width, 4.0 * rows * Width,
-                (ops, data) => ops.RmsNorm(data.X, data.Pool.Next(NumberFormat.F32, 1, Width), 1e-5f));
+                (ops, data) => ops.RmsNorm(data.X, Vector(data), 1e-5f));
             yield return new($"LayerNorm [{rows}, {Width}]", rows, 8.0 * rows * Width, 7.0 * rows * Width,
-                (ops, data) => ops.LayerNorm(data.X, data.Pool.Next(NumberFormat.F32, 1, Width), data.Pool.Next(NumberFormat.F32, 1, Width), 1e-5f));
+                (ops, data) => ops.LayerNorm(data.X, Vector(data), Vector(data), 1e-5f));
             yield return new($"Rope [{rows}, {Width}]", rows, 8.0 * rows * Width, 3.0 * rows * Width,
                 (ops, data) => ops.Rope(data.X, data.Batch, Shape));
-            yield return new($"Add [{rows}, {Width}]", rows, 12.0 * rows * Width, 2.0 * rows * Width, (ops, data) => ops.Add(data.X, data.X));
-            yield return new($"SwiGlu [{rows}, {Hidden}]", rows, 12.0 * rows * Hidden, 20.0 * rows * Hidden, (ops, data) => ops.SwiGlu(data.Y, data.Y));
-            yield return new($"Gelu erf [{rows}, {Hidden}]", rows, 8.0 * rows * Hidden, 40.0 * rows * Hidden, (ops, data) => ops.Gelu(data.Y, GeluForm.Erf));
-            yield return new($"Gelu tanh [{rows}, {Hidden}]", rows, 8.0 * rows * Hidden, 25.0 * rows * Hidden, (ops, data) => ops.Gelu(data.Y, GeluForm.Tanh));
+            yield return new($"Add [{rows}, {Width}]", rows, 12.0 * rows * Width, 2.0 * rows * Width,
+                (ops, data) => ops.Add(data.X, data.X));
+            yield return new($"SwiGlu [{rows}, {Hidden}]", rows, 12.0 * rows * Hidden, 20.0 * rows * Hidden,
+                (ops, data) => ops.SwiGlu(data.Y, data.Y));
+            yield return new($"Gelu erf [{rows}, {Hidden}]", rows, 8.0 * rows * Hidden, 40.0 * rows * Hidden,
+                (ops, data) => ops.Gelu(data.Y, GeluForm.Erf));
+            yield return new($"Gelu tanh [{rows}, {Hidden}]", rows, 8.0 * rows * Hidden, 25.0 * rows * Hidden,
+                (ops, data) => ops.Gelu(data.Y, GeluForm.Tanh));
             yield return new($"Embed BF16 [{rows}, {Width}]", rows, 6.0 * rows * Width, rows * Width,
                 (ops, data) => ops.Embed(data.Batch, data.Pool.Next(NumberFormat.BF16, 1000, Width)));
         }
     }
+
+    private static Weight Vector(Inputs data) => data.Pool.Next(NumberFormat.F32, 1, Width);
 
     private static readonly RopeShape Shape = new(HeadSize, HeadSize, 10000);
 
     private static IEnumerable<Case> Attentions()
     {
         yield return new($"Attention, 1 token after {Context}", 1, 8.0 * Context * Width, 4.0 * Context * Width,
-            (ops, data) => ops.Attention(data.X, data.X, data.X, Heads, data.Batch with { Sequences = [new Sequence(0, 1, Cache(ops))] }, 0));
+            (ops, data) => ops.Attention(
+                data.X, data.X, data.X, Heads, data.Batch with { Sequences = [new Sequence(0, 1, Cache(ops))] }, 0));
         yield return new("Attention, 512 tokens into a cache", 512, 16.0 * 512 * Width, 4.0 * 512 * 513 / 2 * Width, (ops, data) =>
         {
             _empty ??= ops.CreateCache(1, Width, 512);

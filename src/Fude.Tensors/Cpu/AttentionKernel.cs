@@ -200,7 +200,8 @@ internal static unsafe class AttentionKernel
         float* lanes = stackalloc float[16];
         T.Store(T.SelectLess(a, b, b, a), lanes);
         Vector128<float> four = Vector128.Max(
-            Vector128.Max(Vector128.Load(lanes), Vector128.Load(lanes + 4)), Vector128.Max(Vector128.Load(lanes + 8), Vector128.Load(lanes + 12)));
+            Vector128.Max(Vector128.Load(lanes), Vector128.Load(lanes + 4)),
+            Vector128.Max(Vector128.Load(lanes + 8), Vector128.Load(lanes + 12)));
         float most = MathF.Max(largest, MathF.Max(MathF.Max(four[0], four[1]), MathF.Max(four[2], four[3])));
         T shift = T.Broadcast(most);
         a = Elementary.Exp(a - shift);

@@ -90,10 +90,12 @@ internal sealed unsafe class CpuKvCache : KvCache
         ObjectDisposedException.ThrowIf(_disposed, this);
         if (heads.KeyValue * heads.Size != _width || (uint)layer >= (uint)_layers)
             throw new ArgumentException(
-                $"The cache was made for {_layers} layers with keys of {_width} numbers; asked for is layer {layer} with {heads.KeyValue} heads of {heads.Size}.");
+                $"The cache was made for {_layers} layers with keys of {_width} numbers; "
+                + $"asked for is layer {layer} with {heads.KeyValue} heads of {heads.Size}.");
         if (Length + count > _capacity || Length + count < 0)
             throw new InvalidOperationException(
-                $"The cache holds {Length} of at most {_capacity} positions, and {count} more do not fit: make it larger, or shorten the text.");
+                $"The cache holds {Length} of at most {_capacity} positions, and {count} more do not fit: "
+                + "make it larger, or shorten the text.");
         if (_headSize == 0) _headSize = heads.Size;
         if (_headSize != heads.Size)
             throw new ArgumentException($"The cache holds heads of {_headSize} numbers; asked for are heads of {heads.Size}.");

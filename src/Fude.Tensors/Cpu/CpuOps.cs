@@ -65,7 +65,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         if (positions is not null)
         {
             if (positions.Columns != tokens.Columns) throw Mismatch(positions.Name, positions.Columns, tokens.Name, tokens.Columns);
-            if (batch.Positions.Length != batch.Tokens.Length) throw Mismatch("positions", batch.Positions.Length, "tokens", batch.Tokens.Length);
+            if (batch.Positions.Length != batch.Tokens.Length)
+                throw Mismatch("positions", batch.Positions.Length, "tokens", batch.Tokens.Length);
             CheckIndices(batch.Positions, positions.Rows, "Position", positions.Name);
         }
         Tensor y = New(batch.Tokens.Length, tokens.Columns);
@@ -253,7 +254,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         CheckIndices(rows, x.Rows, "Row", "x");
         Tensor y = New(rows.Length, x.Columns);
         long bytes = (long)x.Columns * sizeof(float);
-        for (int i = 0; i < rows.Length; i++) Buffer.MemoryCopy((byte*)x.Address + rows[i] * bytes, (byte*)y.Address + i * bytes, bytes, bytes);
+        for (int i = 0; i < rows.Length; i++)
+            Buffer.MemoryCopy((byte*)x.Address + rows[i] * bytes, (byte*)y.Address + i * bytes, bytes, bytes);
         return y;
     }
 
@@ -309,7 +311,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             };
             if (table.Format.IsQuantized())
             {
-                WidenedRows.EmbedJob widened = new() { Rows = job, Format = table.Format, RowBytes = (nint)table.Format.Bytes(table.Columns) };
+                nint rowBytes = (nint)table.Format.Bytes(table.Columns);
+                WidenedRows.EmbedJob widened = new() { Rows = job, Format = table.Format, RowBytes = rowBytes };
                 _crew.Run(&WidenedRows.Embed, &widened, Items(y, job.ItemRows));
             }
             else _crew.Run(_kernels.Embed[(int)table.Format], &job, Items(y, job.ItemRows));
@@ -423,7 +426,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         foreach (RopeTable known in _ropes)
             if (known.Shape == shape) return known;
         if (shape.Dimensions <= 0 || shape.Dimensions % 2 != 0 || shape.Dimensions > shape.HeadSize)
-            throw new ArgumentException($"{shape.Dimensions} of {shape.HeadSize} numbers of a head cannot turn: an even number of them can.", nameof(shape));
+            throw new ArgumentException(
+                $"{shape.Dimensions} of {shape.HeadSize} numbers of a head cannot turn: an even number of them can.", nameof(shape));
         if (!(shape.Theta > 0) || !float.IsNormal(shape.Theta))
             throw new ArgumentException($"A base of {shape.Theta} gives no frequencies.", nameof(shape));
         if (shape.Scaling is RopeScaling.Dynamic { Context: <= 0 } || (shape.Scaling is RopeScaling.Dynamic && shape.Dimensions <= 2))
@@ -433,8 +437,9 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         return table;
     }
 
-    private int RowsOfAnItem(Tensor x) =>
-        x.Count < ParallelNumbers ? Math.Max(1, x.Rows) : Math.Max(1, Math.Min((x.Rows + Threads - 1) / Threads, (int)(ParallelNumbers / 2 / x.Columns)));
+    private int RowsOfAnItem(Tensor x) => Math.Max(1, x.Count < ParallelNumbers
+        ? x.Rows
+        : Math.Min((x.Rows + Threads - 1) / Threads, (int)(ParallelNumbers / 2 / x.Columns)));
 
     private static int Items(Tensor x, int itemRows) => (x.Rows + itemRows - 1) / itemRows;
 
@@ -457,7 +462,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     {
         ArgumentNullException.ThrowIfNull(vector);
         if (vector.Format != NumberFormat.F32 || vector.Rows != 1)
-            throw new ArgumentException($"{vector.Name} is [{vector.Rows}, {vector.Columns}] in {vector.Format}; a vector of float32 is needed.", nameof(vector));
+            throw new ArgumentException(
+                $"{vector.Name} is [{vector.Rows}, {vector.Columns}] in {vector.Format}; a vector of float32 is needed.", nameof(vector));
         if (vector.Columns != length) throw Mismatch(vector.Name, vector.Columns, other, length);
     }
 
@@ -476,7 +482,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         {
             if (sequence.First != next || sequence.Count <= 0 || sequence.Count > x.Rows - next)
                 throw new ArgumentException(
-                    $"The sequences do not cover the batch in order: one begins at token {sequence.First} with {sequence.Count} tokens, expected is {next}.",
+                    $"The sequences do not cover the batch in order: one begins at token {sequence.First} with {sequence.Count} tokens, "
+                    + $"expected is {next}.",
                     nameof(batch));
             next += sequence.Count;
         }

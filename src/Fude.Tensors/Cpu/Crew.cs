@@ -2,7 +2,7 @@ using System.Runtime.ExceptionServices;
 
 namespace Fude.Tensors;
 
-/// <summary>Threads that live as long as their device and share the items of one job after another with the thread that gives them.</summary>
+/// <summary>Threads that live as long as their device and share the items of job after job with the thread that gives them.</summary>
 /// <remarks>
 /// A worker that runs out of work spins for a few tens of microseconds, which is the time between two ops, and then sleeps: an idle
 /// crew takes no processor time. Giving out a job allocates nothing. A worker that wakes after the items are gone does not hold the
@@ -53,7 +53,8 @@ internal sealed unsafe class Crew : IDisposable
             for (int item = 0; item < items; item++) work(job, item, 0);
             return;
         }
-        if (!_running.TryEnter()) throw new InvalidOperationException("This device is computing on another thread: give each thread its own CpuOps.");
+        if (!_running.TryEnter())
+            throw new InvalidOperationException("This device is computing on another thread: give each thread its own CpuOps.");
         try
         {
             _work = work;

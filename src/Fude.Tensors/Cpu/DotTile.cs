@@ -17,7 +17,7 @@ internal static unsafe class DotTile
         where T : unmanaged, ILanes<T> => T.Registers == 1 ? (6, 4) : (2, 2);
 
     /// <summary>Rows of w that a single row of x meets at once: as many streams through memory.</summary>
-    /// <remarks>Four chains of additions hide the latency of one; more streams than four make the prefetchers of Zen 5 lose the thread.</remarks>
+    /// <remarks>Four chains hide the latency of an addition; with more streams than four the prefetchers of Zen 5 fall behind.</remarks>
     public const int Streams = 4;
 
     /// <summary>One tile: sums[i·W + j] = Σ x[i][k]·w[j][k], k from 0 to count.</summary>

@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Fude.Tensors;
 
-/// <summary>fude's own exponential and error function: the same bits on every machine, as no platform's mathematical library promises.</summary>
+/// <summary>fude's own exponential and error function: the same bits on every machine, which no platform's library promises.</summary>
 internal static class Elementary
 {
     /// <summary>1.5·2²³: adding it to a number below 2²² in size rounds that to an integer, which stands in the sum's low bits.</summary>

@@ -11,7 +11,7 @@ namespace Fude.Tensors;
 internal unsafe interface ILanes<T>
     where T : unmanaged, ILanes<T>
 {
-    /// <summary>Registers that hold the sixteen numbers: kernels choose the shape of their tiles by it, which bits do not depend on.</summary>
+    /// <summary>Registers that hold the sixteen numbers: kernels choose their tiles by it, which bits do not depend on.</summary>
     static abstract int Registers { get; }
 
     static abstract T Zero { get; }

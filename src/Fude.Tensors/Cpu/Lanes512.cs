@@ -83,8 +83,10 @@ internal readonly unsafe struct Lanes512(Vector512<float> value) : ILanes<Lanes5
     public static void SumFour(Lanes512 a, Lanes512 b, Lanes512 c, Lanes512 d, float* sums)
     {
         // Quarters: [a0 a1 b0 b1] + [a2 a3 b2 b3], likewise c and d.
-        Vector512<float> ab = Avx512F.Shuffle4x128(a._value, b._value, 0b01_00_01_00) + Avx512F.Shuffle4x128(a._value, b._value, 0b11_10_11_10);
-        Vector512<float> cd = Avx512F.Shuffle4x128(c._value, d._value, 0b01_00_01_00) + Avx512F.Shuffle4x128(c._value, d._value, 0b11_10_11_10);
+        Vector512<float> ab = Avx512F.Shuffle4x128(a._value, b._value, 0b01_00_01_00)
+            + Avx512F.Shuffle4x128(a._value, b._value, 0b11_10_11_10);
+        Vector512<float> cd = Avx512F.Shuffle4x128(c._value, d._value, 0b01_00_01_00)
+            + Avx512F.Shuffle4x128(c._value, d._value, 0b11_10_11_10);
         // [a b c d] = even quarters + odd quarters.
         Vector512<float> four = Avx512F.Shuffle4x128(ab, cd, 0b10_00_10_00) + Avx512F.Shuffle4x128(ab, cd, 0b11_01_11_01);
         four += Avx512F.Permute4x32(four, 0b11_10_11_10);

@@ -5,7 +5,7 @@ namespace Fude.Tensors;
 
 /// <summary>y = x·Wᵀ + b for any number of rows.</summary>
 /// <remarks>
-/// Each number of y is one dot product in sixteen lanes (<see cref="ILanes{T}"/>), then plus its bias: the same bits for one row as for many.
+/// Each number of y is one dot product in sixteen lanes (<see cref="ILanes{T}"/>), plus its bias: the same bits for one row as for many.
 /// Few rows read the weights straight from memory, several far-apart rows of them at once, because one stream does not fill the
 /// memory bus. Many rows meet a panel of weights in the second-level cache tile by tile, in pieces of the row between which the lanes are
 /// kept as they are; formats that are dear to read are unpacked to float32 once a panel.
@@ -30,7 +30,7 @@ internal static unsafe class MatMulKernel
         public byte* Scratch;
     }
 
-    /// <summary>Rows up to which weights are read straight, once, all rows passing by while four rows of weights are in the cache.</summary>
+    /// <summary>Rows up to which weights are read once: all rows pass by while four rows of weights are in the cache.</summary>
     internal const int FewRows = 24;
 
     private const int PanelOutputs = 32, PanelRows = 192, Piece = 1024, MaximalTile = 24;

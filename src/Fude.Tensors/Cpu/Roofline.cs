@@ -9,7 +9,7 @@ namespace Fude.Tensors;
 /// <param name="OneStreamBytesPerSecond">Reading memory, each thread one place after the other.</param>
 /// <param name="BytesPerSecond">Reading memory, each thread at several far-apart places at once: the roof of decoding.</param>
 /// <param name="FlopsPerSecond">Float32 multiply-adds in registers, two operations each: the roof of a matrix product.</param>
-/// <remarks>Williams, Waterman and Patterson, 2009, "Roofline: an insightful visual performance model", doi:10.1145/1498765.1498785.</remarks>
+/// <remarks>Williams, Waterman and Patterson, 2009, "Roofline", doi:10.1145/1498765.1498785.</remarks>
 public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double BytesPerSecond, double FlopsPerSecond)
 {
     private const int Streams = 8, Items = 64, Chunk = 4 << 20;

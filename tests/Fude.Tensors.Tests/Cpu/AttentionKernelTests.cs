@@ -1,13 +1,14 @@
 namespace Fude.Tensors.Tests;
 
-/// <summary>Attention against softmax(scale·q·kᵀ)·v in double precision; chunks, batches and forks against the whole, bit for bit.</summary>
+/// <summary>Attention against softmax(scale·q·kᵀ)·v in double precision; chunks and batches against the whole, bit for bit.</summary>
 public sealed class AttentionKernelTests
 {
     private const int Tokens = 150;
 
     public static TheoryData<int, int, int, int> Shapes() => new()
     {
-        { 2, 2, 16, 0 }, { 4, 2, 20, 0 }, { 6, 1, 80, 0 }, { 2, 2, 128, 7 }, { 4, 4, 8, 33 }, { 3, 1, 100, 64 }, { 32, 1, 5, 0 }, { 2, 1, 200, 1 },
+        { 2, 2, 16, 0 }, { 4, 2, 20, 0 }, { 6, 1, 80, 0 }, { 2, 2, 128, 7 }, { 4, 4, 8, 33 },
+        { 3, 1, 100, 64 }, { 32, 1, 5, 0 }, { 2, 1, 200, 1 },
     };
 
     [Theory, MemberData(nameof(Shapes))]
@@ -45,7 +46,8 @@ public sealed class AttentionKernelTests
         (float[] q, float[] k, float[] v) = Inputs(heads);
         using CpuOps ops = new(2);
         float[] whole = Whole(ops, heads, q, k, v, null);
-        using (KvCache cache = ops.CreateCache(1, keyValue * size, Tokens)) Numbers.SameBits(whole, Whole(ops, heads, q, k, v, cache), "cached");
+        using (KvCache cache = ops.CreateCache(1, keyValue * size, Tokens))
+            Numbers.SameBits(whole, Whole(ops, heads, q, k, v, cache), "cached");
         foreach (int chunk in (int[])[1, 7, 32, 50])
         {
             using KvCache cache = ops.CreateCache(1, keyValue * size, Tokens);
@@ -82,7 +84,8 @@ public sealed class AttentionKernelTests
     [Fact]
     public void Every_instruction_set_and_number_of_threads_gives_the_same_bits()
     {
-        foreach ((int query, int keyValue, int size, int window) in (ReadOnlySpan<(int, int, int, int)>)[(4, 2, 20, 0), (3, 1, 100, 64), (2, 2, 64, 5)])
+        foreach ((int query, int keyValue, int size, int window) in
+            (ReadOnlySpan<(int, int, int, int)>)[(4, 2, 20, 0), (3, 1, 100, 64), (2, 2, 64, 5)])
         {
             Heads heads = new(query, keyValue, size, 1 / MathF.Sqrt(size), window);
             (float[] q, float[] k, float[] v) = Inputs(heads);
@@ -114,7 +117,8 @@ public sealed class AttentionKernelTests
     private static float[] Whole(CpuOps ops, Heads heads, float[] q, float[] k, float[] v, KvCache? cache) =>
         Part(ops, heads, q, k, v, cache, 0, Tokens);
 
-    private static Tensor Attend(CpuOps ops, Heads heads, float[] q, float[] k, float[] v, int first, int count, Sequence[] sequences, int layer)
+    private static Tensor Attend(
+        CpuOps ops, Heads heads, float[] q, float[] k, float[] v, int first, int count, Sequence[] sequences, int layer)
     {
         int query = heads.Query * heads.Size, key = heads.KeyValue * heads.Size;
         Batch batch = new(new int[count], new int[count], sequences, [0]);

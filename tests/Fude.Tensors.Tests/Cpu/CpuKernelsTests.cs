@@ -1,6 +1,6 @@
 namespace Fude.Tensors.Tests;
 
-/// <summary>Every kernel on every path against the scalar one, bit for bit, in buffers that end at a page that may not be touched.</summary>
+/// <summary>Every kernel on every path against the scalar one, bit for bit, in buffers before a page that may not be touched.</summary>
 public sealed unsafe class CpuKernelsTests
 {
     private static readonly int[] Lengths = [1, 2, 15, 16, 17, 31, 32, 33, 47, 64, 100, 1023, 1041, 2049, 4096];
@@ -22,7 +22,8 @@ public sealed unsafe class CpuKernelsTests
     {
         using GuardedMemory y = GuardedMemory.Of(Numbers.Normal(n, 2));
         foreach (Func<CpuKernels, nint> choose in (Func<CpuKernels, nint>[])[
-            kernels => (nint)kernels.SwiGlu, kernels => (nint)kernels.GeluErf, kernels => (nint)kernels.GeluTanh, kernels => (nint)kernels.Add])
+            kernels => (nint)kernels.SwiGlu, kernels => (nint)kernels.GeluErf, kernels => (nint)kernels.GeluTanh,
+            kernels => (nint)kernels.Add])
             SameOnBoth(path, n, (kernels, x) =>
             {
                 ElementKernels.Job job = new() { X = x, Y = (float*)y.Address, Target = x, Count = n, Scale = 0.3f };

@@ -17,7 +17,8 @@ public sealed unsafe class ElementaryTests
 
     [Theory]
     [InlineData(0f, 1f), InlineData(-1e-42f, 1f), InlineData(float.NegativeInfinity, 0f), InlineData(-104.5f, 0f), InlineData(-1e30f, 0f)]
-    [InlineData(88.8f, float.PositiveInfinity), InlineData(float.PositiveInfinity, float.PositiveInfinity), InlineData(float.NaN, float.NaN)]
+    [InlineData(88.8f, float.PositiveInfinity), InlineData(float.PositiveInfinity, float.PositiveInfinity)]
+    [InlineData(float.NaN, float.NaN)]
     public void The_exponential_ends_where_float32_does(float x, float expected) => Assert.Equal(expected, Exp(x));
 
     [Fact]

@@ -17,7 +17,8 @@ internal sealed unsafe partial class GuardedMemory : IDisposable
         if (OperatingSystem.IsLinux())
         {
             _mapping = Map(0, _mapped, ProtectReadWrite, PrivateAnonymous, -1, 0);
-            if (_mapping == -1 || Protect(_mapping + (nint)pages, PageBytes, ProtectNone) != 0) throw new InvalidOperationException("mmap failed.");
+            if (_mapping == -1 || Protect(_mapping + (nint)pages, PageBytes, ProtectNone) != 0)
+                throw new InvalidOperationException("mmap failed.");
         }
         else
         {

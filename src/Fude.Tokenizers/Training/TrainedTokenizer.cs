@@ -69,7 +69,6 @@ public sealed class TrainedTokenizer
     /// Encoding gives the ids of the SentencePiece model, with what the format itself has different: special pieces are found in text, and
     /// names of bytes (&lt;0x41&gt;) where a unigram tokenizer has no pieces to spell them;
     /// in BPE with user-defined pieces of several characters, no ▁ is put before a text that begins with a space or with such a piece.
-    /// Where two segmentations are equal but for rounding, the format's float64 may choose another one than SentencePiece's float32.
     /// </remarks>
     /// <exception cref="NotSupportedException">The tokenizer has ▁ after words, for which tokenizer.json has no component.</exception>
     public void SaveHuggingFace(string folder)

@@ -9,7 +9,7 @@ namespace Fude.Tokenizers.Training;
 /// <remarks>
 /// From a large seed vocabulary, rounds of EM and pruning: each round re-estimates the pieces' probabilities from their expected counts
 /// over all segmentations, then drops the pieces whose loss would cost the likelihood least. At the end the pieces that stay are estimated
-/// once more, without a prior, so that their probabilities sum to 1. The result depends on the text and the options alone.
+/// once more, without a prior, so that their probabilities sum to 1 (but for the rounding of scores). The result depends on the text and the options alone.
 /// </remarks>
 public static class UnigramTrainer
 {
@@ -94,7 +94,7 @@ public static class UnigramTrainer
         (CandidateSet set, int[] ids) = PieceSegmentation.Number(corpus, idOf, id => pieces[id].Score);
         set = EstimateFinally(corpus, set, steps, options, progress, stop);
         VocabularyPiece[] result = [.. pieces];
-        for (int i = 0; i < ids.Length; i++) result[ids[i]] = pieces[ids[i]] with { Score = (float)set.Scores[i] };
+        for (int i = 0; i < ids.Length; i++) result[ids[i]] = pieces[ids[i]] with { Score = Rounded(set.Scores[i]) };
         return result;
     }
 
@@ -124,6 +124,13 @@ public static class UnigramTrainer
         return result + Math.Log(x) - (0.5 / x)
             - (inverse * ((1.0 / 12) - (inverse * ((1.0 / 120) - (inverse * ((1.0 / 252) - (inverse * ((1.0 / 240) - (inverse / 132)))))))));
     }
+
+    /// <summary>
+    /// To the next 1/1024. Sums over a line are then exact in float32 as in float64 (up to 16,384 nats, some 4,000 characters), so that
+    /// SentencePiece and the readers of tokenizer.json meet the same ties and choose the same segmentation. It costs nothing that could be
+    /// measured: a probability is off by 1 in 2,000 at most.
+    /// </summary>
+    private static float Rounded(double score) => (float)(Math.Round(score * 1024) / 1024);
 
     private static List<VocabularyPiece> Estimate(
         TrainingCorpus corpus, CandidateSet pieces, int wanted, TokenizerTrainerOptions options, IProgress<TrainingProgress>? progress,
@@ -160,7 +167,7 @@ public static class UnigramTrainer
 
         pieces = EstimateFinally(corpus, pieces, FinalSteps, options, progress, stop);
         List<VocabularyPiece> learnt = [];
-        for (int i = 0; i < pieces.Count; i++) learnt.Add(new(0, corpus.StringOf(pieces[i]), (float)pieces.Scores[i], PieceKind.Normal));
+        for (int i = 0; i < pieces.Count; i++) learnt.Add(new(0, corpus.StringOf(pieces[i]), Rounded(pieces.Scores[i]), PieceKind.Normal));
         learnt.Sort((a, b) => a.Score != b.Score ? b.Score.CompareTo(a.Score) : string.CompareOrdinal(a.Text, b.Text));
         return learnt;
 

@@ -77,17 +77,9 @@ public sealed class TrainedTokenizerTests : IDisposable
             if (model == "unigram" && text.Contains("<0x", StringComparison.Ordinal)) continue;
             compared++;
             int[] expected = reference.Encode(text, addSpecialTokens: false), found = json.Encode(text, addSpecialTokens: false);
-            if (model == "unigram" && !expected.SequenceEqual(found))
-            {
-                // float32 and float64 may differ over segmentations that are equal but for rounding.
-                Assert.Equal(Score(expected), Score(found), 1e-4);
-                continue;
-            }
             Assert.Equal(expected, found);
         }
         Assert.True(compared > 500);
-
-        double Score(int[] ids) => ids.Sum(id => trained.Pieces[id].Kind == PieceKind.Normal ? (double)trained.Pieces[id].Score : 0);
     }
 
     [Theory, MemberData(nameof(Cases))]

@@ -152,8 +152,13 @@ public sealed class TextGenerator : IDisposable
         try
         {
             await foreach (string piece in pieces.Reader.ReadAllAsync(CancellationToken.None).ConfigureAwait(false))
+            {
+                cancellation.ThrowIfCancellationRequested();        // also when the model is already ahead of the reader
                 yield return new(piece, null);
-            yield return new("", await result.ConfigureAwait(false));
+            }
+            GenerationResult whole = await result.ConfigureAwait(false);
+            cancellation.ThrowIfCancellationRequested();
+            yield return new("", whole);
         }
         finally
         {

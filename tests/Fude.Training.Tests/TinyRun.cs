@@ -89,7 +89,7 @@ internal static class TinyRun
         Run(folder, report =>
         {
             Console.WriteLine(report.Step);
-            Thread.Sleep(10);       // so that there is time to be killed
+            Thread.Sleep(25);       // so that there is time to be killed
         });
         Environment.Exit(0);
     }

@@ -1,0 +1,104 @@
+using System.Buffers.Binary;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+
+namespace Fude.Training;
+
+/// <summary>What the reference model of a preference training thinks of every pair: computed once and kept in a file.</summary>
+/// <remarks>The file begins with a fingerprint of the reference's files and of the pairs' tokens. Another model or other pairs do not find
+/// their own in it, so the scores are computed anew.</remarks>
+public static class ReferenceScores
+{
+    private const int HeaderBytes = 48;
+
+    /// <summary>The scores of all pairs: from the file when it has them, else computed and written to it.</summary>
+    /// <param name="file">Where they are kept.</param>
+    /// <param name="modelFolder">The reference's folder: its config.json and weights are part of the fingerprint.</param>
+    /// <param name="pairs">The pairs.</param>
+    /// <param name="score">Computes: <see cref="Learner.Score(PreferencePair)"/> of the reference, or of the model in training with its
+    /// adapter off.</param>
+    /// <param name="progress">Told how many pairs are done, when they have to be computed; or null.</param>
+    public static AnswerScores[] Of(
+        string file, string modelFolder, IReadOnlyList<PreferencePair> pairs, Func<PreferencePair, AnswerScores> score, Action<int>? progress = null)
+    {
+        ArgumentNullException.ThrowIfNull(pairs);
+        ArgumentNullException.ThrowIfNull(score);
+        byte[] header = Header(modelFolder, pairs);
+        if (Read(file, header, pairs.Count) is { } known) return known;
+        AnswerScores[] scores = new AnswerScores[pairs.Count];
+        for (int i = 0; i < scores.Length; i++)
+        {
+            scores[i] = score(pairs[i]);
+            if (!double.IsFinite(scores[i].Chosen) || !double.IsFinite(scores[i].Rejected))
+                throw new DivergenceException($"The reference gives pair {i} the log-probabilities {scores[i].Chosen} and {scores[i].Rejected}.");
+            progress?.Invoke(i + 1);
+        }
+        string pending = $"{file}.{Path.GetRandomFileName()}";
+        try
+        {
+            using (FileStream stream = new(pending, FileMode.CreateNew, FileAccess.Write))
+            {
+                stream.Write(header);
+                stream.Write(MemoryMarshal.AsBytes<AnswerScores>(scores));
+                stream.Flush(flushToDisk: true);
+            }
+            File.Move(pending, file, overwrite: true);
+        }
+        finally
+        {
+            File.Delete(pending);
+        }
+        return scores;
+    }
+
+    private static AnswerScores[]? Read(string file, byte[] header, int count)
+    {
+        if (!File.Exists(file) || new FileInfo(file).Length != HeaderBytes + (long)count * 16) return null;
+        using FileStream stream = File.OpenRead(file);
+        byte[] found = new byte[HeaderBytes];
+        stream.ReadExactly(found);
+        if (!found.AsSpan().SequenceEqual(header)) return null;
+        AnswerScores[] scores = new AnswerScores[count];
+        stream.ReadExactly(MemoryMarshal.AsBytes(scores.AsSpan()));
+        return scores;
+    }
+
+    private static byte[] Header(string modelFolder, IReadOnlyList<PreferencePair> pairs)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        byte[] buffer = new byte[1 << 20];
+        foreach (string path in Directory.EnumerateFiles(modelFolder).Order(StringComparer.Ordinal))
+        {
+            if (Path.GetExtension(path) is not (".safetensors" or ".bin") && Path.GetFileName(path) != "config.json") continue;
+            Add(MemoryMarshal.AsBytes(Path.GetFileName(path).AsSpan()));
+            using FileStream stream = File.OpenRead(path);
+            Length(stream.Length);
+            for (int read = stream.Read(buffer); read > 0; read = stream.Read(buffer)) hash.AppendData(buffer.AsSpan(0, read));
+        }
+        foreach (PreferencePair pair in pairs)
+        {
+            Add(MemoryMarshal.AsBytes<int>(pair.Prompt));
+            Add(MemoryMarshal.AsBytes<int>(pair.Chosen));
+            Add(MemoryMarshal.AsBytes<int>(pair.Rejected));
+        }
+        byte[] header = new byte[HeaderBytes];
+        "FUDEREF1"u8.CopyTo(header);
+        hash.GetHashAndReset().CopyTo(header.AsSpan(8));
+        BinaryPrimitives.WriteInt64LittleEndian(header.AsSpan(40), pairs.Count);
+        return header;
+
+        // With its length before it, no part can pass for two.
+        void Add(ReadOnlySpan<byte> bytes)
+        {
+            Length(bytes.Length);
+            hash.AppendData(bytes);
+        }
+
+        void Length(long length)
+        {
+            Span<byte> number = stackalloc byte[8];
+            BinaryPrimitives.WriteInt64LittleEndian(number, length);
+            hash.AppendData(number);
+        }
+    }
+}

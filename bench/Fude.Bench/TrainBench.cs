@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Runtime.CompilerServices;
-using System.Runtime.Intrinsics;
 using System.Text;
 using Fude.Tensors;
 using Fude.Training;
@@ -9,7 +7,7 @@ using Fude.Training;
 namespace Fude.Bench;
 
 /// <summary>train: whole training steps (forward, loss, backward, clipping, AdamW) of a new Llama, in tokens a second and as a fraction of the
-/// float32 multiply-add peak, which is measured between the steps. Options: --width --layers --vocabulary --context --rows --steps --threads
+/// float32 multiply-add peak, which is measured between the first steps. Options: --width --layers --vocabulary --context --rows --steps --threads
 /// --recompute --tied.</summary>
 /// <remarks>The operations counted are 6 for each weight of a matrix product and each token (Kaplan et al., 2020, arXiv:2001.08361): attention,
 /// the embedding's rows and everything else count as nothing. A core second is a second of one core whoever else uses the machine.</remarks>
@@ -27,7 +25,7 @@ internal static class TrainBench
              "tie_word_embeddings": {{(args.Contains("--tied") ? "true" : "false")}} }
             """));
         using TrainableModel model = TrainableModel.Create(config, new InitialNumbers(1));
-        using CpuOps device = new(threads);
+        using CpuOps device = new(threads), one = new(1);
         using AdamW optimizer = new(model, new AdamWOptions(), ParameterGroup.AsTransformersTrainer(0.1));
         Learner learner = new(model, device);
         learner.Tape.Recomputes = args.Contains("--recompute");
@@ -44,7 +42,7 @@ internal static class TrainBench
         using Process process = Process.GetCurrentProcess();
         for (int step = -1; step < steps; step++)
         {
-            peak = Math.Max(peak, Peak());
+            if (step < 2) peak = Math.Max(peak, Roofline.Measure(one).FlopsPerSecond);
             TimeSpan cores = process.TotalProcessorTime;
             long start = Stopwatch.GetTimestamp();
             model.Gradients.Clear();
@@ -68,70 +66,5 @@ internal static class TrainBench
 
         int Option(string name, int absent) =>
             Array.IndexOf(args, name) is >= 0 and int i ? int.Parse(args[i + 1], CultureInfo.InvariantCulture) : absent;
-    }
-
-    /// <summary>Multiply-adds of one core in registers, in operations a second: the best of many short runs.</summary>
-    private static double Peak()
-    {
-        const int Rounds = 20_000;
-        double best = double.MaxValue;
-        for (int run = 0; run < 50; run++)
-        {
-            long start = Stopwatch.GetTimestamp();
-            float sum = Vector512.IsHardwareAccelerated ? MultiplyAdds512(Rounds) : MultiplyAdds256(Rounds);
-            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds;
-            if (float.IsFinite(sum)) best = Math.Min(best, seconds);
-        }
-        return 16.0 * 2 * (Vector512.IsHardwareAccelerated ? 16 : 8) * Rounds / best;
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static float MultiplyAdds512(int rounds)
-    {
-        Vector512<float> x = Vector512.Create(0.5f), y = Vector512.Create(0.25f);
-        Vector512<float> a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x, m = x, n = x, o = x, p = x;
-        for (int round = 0; round < rounds; round++)
-        {
-            a = Vector512.FusedMultiplyAdd(x, y, a);
-            b = Vector512.FusedMultiplyAdd(x, y, b);
-            c = Vector512.FusedMultiplyAdd(x, y, c);
-            d = Vector512.FusedMultiplyAdd(x, y, d);
-            e = Vector512.FusedMultiplyAdd(x, y, e);
-            f = Vector512.FusedMultiplyAdd(x, y, f);
-            g = Vector512.FusedMultiplyAdd(x, y, g);
-            h = Vector512.FusedMultiplyAdd(x, y, h);
-            i = Vector512.FusedMultiplyAdd(x, y, i);
-            j = Vector512.FusedMultiplyAdd(x, y, j);
-            k = Vector512.FusedMultiplyAdd(x, y, k);
-            l = Vector512.FusedMultiplyAdd(x, y, l);
-            m = Vector512.FusedMultiplyAdd(x, y, m);
-            n = Vector512.FusedMultiplyAdd(x, y, n);
-            o = Vector512.FusedMultiplyAdd(x, y, o);
-            p = Vector512.FusedMultiplyAdd(x, y, p);
-        }
-        return Vector512.Sum(a + b + c + d + e + f + g + h + i + j + k + l + m + n + o + p);
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization | MethodImplOptions.NoInlining)]
-    private static float MultiplyAdds256(int rounds)
-    {
-        Vector256<float> x = Vector256.Create(0.5f), y = Vector256.Create(0.25f);
-        Vector256<float> a = x, b = x, c = x, d = x, e = x, f = x, g = x, h = x, i = x, j = x, k = x, l = x;
-        for (int round = 0; round < rounds * 16 / 12; round++)
-        {
-            a = Vector256.FusedMultiplyAdd(x, y, a);
-            b = Vector256.FusedMultiplyAdd(x, y, b);
-            c = Vector256.FusedMultiplyAdd(x, y, c);
-            d = Vector256.FusedMultiplyAdd(x, y, d);
-            e = Vector256.FusedMultiplyAdd(x, y, e);
-            f = Vector256.FusedMultiplyAdd(x, y, f);
-            g = Vector256.FusedMultiplyAdd(x, y, g);
-            h = Vector256.FusedMultiplyAdd(x, y, h);
-            i = Vector256.FusedMultiplyAdd(x, y, i);
-            j = Vector256.FusedMultiplyAdd(x, y, j);
-            k = Vector256.FusedMultiplyAdd(x, y, k);
-            l = Vector256.FusedMultiplyAdd(x, y, l);
-        }
-        return Vector256.Sum(a + b + c + d + e + f + g + h + i + j + k + l);
     }
 }

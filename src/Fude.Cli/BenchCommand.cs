@@ -77,12 +77,16 @@ internal static class BenchCommand
     /// the numbers it is multiplied with.</summary>
     private sealed record Measured(
         string Architecture, long Parameters, string InstructionSet, int Threads, int Prompt, int Decode, int Repetitions,
-        double PromptPerSecond, double DecodePerSecond, long MatrixBytes, long MatrixParameters, Roofline Roof, double AllocatedBytesPerToken)
+        double PromptPerSecond, double DecodePerSecond, long MatrixBytes, long MatrixParameters, Roofline Roof,
+        double PromptRoofFraction, double DecodeRoofFraction, double AllocatedBytesPerToken)
     {
         public double DecodeBytesPerSecond => DecodePerSecond * MatrixBytes;
 
         public double PromptFlopsPerSecond => PromptPerSecond * 2 * MatrixParameters;
     }
+
+    private static double Median(IEnumerable<(double Speed, Roofline Before, Roofline After)> runs, double work, Func<Roofline, double> roof) =>
+        Median(runs.Select(run => run.Speed * work / ((roof(run.Before) + roof(run.After)) / 2)));
 
     /// <summary>Remembers which matrices a model took, and in which format.</summary>
     private sealed class RecordingWeights(IWeightStore store) : IWeightStore
@@ -104,7 +108,8 @@ internal static class BenchCommand
     private static Measured Measure(LanguageModel model, IReadOnlyCollection<Weight> matrices, CpuOps ops, int prompt, int decode, int repetitions, CancellationToken stop)
     {
         ModelSummary summary = ModelSummary.Of(model.Config);
-        List<double> promptSpeeds = [], decodeSpeeds = [];
+        // A shared machine's roofs move from second to second: each run is held against those measured right before and after it.
+        List<(double Speed, Roofline Before, Roofline After)> prompts = [], decodes = [];
         List<Roofline> roofs = [Roofline.Measure(ops)];
         double allocated = double.MaxValue;
         int[] tokens = [.. Enumerable.Range(0, Math.Max(prompt, 1)).Select(i => (int)((uint)(i * 2654435761) % (uint)model.Config.Vocabulary))];
@@ -123,29 +128,32 @@ internal static class BenchCommand
                 using KvCache cache = model.CreateCache(ops, decode + 1);
                 Batch batch = Batch.Of(tokens.AsSpan(0, 1), cache: cache);
                 model.Run(ops, batch);
-                long before = GC.GetTotalAllocatedBytes(precise: true);
-                decodeSeconds = Time(() =>
+                Action decodeAll = () =>
                 {
                     for (int i = 1; i <= decode; i++)
                     {
                         batch.Positions[0] = i;
                         model.Run(ops, batch);
                     }
-                });
+                };
+                long before = GC.GetTotalAllocatedBytes(precise: true);
+                decodeSeconds = Time(decodeAll);
                 allocated = Math.Min(allocated, (GC.GetTotalAllocatedBytes(precise: true) - before) / (double)decode);
             }
-            if (run == 0) continue;
             roofs.Add(Roofline.Measure(ops));
-            if (prompt > 0) promptSpeeds.Add(prompt / promptSeconds);
-            if (decode > 0) decodeSpeeds.Add(decode / decodeSeconds);
+            if (run == 0) continue;
+            if (prompt > 0) prompts.Add((prompt / promptSeconds, roofs[^2], roofs[^1]));
+            if (decode > 0) decodes.Add((decode / decodeSeconds, roofs[^2], roofs[^1]));
         }
         // The embedding of a token is one row; a tied head reads all of them all the same.
         Weight[] read = [.. matrices.Where(weight => (model.Config.TiedHead || !IsEmbedding(weight)) && !IsPositions(weight))];
+        long bytes = read.Sum(weight => weight.Bytes), parameters = read.Sum(weight => (long)weight.Rows * weight.Columns);
         Roofline roof = new(
             Median(roofs.Select(r => r.OneStreamBytesPerSecond)), Median(roofs.Select(r => r.BytesPerSecond)), Median(roofs.Select(r => r.FlopsPerSecond)));
         return new Measured(summary.Architecture, summary.Parameters, ops.InstructionSet, ops.Threads, prompt, decode, repetitions,
-            promptSpeeds.Count > 0 ? Median(promptSpeeds) : 0, decodeSpeeds.Count > 0 ? Median(decodeSpeeds) : 0,
-            read.Sum(weight => weight.Bytes), read.Sum(weight => (long)weight.Rows * weight.Columns), roof,
+            prompt > 0 ? Median(prompts.Select(run => run.Speed)) : 0, decode > 0 ? Median(decodes.Select(run => run.Speed)) : 0,
+            bytes, parameters, roof,
+            prompt > 0 ? Median(prompts, 2.0 * parameters, r => r.FlopsPerSecond) : 0, decode > 0 ? Median(decodes, bytes, r => r.BytesPerSecond) : 0,
             decode > 0 ? allocated : 0);
     }
 
@@ -159,9 +167,9 @@ internal static class BenchCommand
         output.WriteLine(Line($"{m.Architecture}, {m.Parameters:N0} parameters, {m.MatrixBytes / 1e9:F2} GB read per token; {m.InstructionSet}, {m.Threads} threads, median of {m.Repetitions}"));
         output.WriteLine(Line($"roofs    memory {m.Roof.BytesPerSecond / 1e9:F1} GB/s (one stream a thread {m.Roof.OneStreamBytesPerSecond / 1e9:F1}), float32 matrix {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s"));
         if (m.Prompt > 0)
-            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GFLOP/s  {m.PromptFlopsPerSecond / m.Roof.FlopsPerSecond:P1} of the matrix roof"));
+            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GFLOP/s  {m.PromptRoofFraction:P1} of the matrix roof"));
         if (m.Decode > 0)
-            output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeBytesPerSecond / m.Roof.BytesPerSecond:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token"));
+            output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeRoofFraction:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token"));
     }
 
     private static void WriteJson(TextWriter output, Measured m) => JsonLine.Write(output, json =>
@@ -178,10 +186,10 @@ internal static class BenchCommand
         json.WriteNumber("matrix_roof_flops_per_second", m.Roof.FlopsPerSecond);
         json.WriteNumber("prompt_tokens", m.Prompt);
         json.WriteNumber("prompt_tokens_per_second", m.PromptPerSecond);
-        json.WriteNumber("prompt_matrix_roof_fraction", m.PromptFlopsPerSecond / m.Roof.FlopsPerSecond);
+        json.WriteNumber("prompt_matrix_roof_fraction", m.PromptRoofFraction);
         json.WriteNumber("new_tokens", m.Decode);
         json.WriteNumber("decode_tokens_per_second", m.DecodePerSecond);
-        json.WriteNumber("decode_memory_roof_fraction", m.DecodeBytesPerSecond / m.Roof.BytesPerSecond);
+        json.WriteNumber("decode_memory_roof_fraction", m.DecodeRoofFraction);
         json.WriteNumber("decode_allocated_bytes_per_token", m.AllocatedBytesPerToken);
         json.WriteEndObject();
     });

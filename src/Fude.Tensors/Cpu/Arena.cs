@@ -57,13 +57,11 @@ internal sealed unsafe class Arena : IDisposable
     /// <summary>Gives everything back; several blocks become one.</summary>
     public void Clear()
     {
-        if (_blocks.Count > 1)
-        {
-            long bytes = Bytes;
-            Free();
-            Grow(bytes);
-        }
         (_block, _offset) = (0, 0);
+        if (_blocks.Count <= 1) return;
+        long bytes = Bytes;
+        Free();
+        Grow(bytes);
     }
 
     public void Dispose()

@@ -42,7 +42,7 @@ internal sealed unsafe class CpuKvCache : KvCache
     /// <summary>Native memory held by the pages, shared ones included.</summary>
     internal long Bytes => _pageCount * PageBytes;
 
-    private long PageBytes => HeaderBytes + LayerFloats * _layers * sizeof(float);
+    private long PageBytes => checked(HeaderBytes + LayerFloats * _layers * sizeof(float));
 
     private long LayerFloats => 2L * PositionsInPage * _width;
 
@@ -105,7 +105,11 @@ internal sealed unsafe class CpuKvCache : KvCache
         for (int page = Length / PositionsInPage; page < _pageCount && page <= last; page++)
             if (Volatile.Read(ref *(int*)_pages[page]) > 1) Separate(page);
         MakeRoom(last + 1);
-        while (_pageCount <= last) _pages[_pageCount++] = NewPage();
+        while (_pageCount <= last)
+        {
+            nint page = NewPage();      // before it counts: when there is no memory, what is there stays sound
+            _pages[_pageCount++] = page;
+        }
         _appended = Math.Max(_appended, Length + count);
     }
 
@@ -152,7 +156,8 @@ internal sealed unsafe class CpuKvCache : KvCache
     private void MakeRoom(int pages)
     {
         if (pages <= _pageRoom) return;
-        _pageRoom = Math.Max(pages, Math.Max(16, 2 * _pageRoom));
-        _pages = (nint*)NativeMemory.Realloc(_pages, checked((nuint)_pageRoom * (nuint)sizeof(nint)));
+        int room = Math.Max(pages, Math.Max(16, 2 * _pageRoom));
+        _pages = (nint*)NativeMemory.Realloc(_pages, checked((nuint)room * (nuint)sizeof(nint)));
+        _pageRoom = room;
     }
 }

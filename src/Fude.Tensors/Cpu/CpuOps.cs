@@ -59,6 +59,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     /// <exception cref="ArgumentException">Widths differ, or a token or position has no row in its table.</exception>
     public Tensor Embed(Batch batch, Weight tokens, Weight? positions = null)
     {
+        ObjectDisposedException.ThrowIf(_disposed, this);
         ArgumentNullException.ThrowIfNull(batch);
         ArgumentNullException.ThrowIfNull(tokens);
         CheckIndices(batch.Tokens, tokens.Rows, "Token id", tokens.Name);

@@ -153,14 +153,23 @@ public sealed unsafe class StoredTensor
         return numbers;
     }
 
-    /// <summary>A stride of 0 repeats numbers: a tiny file could then ask for any amount of memory.</summary>
+    /// <summary>Strides that meet the same numbers again, 0 above all: a tiny file could then ask for any amount of memory.</summary>
     internal void CheckCountAgainstMemory()
     {
+        if (Count == 0) return;
+        long reach = 1;     // from the first to the last number, which lie in memory
         for (int axis = 0; axis < _shape.Length; axis++)
+        {
             if (_strides[axis] == 0 && _shape[axis] > 1)
                 throw new InvalidDataException(
                     $"{File}: tensor '{Name}' {ShapeText} repeats the same numbers along dimension {axis}. " +
                     "Weights have numbers of their own.");
+            if (_shape[axis] > 1) reach += (_shape[axis] - 1) * _strides[axis];
+        }
+        if (Count > reach)
+            throw new InvalidDataException(
+                $"{File}: tensor '{Name}' {ShapeText} with strides [{string.Join(", ", _strides)}] takes {Count} numbers out of {reach}, " +
+                "some of them again and again. Weights have numbers of their own.");
     }
 
     private static bool IsDense(long[] shape, long[] strides)

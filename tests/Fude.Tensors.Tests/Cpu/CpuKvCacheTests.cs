@@ -83,6 +83,16 @@ public sealed class CpuKvCacheTests
         Assert.Throws<ObjectDisposedException>(() => cache.Fork());
     }
 
+    [Fact]
+    public void A_page_that_there_is_no_memory_for_leaves_the_cache_sound()
+    {
+        Heads wide = new(1 << 13, 1 << 13, 128, 1);
+        CpuKvCache cache = new(layers: 1 << 24, width: 1 << 20, capacity: 64);      // 4 PiB a page
+        for (int attempt = 0; attempt < 2; attempt++) Assert.Throws<OutOfMemoryException>(() => cache.Prepare(1, wide, 0));
+        Assert.Equal(0, cache.Bytes);
+        cache.Dispose();
+    }
+
     /// <summary>Attention of 40 tokens after so many, in a text that was read whole.</summary>
     private static float[] Tail(CpuOps ops, float[] q, float[] k, float[] v, int first) =>
         AttentionKernelTests.Part(ops, Two, q, k, v, null, 0, first + 40)[(first * 48)..];

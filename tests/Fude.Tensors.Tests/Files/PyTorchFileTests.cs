@@ -197,6 +197,20 @@ public sealed class PyTorchFileTests : IDisposable
             [NewTensor.Of(checkpoint.Tensors["w"]) with { Shape = [2] }]));
     }
 
+    [Theory]
+    [InlineData(3, 4, 1, 1)]
+    [InlineData(4, 2, 1, 2)]
+    [InlineData(2, 4, 2, 1)]
+    public void Nor_do_strides_that_meet_the_same_numbers_again(long rows, long columns, long rowStride, long columnStride)
+    {
+        byte[] pickle = PickleBuilder.Protocol(2).Op("}").Text("w")
+            .Tensor("FloatStorage", "0", 6, 0, [rows, columns], [rowStride, columnStride]).Op("s").Stop();
+        using Checkpoint checkpoint = Checkpoint.Open(_folder.Write("overlapping.bin", Archive(pickle, ("0", Six))));
+        string message = Assert.Throws<InvalidDataException>(() => checkpoint.Matrix("w", (int)rows, (int)columns)).Message;
+        Assert.Contains($"[{rowStride}, {columnStride}]", message, StringComparison.Ordinal);
+        Assert.Throws<InvalidDataException>(() => checkpoint.Tensors["w"].ToFloats());
+    }
+
     [Fact]
     public void Unsuitable_archives_are_errors()
     {

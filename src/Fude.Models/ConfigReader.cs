@@ -33,6 +33,7 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
         if (utf8.Span.StartsWith("\uFEFF"u8)) utf8 = utf8[3..];
         try
         {
+            RequireText(utf8.Span, file);
             using JsonDocument document = JsonDocument.Parse(utf8);
             if (document.RootElement.ValueKind != JsonValueKind.Object)
                 throw new InvalidDataException($"{file} holds a JSON {Kind(document.RootElement)}, not an object.");
@@ -41,6 +42,26 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
         catch (JsonException e)
         {
             throw new InvalidDataException($"{file} is not valid JSON: {e.Message}", e);
+        }
+    }
+
+    // JSON's grammar lets half a surrogate pair and bytes that are no UTF-8 pass; whoever read such a string later would fail then.
+    private static void RequireText(ReadOnlySpan<byte> utf8, string file)
+    {
+        Utf8JsonReader reader = new(utf8);
+        while (reader.Read())
+        {
+            if (reader.TokenType is not (JsonTokenType.String or JsonTokenType.PropertyName)) continue;
+            try
+            {
+                _ = reader.GetString();
+            }
+            catch (InvalidOperationException e)
+            {
+                throw new InvalidDataException(
+                    $"{file}: the string at byte {reader.TokenStartIndex} holds half a surrogate pair or bytes that are no UTF-8. " +
+                    "Save the file as UTF-8.", e);
+            }
         }
     }
 

@@ -153,6 +153,14 @@ public sealed class ModelConfigTests
     }
 
     [Theory]
+    [InlineData("""{"model_type":"\ud800"}""")]
+    [InlineData("""{"\udc00":1,"model_type":"llama"}""")]
+    [InlineData("""{"model_type":"llama","rope_scaling":{"type":"lin\ud800ear"}}""")]
+    [InlineData("{\"model_type\":\"\u00ff\"}")]
+    public void Strings_that_are_no_text_are_an_error_of_the_file(string latin) =>
+        Fails.With<InvalidDataException>(() => ModelConfig.Parse(Encoding.Latin1.GetBytes(latin), "here/config.json"), "here/config.json", "UTF-8");
+
+    [Theory]
     [InlineData("llama", """{"model_type":"(absent)"}""", "model_type")]
     [InlineData("llama", """{"vocab_size":"(absent)"}""", "vocab_size")]
     [InlineData("llama", """{"vocab_size":0}""", "vocab_size")]

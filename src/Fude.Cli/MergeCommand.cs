@@ -23,13 +23,13 @@ internal static class MergeCommand
         {
             model, adapter, output,
         };
-        command.SetAction(args =>
+        command.SetAction((args, stop) => Task.Run(() =>
         {
             string folder = args.GetRequiredValue(output);
-            LoraMerge.Write(ModelFolder.Open(args.GetRequiredValue(model)), args.GetRequiredValue(adapter)!, folder);
+            LoraMerge.Write(ModelFolder.Open(args.GetRequiredValue(model)), args.GetRequiredValue(adapter)!, folder, stop: stop);
             terminal.Error.WriteLine(Say($"wrote {folder}", $"{folder} に書き出しました"));
             return 0;
-        });
+        }, stop));
         return command;
     }
 }

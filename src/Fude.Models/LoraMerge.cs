@@ -19,12 +19,14 @@ public static class LoraMerge
     /// <param name="adapterFolder">A PEFT adapter to it.</param>
     /// <param name="outputFolder">Must not exist yet, or be empty.</param>
     /// <param name="maxShardBytes">Bytes of weights in a file at most.</param>
+    /// <param name="stop">Gives up between two tensors; nothing is left of the output folder then.</param>
     /// <exception cref="IOException">The output folder is not empty, or the disk is full.</exception>
     /// <exception cref="InvalidDataException">Model and adapter do not fit each other, or a file is damaged.</exception>
     /// <exception cref="NotSupportedException">The adapter changes more than the weights of linear layers.</exception>
     /// <remarks>Sums are taken in float32 and rounded to the nearest even number of the weight's own format. Tensors that are not adapted
     /// are copied bit by bit.</remarks>
-    public static void Write(ModelFolder model, string adapterFolder, string outputFolder, long maxShardBytes = 5_000_000_000)
+    public static void Write(
+        ModelFolder model, string adapterFolder, string outputFolder, long maxShardBytes = 5_000_000_000, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(model);
         string output = Path.TrimEndingDirectorySeparator(Path.GetFullPath(outputFolder));
@@ -55,7 +57,7 @@ public static class LoraMerge
             Directory.CreateDirectory(pending);
             foreach (string name in Companions)
                 if (File.Exists(Path.Combine(model.Path, name))) File.Copy(Path.Combine(model.Path, name), Path.Combine(pending, name));
-            SafeTensors.WriteSharded(pending, tensors, maxShardBytes);
+            SafeTensors.WriteSharded(pending, tensors.ConvertAll(tensor => Stoppable(tensor, stop)), maxShardBytes);
             if (Directory.Exists(output)) Directory.Delete(output);
             Directory.Move(pending, output);
         }
@@ -64,6 +66,15 @@ public static class LoraMerge
             if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
         }
     }
+
+    private static NewTensor Stoppable(NewTensor tensor, CancellationToken stop) => tensor with
+    {
+        WriteNumbers = stream =>
+        {
+            stop.ThrowIfCancellationRequested();
+            tensor.WriteNumbers(stream);
+        },
+    };
 
     private static NewTensor Merged(
         StoredTensor tensor, Checkpoint checkpoint, ModelConfig config, LoraAdapter adapter, HashSet<LowRank> merged)

@@ -92,6 +92,16 @@ public sealed class LoraMergeTests
     }
 
     [Fact]
+    public void Stopping_leaves_nothing_behind()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        Assert.Throws<OperationCanceledException>(() => LoraMerge.Write(
+            ModelFolder.Open(golden.BaseFolder), golden.Folder, folder["merged"], stop: new CancellationToken(canceled: true)));
+        Assert.Empty(Directory.EnumerateFileSystemEntries(folder.Path));
+    }
+
+    [Fact]
     public void A_failure_leaves_nothing_behind()
     {
         using GoldenLora golden = new("llama-qv-r8");

@@ -105,7 +105,7 @@ internal sealed class Candidates(int vocabulary)
         Span<float> p = Probabilities(), keys = _keys.AsSpan(0, _count);
         Logits.CopyTo(keys);
         VectorMath.LogSoftMax(keys);
-        float entropy = Entropy(keys);
+        float entropy = VectorMath.Entropy(keys);
         for (int i = 0; i < keys.Length; i++) keys[i] = MathF.Abs(-keys[i] - entropy);
         (float key, _) = _selection.Crossing(keys, p, MathF.BitDecrement(mass));      // "not below the mass" is "above the float before it"
         int kept = 0;
@@ -134,19 +134,7 @@ internal sealed class Candidates(int vocabulary)
         Span<float> logs = _keys.AsSpan(0, _count);
         Logits.CopyTo(logs);
         VectorMath.LogSoftMax(logs);
-        Epsilon(MathF.Min(eta, MathF.Sqrt(eta) * MathF.Exp(-Entropy(logs))), keep);
-    }
-
-    /// <summary>−Σ p·log p.</summary>
-    private static float Entropy(ReadOnlySpan<float> logs)
-    {
-        double sum = 0;
-        foreach (float log in logs)
-        {
-            float p = MathF.Exp(log);
-            if (p > 0) sum += p * log;
-        }
-        return (float)-sum;
+        Epsilon(MathF.Min(eta, MathF.Sqrt(eta) * VectorMath.Exp(-VectorMath.Entropy(logs))), keep);
     }
 
     private static int Mark(Span<float> p, float cutoff)

@@ -110,7 +110,8 @@ internal sealed record GenerationSettings
             NumReturnSequences = sequences,
             LengthPenalty = Finite(options.LengthPenalty ?? 1, "length_penalty"),
             EarlyStopping = options.EarlyStopping ?? EarlyStopping.WhenUnlikely,
-            Temperature = options.Temperature is not double t ? 1
+            // Some published files write 0 for "not sampled"; then nothing divides by it.
+            Temperature = options.Temperature is not double t || (t == 0 && !sample) ? 1
                 : t >= MinTemperature && (float)t < float.PositiveInfinity ? (float)t
                 : throw Bad($"temperature is {Text(t)}; expected a number of at least {Text(MinTemperature)}. " +
                     "For the likeliest token always, turn do_sample off."),

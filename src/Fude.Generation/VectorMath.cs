@@ -1,9 +1,14 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
+using System.Runtime.Intrinsics;
 
 namespace Fude.Generation;
 
-/// <summary>Reductions over a row of logits. Sums are kept in float64, so their order does not show in a float32 result.</summary>
+/// <summary>Reductions over a row of logits.</summary>
+/// <remarks>
+/// Exponentials and their sums are always taken eight at a time, the last few filled up with −∞, and summed in float64 in one order: what
+/// is drawn depends neither on the width of the processor's registers nor on the platform's mathematical library.
+/// </remarks>
 internal static class VectorMath
 {
     /// <summary>The index of the largest number, the first of equals; −1 when there is none above −∞ (NaN counts as none).</summary>
@@ -40,19 +45,22 @@ internal static class VectorMath
     /// <summary>yᵢ = e^(xᵢ − shift); returns Σ yᵢ.</summary>
     public static double ExpSum(ReadOnlySpan<float> x, float shift, Span<float> y)
     {
-        Vector<float> s = new(shift);
-        Vector<double> sum = Vector<double>.Zero;
+        Vector256<float> s = Vector256.Create(shift);
+        Vector256<double> sum = default;
         int i = 0;
-        for (; i + Vector<float>.Count <= x.Length; i += Vector<float>.Count)
+        for (; i + 8 <= x.Length; i += 8)
         {
-            Vector<float> e = Vector.Exp(new Vector<float>(x[i..]) - s);
+            Vector256<float> e = Vector256.Exp(Vector256.Create(x[i..]) - s);
             e.CopyTo(y[i..]);
-            Vector.Widen(e, out Vector<double> low, out Vector<double> high);
-            sum += low + high;
+            sum += Pairs(e);
         }
-        double total = Vector.Sum(sum);
-        for (; i < x.Length; i++) total += y[i] = MathF.Exp(x[i] - shift);
-        return total;
+        if (i < x.Length)
+        {
+            Vector256<float> e = Vector256.Exp(Last(x[i..]) - s);
+            for (int j = i; j < x.Length; j++) y[j] = e[j - i];
+            sum += Pairs(e);
+        }
+        return Sum(sum);
     }
 
     /// <summary>log Σ e^xᵢ; −∞ for a row of −∞.</summary>
@@ -60,18 +68,48 @@ internal static class VectorMath
     {
         float max = Max(x);
         if (float.IsNegativeInfinity(max)) return double.NegativeInfinity;
-        Vector<float> s = new(max);
-        Vector<double> sum = Vector<double>.Zero;
+        Vector256<float> s = Vector256.Create(max);
+        Vector256<double> sum = default;
         int i = 0;
-        for (; i + Vector<float>.Count <= x.Length; i += Vector<float>.Count)
-        {
-            Vector.Widen(Vector.Exp(new Vector<float>(x[i..]) - s), out Vector<double> low, out Vector<double> high);
-            sum += low + high;
-        }
-        double total = Vector.Sum(sum);
-        for (; i < x.Length; i++) total += MathF.Exp(x[i] - max);
-        return max + Math.Log(total);
+        for (; i + 8 <= x.Length; i += 8) sum += Pairs(Vector256.Exp(Vector256.Create(x[i..]) - s));
+        if (i < x.Length) sum += Pairs(Vector256.Exp(Last(x[i..]) - s));
+        return max + Math.Log(Sum(sum));
     }
+
+    /// <summary>−Σ p·log p, of log-probabilities; what has no probability adds nothing.</summary>
+    public static float Entropy(ReadOnlySpan<float> logs)
+    {
+        Vector256<double> sum = default;
+        int i = 0;
+        for (; i + 8 <= logs.Length; i += 8) sum += Pairs(Terms(Vector256.Create(logs[i..])));
+        if (i < logs.Length) sum += Pairs(Terms(Last(logs[i..])));
+        return (float)-Sum(sum);
+
+        static Vector256<float> Terms(Vector256<float> log)
+        {
+            Vector256<float> p = Vector256.Exp(log);
+            return Vector256.ConditionalSelect(Vector256.GreaterThan(p, Vector256<float>.Zero), p * log, Vector256<float>.Zero);
+        }
+    }
+
+    /// <summary>eˣ, as the rows have it.</summary>
+    public static float Exp(float x) => Vector256.Exp(Vector256.Create(x))[0];
+
+    private static Vector256<float> Last(ReadOnlySpan<float> x)
+    {
+        Span<float> eight = stackalloc float[8];
+        eight.Fill(float.NegativeInfinity);
+        x.CopyTo(eight);
+        return Vector256.Create((ReadOnlySpan<float>)eight);
+    }
+
+    private static Vector256<double> Pairs(Vector256<float> x)
+    {
+        (Vector256<double> low, Vector256<double> high) = Vector256.Widen(x);
+        return low + high;
+    }
+
+    private static double Sum(Vector256<double> x) => x[0] + x[1] + (x[2] + x[3]);
 
     /// <summary>xᵢ ← xᵢ + a.</summary>
     public static void Add(Span<float> x, float a)

@@ -15,9 +15,12 @@ public sealed class GenerationSettingsTests
         Assert.NotEqual(Resolve(new()).Seed, settings.Seed);
     }
 
+    [Fact]
+    public void A_temperature_of_0_is_of_no_account_where_nothing_is_drawn() => Assert.Equal(1, Resolve(new() { Temperature = 0 }).Temperature);
+
     public static TheoryData<string, GenerationOptions> Wrong() => new()
     {
-        { "temperature", new() { Temperature = 0 } },
+        { "temperature", new() { Temperature = 0, DoSample = true } },
         { "temperature", new() { Temperature = -1 } },
         { "temperature", new() { Temperature = double.NaN } },
         { "temperature", new() { Temperature = 1e-30 } },

@@ -123,7 +123,7 @@ internal static class ChatCommand
             int[] prompt = Prompt(question);
             GenerationOptions set = options.Over(generator.Defaults);
             GenerationOptions call = set.MaxNewTokens is null && set.MaxLength is null
-                ? options with { MaxNewTokens = Math.Min(DefaultNewTokens, generator.Config.Context - prompt.Length) }
+                ? options with { MaxNewTokens = Math.Clamp(generator.Config.Context - prompt.Length, 1, DefaultNewTokens) }
                 : options;
             StringBuilder answer = new();
             try
@@ -135,6 +135,7 @@ internal static class ChatCommand
                         // The space or line break between the prompt and the answer is nobody's to see.
                         string text = answer.Length == 0 ? update.Text.TrimStart() : update.Text;
                         terminal.Output.Write(text);
+                        terminal.Output.Flush();
                         answer.Append(text);
                     }
                 }).ConfigureAwait(false);

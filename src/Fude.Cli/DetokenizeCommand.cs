@@ -22,8 +22,9 @@ internal static class DetokenizeCommand
         {
             model, skipSpecial, json,
         };
+        // A read that waits for input cannot be stopped, only left behind.
         command.SetAction((args, stop) => Task.Run(() => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
-            args.GetValue(skipSpecial), args.GetValue(json), stop), stop));
+            args.GetValue(skipSpecial), args.GetValue(json), stop), stop).WaitAsync(stop));
         return command;
     }
 

@@ -20,8 +20,10 @@ internal static class ExplainCommand
         Option<bool> noSpecial = Arguments.NoSpecial();
         Option<bool> json = Arguments.Json();
         Command command = new("explain", Say("Show how a text becomes tokens.", "テキストがトークンになる過程を見せる。")) { model, text, noSpecial, json };
-        command.SetAction(args => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
-            args.GetValue(text) ?? TextInput.ReadAll(terminal.Input), addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json)));
+        // A read that waits for input cannot be stopped, only left behind.
+        command.SetAction((args, stop) => Task.Run(() => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
+            args.GetValue(text) ?? TextInput.ReadAll(terminal.Input), addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json)), stop)
+            .WaitAsync(stop));
         return command;
     }
 

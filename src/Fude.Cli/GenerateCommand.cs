@@ -42,8 +42,10 @@ internal static class GenerateCommand
             long loading = Stopwatch.GetTimestamp();
             using TextGenerator generator = TextGenerator.Load(args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0);
             TimeSpan loaded = Stopwatch.GetElapsedTime(loading);
-            int[] promptIds = args.Given(ids)
-                ?? generator.Encode(args.GetValue(prompt) ?? ReadPrompt(terminal), addSpecialTokens: !args.GetValue(noSpecial));
+            // A read that waits for input cannot be stopped, only left behind.
+            int[] promptIds = args.Given(ids) ?? generator.Encode(
+                args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),
+                addSpecialTokens: !args.GetValue(noSpecial));
             return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
         });
         return command;
@@ -64,6 +66,7 @@ internal static class GenerateCommand
             {
                 first ??= Stopwatch.GetElapsedTime(started);
                 terminal.Output.Write(update.Text);
+                terminal.Output.Flush();        // who reads a pipe gets the text as it is written
                 result = update.Result;
             }
             terminal.Output.WriteLine();

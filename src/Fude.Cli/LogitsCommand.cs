@@ -24,9 +24,10 @@ internal static class LogitsCommand
         {
             model, ids, all, adapter, threads, json,
         };
-        command.SetAction(args => Run(
+        // One forward pass cannot be stopped half-way, only left behind.
+        command.SetAction((args, stop) => Task.Run(() => Run(
             terminal, args.GetRequiredValue(model), args.GetRequiredValue(ids)!, args.GetValue(all), args.GetValue(adapter),
-            args.GetValue(threads), args.GetValue(json)));
+            args.GetValue(threads), args.GetValue(json)), stop).WaitAsync(stop));
         return command;
     }
 

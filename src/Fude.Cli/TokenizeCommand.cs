@@ -21,8 +21,9 @@ internal static class TokenizeCommand
         {
             model, noSpecial, jsonInput, json,
         };
+        // A read that waits for input cannot be stopped, only left behind.
         command.SetAction((args, stop) => Task.Run(() => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
-            addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop), stop));
+            addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop), stop).WaitAsync(stop));
         return command;
     }
 

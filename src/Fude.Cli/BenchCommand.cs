@@ -85,9 +85,6 @@ internal static class BenchCommand
         public double PromptFlopsPerSecond => PromptPerSecond * 2 * MatrixParameters;
     }
 
-    private static double Median(IEnumerable<(double Speed, Roofline Before, Roofline After)> runs, double work, Func<Roofline, double> roof) =>
-        Median(runs.Select(run => run.Speed * work / ((roof(run.Before) + roof(run.After)) / 2)));
-
     /// <summary>Remembers which matrices a model took, and in which format.</summary>
     private sealed class RecordingWeights(IWeightStore store) : IWeightStore
     {
@@ -108,15 +105,17 @@ internal static class BenchCommand
     private static Measured Measure(LanguageModel model, IReadOnlyCollection<Weight> matrices, CpuOps ops, int prompt, int decode, int repetitions, CancellationToken stop)
     {
         ModelSummary summary = ModelSummary.Of(model.Config);
-        // A shared machine's roofs move from second to second: each run is held against those measured right before and after it.
-        List<(double Speed, Roofline Before, Roofline After)> prompts = [], decodes = [];
+        List<(double Speed, double Roof)> prompts = [];
+        List<(double Seconds, double Roof)> decodes = [];
+        double[] seconds = new double[decode], roofNow = new double[decode];
+        using NativeBuffer probe = Roofline.CreateProbe();
         List<Roofline> roofs = [Roofline.Measure(ops)];
         double allocated = double.MaxValue;
         int[] tokens = [.. Enumerable.Range(0, Math.Max(prompt, 1)).Select(i => (int)((uint)(i * 2654435761) % (uint)model.Config.Vocabulary))];
         for (int run = 0; run <= repetitions; run++)         // run 0 warms up
         {
             stop.ThrowIfCancellationRequested();
-            double promptSeconds = 0, decodeSeconds = 0;
+            double promptSeconds = 0;
             if (prompt > 0)
             {
                 using KvCache cache = model.CreateCache(ops, prompt);
@@ -128,32 +127,35 @@ internal static class BenchCommand
                 using KvCache cache = model.CreateCache(ops, decode + 1);
                 Batch batch = Batch.Of(tokens.AsSpan(0, 1), cache: cache);
                 model.Run(ops, batch);
-                Action decodeAll = () =>
-                {
-                    for (int i = 1; i <= decode; i++)
-                    {
-                        batch.Positions[0] = i;
-                        model.Run(ops, batch);
-                    }
-                };
                 long before = GC.GetTotalAllocatedBytes(precise: true);
-                decodeSeconds = Time(decodeAll);
+                for (int i = 1; i <= decode; i++)
+                {
+                    batch.Positions[0] = i;
+                    // The roof of this very moment: a shared machine's moves from second to second.
+                    roofNow[i - 1] = Roofline.Probe(ops, probe);
+                    long started = Stopwatch.GetTimestamp();
+                    model.Run(ops, batch);
+                    seconds[i - 1] = Stopwatch.GetElapsedTime(started).TotalSeconds;
+                }
                 allocated = Math.Min(allocated, (GC.GetTotalAllocatedBytes(precise: true) - before) / (double)decode);
             }
             roofs.Add(Roofline.Measure(ops));
             if (run == 0) continue;
-            if (prompt > 0) prompts.Add((prompt / promptSeconds, roofs[^2], roofs[^1]));
-            if (decode > 0) decodes.Add((decode / decodeSeconds, roofs[^2], roofs[^1]));
+            if (prompt > 0) prompts.Add((prompt / promptSeconds, (roofs[^2].FlopsPerSecond + roofs[^1].FlopsPerSecond) / 2));
+            for (int i = 0; i < decode; i++) decodes.Add((seconds[i], roofNow[i]));
         }
         // The embedding of a token is one row; a tied head reads all of them all the same.
         Weight[] read = [.. matrices.Where(weight => (model.Config.TiedHead || !IsEmbedding(weight)) && !IsPositions(weight))];
         long bytes = read.Sum(weight => weight.Bytes), parameters = read.Sum(weight => (long)weight.Rows * weight.Columns);
         Roofline roof = new(
-            Median(roofs.Select(r => r.OneStreamBytesPerSecond)), Median(roofs.Select(r => r.BytesPerSecond)), Median(roofs.Select(r => r.FlopsPerSecond)));
+            Median(roofs.Select(r => r.OneStreamBytesPerSecond)),
+            Median(decode > 0 ? decodes.Select(token => token.Roof) : roofs.Select(r => r.BytesPerSecond)),
+            Median(roofs.Select(r => r.FlopsPerSecond)));
         return new Measured(summary.Architecture, summary.Parameters, ops.InstructionSet, ops.Threads, prompt, decode, repetitions,
-            prompt > 0 ? Median(prompts.Select(run => run.Speed)) : 0, decode > 0 ? Median(decodes.Select(run => run.Speed)) : 0,
+            prompt > 0 ? Median(prompts.Select(run => run.Speed)) : 0, decode > 0 ? 1 / Median(decodes.Select(token => token.Seconds)) : 0,
             bytes, parameters, roof,
-            prompt > 0 ? Median(prompts, 2.0 * parameters, r => r.FlopsPerSecond) : 0, decode > 0 ? Median(decodes, bytes, r => r.BytesPerSecond) : 0,
+            prompt > 0 ? Median(prompts.Select(run => run.Speed * 2 * parameters / run.Roof)) : 0,
+            decode > 0 ? Median(decodes.Select(token => bytes / token.Seconds / token.Roof)) : 0,
             decode > 0 ? allocated : 0);
     }
 

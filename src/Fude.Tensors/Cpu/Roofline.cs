@@ -1,6 +1,5 @@
 using System.Diagnostics;
 using System.Runtime.CompilerServices;
-using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 
 namespace Fude.Tensors;
@@ -36,25 +35,51 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         };
     }
 
+    /// <summary>One reading of memory, for a roof that is taken again and again between the steps of what is measured beside it.</summary>
+    /// <param name="ops">The device whose threads read.</param>
+    /// <param name="memory">From <see cref="CreateProbe"/>.</param>
+    /// <returns>Bytes per second, the better of one stream and several streams a thread.</returns>
+    public static double Probe(CpuOps ops, NativeBuffer memory)
+    {
+        ArgumentNullException.ThrowIfNull(ops);
+        ArgumentNullException.ThrowIfNull(memory);
+        return ops.InstructionSet switch
+        {
+            InstructionSets.Avx512Name => Probe<Lanes512>(ops.Crew, memory),
+            InstructionSets.Avx2Name => Probe<Lanes256>(ops.Crew, memory),
+            InstructionSets.Vector128Name => Probe<Lanes128>(ops.Crew, memory),
+            _ => Probe<LanesScalar>(ops.Crew, memory),
+        };
+    }
+
+    /// <summary>Memory for <see cref="Probe"/>: 256 MiB, more than a cache holds, written once so that every page is its own.</summary>
+    public static NativeBuffer CreateProbe()
+    {
+        NativeBuffer memory = new(ProbeBytes);
+        new Span<byte>((void*)memory.Address, checked((int)ProbeBytes)).Fill(1);
+        return memory;
+    }
+
+    private const long ProbeBytes = (long)Items * Chunk;
+
+    private static double Probe<T>(Crew crew, NativeBuffer memory)
+        where T : unmanaged, ILanes<T>
+    {
+        float* sums = stackalloc float[Items * 16];
+        Job job = new() { Memory = (float*)memory.Address, Sums = sums };
+        return ProbeBytes / Math.Min(Once(crew, &OneStream<T>, &job), Once(crew, &ManyStreams<T>, &job));
+    }
+
     private static Roofline Measure<T>(Crew crew)
         where T : unmanaged, ILanes<T>
     {
-        const long Bytes = (long)Items * Chunk;
-        float* memory = (float*)NativeMemory.AlignedAlloc((nuint)Bytes, 4096);
-        float* sums = (float*)NativeMemory.AllocZeroed((nuint)(Items * 16), sizeof(float));
-        try
-        {
-            new Span<byte>(memory, checked((int)Bytes)).Fill(1);
-            Job job = new() { Memory = memory, Sums = sums };
-            double one = Best(crew, &OneStream<T>, &job), many = Best(crew, &ManyStreams<T>, &job);
-            double rounds = Best(crew, &MultiplyAdds<T>, &job);
-            return new Roofline(Bytes / one, Bytes / Math.Min(one, many), Items * (2.0 * 16 * Accumulators * Rounds) / rounds);
-        }
-        finally
-        {
-            NativeMemory.AlignedFree(memory);
-            NativeMemory.Free(sums);
-        }
+        using NativeBuffer memory = CreateProbe();
+        float* sums = stackalloc float[Items * 16];
+        new Span<float>(sums, Items * 16).Clear();
+        Job job = new() { Memory = (float*)memory.Address, Sums = sums };
+        double one = Best(crew, &OneStream<T>, &job), many = Best(crew, &ManyStreams<T>, &job);
+        double rounds = Best(crew, &MultiplyAdds<T>, &job);
+        return new Roofline(ProbeBytes / one, ProbeBytes / Math.Min(one, many), Items * (2.0 * 16 * Accumulators * Rounds) / rounds);
     }
 
     /// <summary>Seconds of the fastest of as many runs as fit in a third of a second.</summary>
@@ -64,11 +89,16 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         long start = Stopwatch.GetTimestamp();
         for (int run = 0; run < 3 || Stopwatch.GetElapsedTime(start).TotalSeconds < 0.33; run++)
         {
-            long begin = Stopwatch.GetTimestamp();
-            crew.Run(work, job, Items);
-            best = Math.Min(best, Stopwatch.GetElapsedTime(begin).TotalSeconds);
+            best = Math.Min(best, Once(crew, work, job));
         }
         return best;
+    }
+
+    private static double Once(Crew crew, delegate*<void*, int, int, void> work, void* job)
+    {
+        long begin = Stopwatch.GetTimestamp();
+        crew.Run(work, job, Items);
+        return Stopwatch.GetElapsedTime(begin).TotalSeconds;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]

@@ -93,7 +93,12 @@ internal static class GgufConfig
     /// <summary>The hyper-parameters of a file.</summary>
     /// <exception cref="InvalidDataException">A key is missing or absurd.</exception>
     /// <exception cref="NotSupportedException">The architecture or a variant of it is one that fude does not compute.</exception>
-    public static ModelConfig Read(Gguf gguf)
+    public static ModelConfig Read(Gguf gguf) => ModelConfig.Of(ReadJson(gguf));
+
+    /// <summary>A config.json of the metadata.</summary>
+    /// <exception cref="InvalidDataException">A key is missing or absurd.</exception>
+    /// <exception cref="NotSupportedException">The architecture or a variant of it is one that fude does not compute.</exception>
+    public static ConfigReader ReadJson(Gguf gguf)
     {
         string arch = gguf.Text("general.architecture")
             ?? throw new InvalidDataException($"{gguf.Path}: has no general.architecture, so it is no language model.");
@@ -104,6 +109,7 @@ internal static class GgufConfig
         using (Utf8JsonWriter json = new(stream))
         {
             json.WriteStartObject();
+            if (gguf.Text("general.name") is string name) json.WriteString("_name_or_path", name);
             if (arch == "gpt2") WriteGpt2(json, gguf);
             else WriteLlamaLike(json, gguf, arch);
             json.WriteNumber("vocab_size", Rows(gguf, "token_embd.weight"));
@@ -119,7 +125,7 @@ internal static class GgufConfig
             else WriteToken(json, gguf, "eos_token_id", "tokenizer.ggml.eos_token_id");
             json.WriteEndObject();
         }
-        return ModelConfig.Parse(stream.ToArray(), $"the metadata of {gguf.Path}");
+        return ConfigReader.Parse(stream.ToArray(), $"the metadata of {gguf.Path}");
     }
 
     private static void WriteGpt2(Utf8JsonWriter json, Gguf gguf)

@@ -1,4 +1,3 @@
-using System.Globalization;
 using System.Runtime.InteropServices;
 using Fude.Tensors;
 using Fude.Tokenizers;
@@ -9,7 +8,7 @@ namespace Fude.Models;
 public static class GgufExport
 {
     /// <summary>Writes the model of a folder: configuration, weights, and the tokenizer where there is one.</summary>
-    /// <param name="folder">A model's folder in Hugging Face's layout.</param>
+    /// <param name="folder">A model's folder in Hugging Face's layout, or a GGUF file.</param>
     /// <param name="path">The file; one that is there is replaced when the new one is complete.</param>
     /// <param name="mix">The number formats.</param>
     /// <param name="importance">Mean square of the input of each column, by the weight's name in the checkpoint; null where all count the
@@ -22,7 +21,8 @@ public static class GgufExport
     {
         ArgumentNullException.ThrowIfNull(folder);
         Tokenizer? tokenizer = folder.HasTokenizer ? folder.Tokenizer : null;
-        Write(folder.Config, () => Checkpoint.Open(folder.Path), tokenizer, folder.Name, path, mix, importance, progress);
+        folder.RequireWeightsUsed();
+        Write(folder.Config, folder.OpenWeights, tokenizer, folder.Name, path, mix, importance, progress);
     }
 
     /// <summary>Writes a model of any origin.</summary>
@@ -67,11 +67,8 @@ public static class GgufExport
     private static NewGgufTensor Tensor(
         ModelConfig config, Func<IWeightStore> open, QuantizationMix mix, Func<string, float[]?>? importance, GgufEntry entry)
     {
-        int layer = entry.Gguf.StartsWith("blk.", StringComparison.Ordinal)
-            ? int.Parse(entry.Gguf.AsSpan(4, entry.Gguf.IndexOf('.', 4) - 4), CultureInfo.InvariantCulture)
-            : -1;
         float[]? weights = entry.IsVector ? null : importance?.Invoke(entry.Name);
-        NumberFormat format = mix.FormatOf(config, entry, layer, weights is not null);
+        NumberFormat format = mix.FormatOf(config, entry, weights is not null);
         return new NewGgufTensor(entry.Gguf, format, entry.IsVector ? [entry.Columns] : [entry.Rows, entry.Columns], stream =>
         {
             using IWeightStore store = open();

@@ -1,17 +1,30 @@
+using System.Text.Json;
 using Fude.Tensors;
+using Fude.Tokenizers;
 
 namespace Fude.Models;
 
-/// <summary>A model in a GGUF file: its configuration at once, its weights when they are asked for.</summary>
+/// <summary>A model in a GGUF file: its configuration and tokenizer at once, its weights when they are asked for.</summary>
 public sealed class GgufModel
 {
-    private GgufModel(string path, ModelConfig config) => (Path, Config) = (path, config);
+    private readonly Lazy<Tokenizer?> _tokenizer;
+
+    private GgufModel(string path, ConfigReader config, Lazy<Tokenizer?> tokenizer) =>
+        (Path, Config, ConfigJson, _tokenizer) = (path, ModelConfig.Of(config), config.Json, tokenizer);
 
     /// <summary>The file, or one of several.</summary>
     public string Path { get; }
 
     /// <summary>The hyper-parameters.</summary>
     public ModelConfig Config { get; }
+
+    /// <summary>The tokenizer; null where the file has none.</summary>
+    /// <exception cref="InvalidDataException">The metadata contradicts itself.</exception>
+    /// <exception cref="NotSupportedException">It is of a kind that fude does not have.</exception>
+    public Tokenizer? Tokenizer => _tokenizer.Value;
+
+    /// <summary>The hyper-parameters in the words of config.json.</summary>
+    internal JsonElement ConfigJson { get; }
 
     /// <summary>Reads the header of a file.</summary>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
@@ -20,7 +33,22 @@ public sealed class GgufModel
     public static GgufModel Open(string path)
     {
         using Gguf file = Gguf.Open(path);
-        return new GgufModel(path, GgufConfig.Read(file));
+        return new GgufModel(path, GgufConfig.ReadJson(file), TokenizerOf(file));
+    }
+
+    /// <summary>The tokenizer of a file, which may hold nothing else; null where it has none.</summary>
+    /// <exception cref="InvalidDataException">The metadata contradicts itself.</exception>
+    /// <exception cref="NotSupportedException">It is of a kind that fude does not have.</exception>
+    public static Tokenizer? OpenTokenizer(string path)
+    {
+        using Gguf file = Gguf.Open(path);
+        return TokenizerOf(file).Value;
+    }
+
+    private static Lazy<Tokenizer?> TokenizerOf(Gguf file)
+    {
+        (IReadOnlyDictionary<string, object> metadata, string path) = (file.Metadata, file.Path);
+        return new(() => Tokenizer.OfGguf(metadata, path));
     }
 
     /// <summary>The weights under the names of Hugging Face's checkpoints, memory-mapped.</summary>
@@ -29,9 +57,12 @@ public sealed class GgufModel
     /// <summary>Loads the weights.</summary>
     /// <param name="adapterFolder">A PEFT adapter to apply without merging it, or null.</param>
     /// <exception cref="InvalidDataException">A tensor is missing, has another shape, or belongs to no part of the model.</exception>
-    public LanguageModel LoadModel(string? adapterFolder = null)
+    public LanguageModel LoadModel(string? adapterFolder = null) =>
+        LoadModel(adapterFolder is null ? null : LoraAdapter.Open(adapterFolder), weights => weights);
+
+    /// <summary>Loads the weights through another store, which owns them from then on.</summary>
+    internal LanguageModel LoadModel(LoraAdapter? adapter, Func<IWeightStore, IWeightStore> through)
     {
-        LoraAdapter? adapter = adapterFolder is null ? null : LoraAdapter.Open(adapterFolder);
         Gguf file;
         try
         {
@@ -42,10 +73,25 @@ public sealed class GgufModel
             adapter?.Dispose();
             throw;
         }
-        LanguageModel model = LanguageModel.Create(Config, new GgufWeights(file, Config), adapter);
-        string[] unknown = [.. file.Unused.Where(name => !MayBeIgnored(name))];
-        if (unknown.Length == 0) return model;
-        model.Dispose();
+        try
+        {
+            RequireAllKnown(file);
+        }
+        catch
+        {
+            file.Dispose();
+            adapter?.Dispose();
+            throw;
+        }
+        return LanguageModel.Create(Config, through(new GgufWeights(file, Config)), adapter);
+    }
+
+    /// <summary>Refuses a file with tensors that belong to no part of the model.</summary>
+    internal void RequireAllKnown(Gguf file)
+    {
+        HashSet<string> known = [.. GgufNames.Of(Config).Select(entry => entry.Gguf)];
+        string[] unknown = [.. file.Tensors.Keys.Where(name => !known.Contains(name) && !MayBeIgnored(name)).Order(StringComparer.Ordinal)];
+        if (unknown.Length == 0) return;
         string others = unknown.Length > 1 ? $" and {unknown.Length - 1} more belong" : " belongs";
         throw new InvalidDataException(
             $"{Path}: tensor '{unknown[0]}'{others} to no part of the {Config.ModelType} model that the metadata describes. " +

@@ -14,6 +14,11 @@ namespace Fude.Models;
 internal readonly record struct GgufEntry(
     string Name, string Gguf, int Rows, int Columns, bool IsVector, bool Transposed, int RotatedHeads)
 {
+    /// <summary>Its block; −1 outside them.</summary>
+    public int Layer => Gguf.StartsWith("blk.", StringComparison.Ordinal)
+        ? int.Parse(Gguf.AsSpan(4, Gguf.IndexOf('.', 4) - 4), CultureInfo.InvariantCulture)
+        : -1;
+
     /// <summary>Where the file has row <paramref name="row"/> of the checkpoint.</summary>
     public int RowInFile(int row)
     {

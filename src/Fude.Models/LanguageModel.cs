@@ -12,8 +12,8 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     /// <summary>The low-rank adapter the model was loaded with, or null. It can be switched off and on between two passes.</summary>
     public LoraAdapter? Adapter => (weights.Store as AdaptedWeights)?.Adapter;
 
-    /// <summary>Loads the model of a folder in Hugging Face's layout.</summary>
-    /// <param name="folder">Holds config.json and the weights.</param>
+    /// <summary>Loads the model of a folder in Hugging Face's layout, or of a GGUF file.</summary>
+    /// <param name="folder">Holds config.json and the weights; or the file.</param>
     /// <param name="adapterFolder">A PEFT adapter to apply without merging it, or null.</param>
     /// <exception cref="InvalidDataException">A file is missing or damaged, or files are not of one model.</exception>
     /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>

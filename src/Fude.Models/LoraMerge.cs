@@ -29,6 +29,7 @@ public static class LoraMerge
         ModelFolder model, string adapterFolder, string outputFolder, long maxShardBytes = 5_000_000_000, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(model);
+        model.RequireFolder("merging an adapter");
         string output = Path.TrimEndingDirectorySeparator(Path.GetFullPath(outputFolder));
         if (File.Exists(output) || (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()))
             throw new IOException($"{outputFolder} is there already and not an empty folder: choose a new one.");

@@ -4,14 +4,24 @@ using Fude.Tokenizers;
 
 namespace Fude.Models;
 
-/// <summary>A model's folder in Hugging Face's layout: config.json, weights, and where they are there a tokenizer and
-/// generation_config.json.</summary>
+/// <summary>Where a model lies: a folder in Hugging Face's layout (config.json, weights, and where they are there a tokenizer and
+/// generation_config.json), or a GGUF file, which holds all of it.</summary>
 /// <remarks>Opening it reads the configuration only; weights and tokenizer are read when they are asked for.</remarks>
 public sealed class ModelFolder
 {
     private static readonly string[] TokenizerFiles = ["tokenizer.json", "tokenizer.model", "vocab.json"];
 
     private readonly Lazy<Tokenizer> _tokenizer;
+    private readonly GgufModel? _gguf;
+
+    private ModelFolder(GgufModel gguf)
+    {
+        _gguf = gguf;
+        Path = gguf.Path;
+        _tokenizer = new(() => gguf.Tokenizer ?? throw new FileNotFoundException($"{gguf.Path} holds no tokenizer.", gguf.Path));
+        ConfigJson = gguf.ConfigJson;
+        Config = gguf.Config;
+    }
 
     private ModelFolder(string path, ConfigReader config, ConfigReader? generation)
     {
@@ -22,34 +32,39 @@ public sealed class ModelFolder
         GenerationConfigJson = generation?.Json;
     }
 
-    /// <summary>The folder.</summary>
+    /// <summary>The folder or file.</summary>
     public string Path { get; }
 
-    /// <summary>The last part of its path: the model's name for people.</summary>
-    public string Name => System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(Path)));
+    /// <summary>Whether it is a GGUF file rather than a folder.</summary>
+    public bool IsGguf => _gguf is not null;
+
+    /// <summary>The last part of its path, without ".gguf": the model's name for people.</summary>
+    public string Name => IsGguf
+        ? System.IO.Path.GetFileNameWithoutExtension(Path)
+        : System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(Path)));
 
     /// <summary>The hyper-parameters.</summary>
     public ModelConfig Config { get; }
 
     /// <summary>Where they come from.</summary>
-    public string ConfigPath => System.IO.Path.Combine(Path, "config.json");
+    public string ConfigPath => IsGguf ? Path : System.IO.Path.Combine(Path, "config.json");
 
-    /// <summary>All of config.json.</summary>
+    /// <summary>All of config.json; of a GGUF file, its metadata in the same words.</summary>
     public JsonElement ConfigJson { get; }
 
     /// <summary>Where <see cref="GenerationConfigJson"/> comes from.</summary>
-    public string GenerationConfigPath => System.IO.Path.Combine(Path, "generation_config.json");
+    public string GenerationConfigPath => IsGguf ? Path : System.IO.Path.Combine(Path, "generation_config.json");
 
     /// <summary>All of generation_config.json, or null when there is none.</summary>
     public JsonElement? GenerationConfigJson { get; }
 
-    /// <summary>Whether weights lie in the folder.</summary>
-    public bool HasWeights => Checkpoint.Exists(Path);
+    /// <summary>Whether the weights are there.</summary>
+    public bool HasWeights => IsGguf || Checkpoint.Exists(Path);
 
-    /// <summary>Whether a tokenizer lies in the folder; without one, ids go in and out.</summary>
-    public bool HasTokenizer => TokenizerFiles.Any(name => File.Exists(System.IO.Path.Combine(Path, name)));
+    /// <summary>Whether a tokenizer is there; without one, ids go in and out.</summary>
+    public bool HasTokenizer => _gguf is not null ? _gguf.Tokenizer is not null : TokenizerFiles.Any(name => File.Exists(System.IO.Path.Combine(Path, name)));
 
-    /// <summary>The folder's tokenizer, read when it is first asked for.</summary>
+    /// <summary>The model's tokenizer, read when it is first asked for.</summary>
     /// <exception cref="FileNotFoundException">There is none.</exception>
     /// <exception cref="InvalidDataException">Its files are damaged.</exception>
     /// <exception cref="NotSupportedException">It has a component that fude does not know.</exception>
@@ -59,8 +74,8 @@ public sealed class ModelFolder
     /// nothing. All of them where there is no tokenizer.</summary>
     public int SampleableTokens => HasTokenizer ? Math.Min(Tokenizer.VocabularySize, Config.Vocabulary) : Config.Vocabulary;
 
-    /// <summary>Opens a folder.</summary>
-    /// <exception cref="IOException">There is no such folder, or it cannot be read.</exception>
+    /// <summary>Opens a folder or a GGUF file; of one in several parts, any part.</summary>
+    /// <exception cref="IOException">There is no such folder or file, or it cannot be read.</exception>
     /// <exception cref="UnauthorizedAccessException">The files may not be read.</exception>
     /// <exception cref="InvalidDataException">It is not a model's folder, or a configuration is damaged.</exception>
     /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>
@@ -68,9 +83,12 @@ public sealed class ModelFolder
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (File.Exists(path))
+        {
+            if (Reading(path, () => Gguf.IsGguf(path))) return new ModelFolder(GgufModel.Open(path));
             throw new InvalidDataException(
-                $"{path} is a file{(IsGguf(path) ? " in GGUF format" : "")}; " +
-                "a folder with config.json and *.safetensors or pytorch_model*.bin is expected.");
+                $"{path} is a file, but none in GGUF format; such a file, or a folder with config.json and *.safetensors or " +
+                "pytorch_model*.bin, is expected.");
+        }
         if (!Directory.Exists(path)) throw new DirectoryNotFoundException($"{path}: there is no such folder.");
         string config = System.IO.Path.Combine(path, "config.json"), generation = System.IO.Path.Combine(path, "generation_config.json");
         if (!Reading(path, () => Directory.EnumerateFiles(path).Any(file => System.IO.Path.GetFileName(file) == "config.json")))
@@ -82,15 +100,49 @@ public sealed class ModelFolder
         return new ModelFolder(path, ConfigReader.Load(config), File.Exists(generation) ? ConfigReader.Load(generation) : null);
     }
 
+    /// <summary>The tokenizer of a model's folder, of one of the files that <see cref="Tokenizer.Load"/> reads, or of a GGUF file, which
+    /// may hold nothing else.</summary>
+    /// <exception cref="IOException">There is no such file or folder, or no tokenizer in it.</exception>
+    /// <exception cref="InvalidDataException">Its files are damaged.</exception>
+    /// <exception cref="NotSupportedException">It has a component that fude does not know.</exception>
+    public static Tokenizer OpenTokenizer(string path)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(path);
+        if (!File.Exists(path) || !Reading(path, () => Gguf.IsGguf(path))) return Tokenizer.Load(path);
+        return GgufModel.OpenTokenizer(path) ?? throw new FileNotFoundException($"{path} holds no tokenizer.", path);
+    }
+
+    /// <summary>The weights under the names of Hugging Face's checkpoints, memory-mapped where the files allow it.</summary>
+    /// <exception cref="InvalidDataException">A file is missing or damaged.</exception>
+    public IWeightStore OpenWeights() => _gguf?.OpenWeights() ?? Reading(Path, () => Checkpoint.Open(Path));
+
+    /// <summary>The weights, quantised on all cores when they are asked for.</summary>
+    /// <param name="mix">The number formats.</param>
+    /// <param name="progress">Hears what part of the matrices is done, from 0 to 1.</param>
+    /// <exception cref="InvalidDataException">A file is missing or damaged.</exception>
+    public IWeightStore OpenWeights(QuantizationMix mix, IProgress<double>? progress = null) =>
+        new QuantizedWeights(OpenWeights(), OpenWeights, Config, mix, progress);
+
     /// <summary>Loads the weights: memory-mapped where the files allow it.</summary>
     /// <param name="adapterFolder">A PEFT adapter to apply without merging it, or null.</param>
     /// <exception cref="InvalidDataException">A tensor is missing, has another shape, or belongs to no part of the model.</exception>
     public LanguageModel LoadModel(string? adapterFolder = null) =>
         LoadModel(adapterFolder is null ? null : LoraAdapter.Open(adapterFolder), weights => weights);
 
+    /// <summary>Loads the weights in another number format: quantised on all cores, one tensor after the other.</summary>
+    /// <param name="mix">The number formats.</param>
+    /// <param name="adapterFolder">A PEFT adapter to apply without merging it, or null.</param>
+    /// <param name="progress">Hears what part of the weights is done, from 0 to 1.</param>
+    /// <exception cref="InvalidDataException">A tensor is missing, has another shape, belongs to no part of the model, or has a number
+    /// that the format cannot hold.</exception>
+    public LanguageModel LoadModel(QuantizationMix mix, string? adapterFolder = null, IProgress<double>? progress = null) => LoadModel(
+        adapterFolder is null ? null : LoraAdapter.Open(adapterFolder),
+        weights => new QuantizedWeights(weights, OpenWeights, Config, mix, progress));
+
     /// <summary>Loads the weights through another store that a device or an optimiser needs, which owns them from then on.</summary>
     internal LanguageModel LoadModel(LoraAdapter? adapter, Func<IWeightStore, IWeightStore> through)
     {
+        if (_gguf is not null) return _gguf.LoadModel(adapter, through);
         Checkpoint checkpoint;
         try
         {
@@ -101,10 +153,11 @@ public sealed class ModelFolder
             adapter?.Dispose();
             throw;
         }
-        LanguageModel model = LanguageModel.Create(Config, through(checkpoint), adapter);
+        IWeightStore store = through(checkpoint);
+        LanguageModel model = LanguageModel.Create(Config, store, adapter);
         try
         {
-            RequireAllUsed(checkpoint);
+            RequireNone(checkpoint, checkpoint.Unused.Except((store as QuantizedWeights)?.Asked ?? []));
             return model;
         }
         catch
@@ -114,9 +167,32 @@ public sealed class ModelFolder
         }
     }
 
-    private void RequireAllUsed(Checkpoint checkpoint)
+    /// <summary>Refuses files with tensors that belong to no part of the model, as loading it does.</summary>
+    internal void RequireWeightsUsed()
     {
-        string[] unknown = [.. checkpoint.Unused.Where(name => !MayBeIgnored(name, Config))];
+        const string Prefix = "transformer.";       // in some checkpoints of GPT-2
+        if (_gguf is not null)
+        {
+            using Gguf file = Gguf.Open(Path);
+            _gguf.RequireAllKnown(file);
+            return;
+        }
+        using Checkpoint checkpoint = Reading(Path, () => Checkpoint.Open(Path));
+        HashSet<string> known = [.. ModelSummary.Of(Config).Weights.Select(weight => weight.Name)];
+        RequireNone(checkpoint, checkpoint.Tensors.Keys.Where(name =>
+            !known.Contains(name) && !(name.StartsWith(Prefix, StringComparison.Ordinal) && known.Contains(name[Prefix.Length..]))));
+    }
+
+    /// <summary>Refuses a GGUF file where only a folder will do.</summary>
+    internal void RequireFolder(string what)
+    {
+        if (IsGguf)
+            throw new NotSupportedException($"{Path} is a GGUF file; {what} needs the model's folder with config.json and its own weights.");
+    }
+
+    private void RequireNone(Checkpoint checkpoint, IEnumerable<string> unused)
+    {
+        string[] unknown = [.. unused.Where(name => !MayBeIgnored(name, Config))];
         if (unknown.Length == 0) return;
         throw new InvalidDataException(
             $"{checkpoint.Tensors[unknown[0]].File}: tensor '{unknown[0]}' [{string.Join(", ", checkpoint.Tensors[unknown[0]].Shape)}]" +
@@ -142,12 +218,5 @@ public sealed class ModelFolder
         {
             throw new UnauthorizedAccessException($"{path} may not be read: permission denied.", e);
         }
-    }
-
-    private static bool IsGguf(string file)
-    {
-        using FileStream stream = Reading(file, () => File.OpenRead(file));
-        Span<byte> magic = stackalloc byte[4];
-        return stream.ReadAtLeast(magic, 4, throwOnEndOfStream: false) == 4 && magic.SequenceEqual("GGUF"u8);
     }
 }

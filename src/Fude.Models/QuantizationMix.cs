@@ -89,10 +89,10 @@ public static class QuantizationMixes
     /// <param name="mix">The mix.</param>
     /// <param name="config">The model.</param>
     /// <param name="entry">The tensor.</param>
-    /// <param name="layer">Its block; −1 outside them.</param>
     /// <param name="hasImportance">Whether importances are known for it.</param>
-    internal static NumberFormat FormatOf(this QuantizationMix mix, ModelConfig config, GgufEntry entry, int layer, bool hasImportance)
+    internal static NumberFormat FormatOf(this QuantizationMix mix, ModelConfig config, GgufEntry entry, bool hasImportance)
     {
+        int layer = entry.Layer;
         if (entry.IsVector || entry.Gguf == "position_embd.weight") return NumberFormat.F32;
         NumberFormat own = mix switch
         {

@@ -70,6 +70,29 @@ public sealed class Weight
         }
     }
 
+    /// <summary>One row in another number format, or copied in its own.</summary>
+    /// <param name="row">Which row.</param>
+    /// <param name="format">The format.</param>
+    /// <param name="bytes">Receives it: as many bytes as <see cref="Columns"/> numbers take.</param>
+    /// <param name="numbers">[<see cref="Columns"/>], overwritten.</param>
+    /// <param name="importance">See <see cref="NumberFormats.Narrow"/>.</param>
+    /// <exception cref="InvalidDataException">The format cannot hold a number.</exception>
+    public unsafe void ConvertRow(int row, NumberFormat format, Span<byte> bytes, Span<float> numbers, ReadOnlySpan<float> importance = default)
+    {
+        if (format == Format)
+        {
+            ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
+            new ReadOnlySpan<byte>((byte*)Address + (row * Format.Bytes(Columns)), checked((int)Format.Bytes(Columns))).CopyTo(bytes);
+            return;
+        }
+        ReadRow(row, numbers);
+        if (format == NumberFormat.F16)
+            for (int i = 0; i < numbers.Length; i++)
+                if (float.IsFinite(numbers[i]) && !Half.IsFinite((Half)numbers[i]))
+                    throw new InvalidDataException($"number {i} of row {row} is {numbers[i]}, which F16 cannot hold. Choose BF16.");
+        format.Narrow(numbers, bytes, importance);
+    }
+
     /// <summary>All numbers as float32, row after row: for tests and small weights.</summary>
     public float[] ToFloats()
     {

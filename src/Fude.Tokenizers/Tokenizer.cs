@@ -62,6 +62,15 @@ public sealed class Tokenizer
         return new(TokenizerFolder.Load(path));
     }
 
+    /// <summary>The tokenizer in the metadata of a GGUF file; null when it has none.</summary>
+    /// <exception cref="InvalidDataException">The metadata contradicts itself.</exception>
+    /// <exception cref="NotSupportedException">It is of a kind that fude does not have.</exception>
+    internal static Tokenizer? OfGguf(IReadOnlyDictionary<string, object> metadata, string source) =>
+        GgufTokenizerFile.Read(metadata, source) is { } pipeline ? new(pipeline) : null;
+
+    /// <summary>What a GGUF file says of it beside its pieces.</summary>
+    internal void Describe(IDictionary<string, object> metadata) => _pipeline.Describe(metadata);
+
     /// <summary>The ids of a text.</summary>
     /// <param name="text">The text.</param>
     /// <param name="addSpecialTokens">

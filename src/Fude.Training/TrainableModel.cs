@@ -45,6 +45,7 @@ public sealed class TrainableModel : IDisposable
     public static TrainableModel Load(string folder)
     {
         ModelFolder files = ModelFolder.Open(folder);
+        files.RequireFolder("training all weights");
         TrainableWeights? weights = null;
         LanguageModel model = files.LoadModel(null, checkpoint => weights = new TrainableWeights(checkpoint));
         return new TrainableModel(model, weights!, File.ReadAllBytes(files.ConfigPath), folder);

@@ -13,10 +13,7 @@ public sealed class QuantizationMixTests
             """)));
 
     private static Dictionary<string, NumberFormat> Formats(ModelConfig config, QuantizationMix mix, bool hasImportance = false) =>
-        GgufNames.Of(config).ToDictionary(entry => entry.Gguf, entry => mix.FormatOf(config, entry, LayerOf(entry.Gguf), hasImportance));
-
-    private static int LayerOf(string name) => name.StartsWith("blk.", StringComparison.Ordinal)
-        ? int.Parse(name.Split('.')[1], CultureInfo.InvariantCulture) : -1;
+        GgufNames.Of(config).ToDictionary(entry => entry.Gguf, entry => mix.FormatOf(config, entry, hasImportance));
 
     [Fact]
     public void Q4_K_M_gives_more_bits_where_llama_cpp_does()

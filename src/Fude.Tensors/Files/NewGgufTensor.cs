@@ -58,15 +58,7 @@ public sealed unsafe record NewGgufTensor(string Name, NumberFormat Format, IRea
                 _ = Parallel.For(0, rows, () => new float[columns], (row, _, numbers) =>
                 {
                     int source = rowOrder?.Invoke(start + row) ?? start + row;
-                    Span<byte> target = piece.AsSpan(row * rowBytes, rowBytes);
-                    if (format == weight.Format)
-                    {
-                        new ReadOnlySpan<byte>((byte*)weight.Address + (source * (long)rowBytes), rowBytes).CopyTo(target);
-                        return numbers;
-                    }
-                    weight.ReadRow(source, numbers);
-                    if (format == NumberFormat.F16) CheckRange(numbers);
-                    format.Narrow(numbers, target, importance);
+                    weight.ConvertRow(source, format, piece.AsSpan(row * rowBytes, rowBytes), numbers, importance);
                     return numbers;
                 }, _ => { });
             }
@@ -76,12 +68,5 @@ public sealed unsafe record NewGgufTensor(string Name, NumberFormat Format, IRea
             }
             stream.Write(piece, 0, rows * rowBytes);
         }
-    }
-
-    private static void CheckRange(float[] numbers)
-    {
-        for (int i = 0; i < numbers.Length; i++)
-            if (float.IsFinite(numbers[i]) && !Half.IsFinite((Half)numbers[i]))
-                throw new InvalidDataException($"number {i} of a row is {numbers[i]}, which F16 cannot hold. Choose BF16.");
     }
 }

@@ -53,6 +53,13 @@ internal readonly struct JsonPart
     internal JsonPart Get(string key) =>
         Find(key) ?? throw new InvalidDataException($"{Source}: {(Path.Length == 0 ? "the file" : Path)} has no \"{key}\".");
 
+    /// <summary>Writes the value under a name.</summary>
+    internal void WriteTo(Utf8JsonWriter json, string name)
+    {
+        json.WritePropertyName(name);
+        _element.WriteTo(json);
+    }
+
     internal string Text()
     {
         if (!IsString) throw Wrong("a string");

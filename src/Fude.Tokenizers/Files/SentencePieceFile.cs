@@ -7,36 +7,36 @@ namespace Fude.Tokenizers.Files;
 /// <summary>What a SentencePiece model file says: the parts of sentencepiece_model.proto that encoding and decoding need.</summary>
 internal sealed class SentencePieceFile
 {
-    private SentencePieceFile(string source) => Source = source;
+    internal SentencePieceFile(string source) => Source = source;
 
     /// <summary>The file's name, for errors.</summary>
     internal string Source { get; }
 
     internal List<Piece> Pieces { get; } = [];
 
-    internal bool IsBpe { get; private set; }
+    internal bool IsBpe { get; set; }
 
-    internal bool HasByteFallback { get; private set; }
+    internal bool HasByteFallback { get; set; }
 
-    internal bool TreatsWhitespaceAsSuffix { get; private set; }
+    internal bool TreatsWhitespaceAsSuffix { get; set; }
 
     /// <summary>What an unknown piece decodes to.</summary>
-    internal string UnknownSurface { get; private set; } = " \u2047 ";
+    internal string UnknownSurface { get; set; } = " \u2047 ";
 
-    internal string BeginPiece { get; private set; } = "<s>";
+    internal string BeginPiece { get; set; } = "<s>";
 
-    internal string EndPiece { get; private set; } = "</s>";
+    internal string EndPiece { get; set; } = "</s>";
 
-    internal string PaddingPiece { get; private set; } = "<pad>";
+    internal string PaddingPiece { get; set; } = "<pad>";
 
-    internal bool AddsDummyPrefix { get; private set; } = true;
+    internal bool AddsDummyPrefix { get; set; } = true;
 
-    internal bool RemovesExtraWhitespace { get; private set; } = true;
+    internal bool RemovesExtraWhitespace { get; set; } = true;
 
-    internal bool EscapesWhitespace { get; private set; } = true;
+    internal bool EscapesWhitespace { get; set; } = true;
 
     /// <summary>The normaliser's rules; empty for none.</summary>
-    internal byte[] Charsmap { get; private set; } = [];
+    internal byte[] Charsmap { get; set; } = [];
 
     internal static SentencePieceFile Read(string path) => Parse(File.ReadAllBytes(path), Path.GetFileName(path));
 
@@ -138,7 +138,8 @@ internal sealed class SentencePieceFile
         }
     }
 
-    private void Check()
+    /// <summary>Refuses pieces that contradict themselves.</summary>
+    internal void Check()
     {
         if (Pieces.Count == 0) throw Broken("it has no pieces");
         if (Pieces.Count > Fude.Tokenizers.Pieces.Vocabulary.MaxSize)

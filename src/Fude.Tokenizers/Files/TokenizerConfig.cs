@@ -69,6 +69,34 @@ internal sealed class TokenizerConfig
         return config;
     }
 
+    /// <summary>What another kind of file says in its own words.</summary>
+    internal static TokenizerConfig Of(
+        string source, bool legacy, bool addsBegin, bool addsEnd, bool addsPrefixSpace, bool cleansUp,
+        IEnumerable<(int Id, AddedToken Token)> added, IEnumerable<(string Attribute, AddedToken Token)> special, IEnumerable<AddedToken> additional)
+    {
+        TokenizerConfig config = new(source)
+        {
+            IsPresent = true,
+            Legacy = legacy,
+            AddsBegin = addsBegin,
+            AddsEnd = addsEnd,
+            AddsPrefixSpace = addsPrefixSpace,
+            CleansUp = cleansUp,
+        };
+        foreach ((int id, AddedToken token) in added) config.Added[id] = token;
+        foreach ((string attribute, AddedToken token) in special) config._special[attribute] = config.Known(token);
+        config.Additional.AddRange(additional);
+        return config;
+    }
+
+    /// <summary>What transformers' Llama classes take for granted.</summary>
+    internal void DefaultLlama()
+    {
+        Default("bos_token", "<s>");
+        Default("eos_token", "</s>");
+        Default("unk_token", "<unk>");
+    }
+
     private AddedToken Known(AddedToken token) => Added.Values.FirstOrDefault(t => t.Content == token.Content) ?? token;
 
     private void ReadMain(JsonPart part)

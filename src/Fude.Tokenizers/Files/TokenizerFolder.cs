@@ -42,6 +42,7 @@ internal static class TokenizerFolder
                 throw new NotSupportedException(
                     $"{folder}: tokenizer_config.json asks for {config.Class} over tokenizer.model; fude supports LlamaTokenizer there, any " +
                     "tokenizer.json, and the .model by itself when its path is given.");
+            config.DefaultLlama();
             return new LlamaPipeline(file, config);
         }
         if (File.Exists(Path.Combine(folder, "vocab.json")) && File.Exists(Path.Combine(folder, "merges.txt")))
@@ -74,6 +75,9 @@ internal static class TokenizerFolder
             PreTokenizer = new PreTokenizer.ByteLevel(config.AddsPrefixSpace ?? false, usesRegex: true),
             CreateDecoderStages = static () => [new DecoderStage.ByteLevel()],
             TrimsOffsets = true,
+            Rules = """
+                {"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"post_processor":{"type":"ByteLevel"},"model":{"type":"BPE"}}
+                """,
         };
         foreach (string attribute in (string[])["bos_token", "eos_token", "unk_token"])
             if (vocabulary.IdOf("<|endoftext|>") >= 0) config.Default(attribute, "<|endoftext|>");
@@ -86,12 +90,7 @@ internal static class TokenizerFolder
     {
         bool isLlama = LlamaClasses.Contains(config.Class);
         bool isGpt2 = Gpt2Classes.Contains(config.Class);
-        if (config.IsPresent && isLlama)
-        {
-            config.Default("bos_token", "<s>");
-            config.Default("eos_token", "</s>");
-            config.Default("unk_token", "<unk>");
-        }
+        if (config.IsPresent && isLlama) config.DefaultLlama();
         if (config.IsPresent)
         {
             foreach ((int id, AddedToken token) in config.Added)

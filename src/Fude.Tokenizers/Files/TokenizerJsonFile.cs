@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using System.Text.Json;
 using Fude.Tokenizers.Decoders;
 using Fude.Tokenizers.Normalizers;
 using Fude.Tokenizers.Pieces;
@@ -19,23 +20,27 @@ internal static class TokenizerJsonFile
 
     /// <summary>Reads the file.</summary>
     /// <remarks>truncation and padding are left out of account, as transformers does when it is not asked for them.</remarks>
-    internal static TokenizerParts Read(JsonPart file)
+    /// <param name="file">The file.</param>
+    /// <param name="own">The model's pieces and merges, where the file has none.</param>
+    /// <param name="moreAdded">Added tokens that are not in the file.</param>
+    internal static TokenizerParts Read(JsonPart file, PieceList? own = null, IEnumerable<(int Id, AddedToken Token)>? moreAdded = null)
     {
         JsonPart model = file.Get("model");
         // Old files do not name the type of their model; its keys tell.
         string type = model.Text("type") ?? (model.Find("merges") is not null ? "BPE" : model.Find("unk_id") is not null ? "Unigram" : "(none)");
         Vocabulary vocabulary = new();
         PieceModel pieces;
+        double[]? scores = null;
         IReadOnlyList<(string, string)> merges = [];
         JsonPart? preTokenizer = file.Find("pre_tokenizer"), decoder = file.Find("decoder");
         switch (type)
         {
             case "BPE":
-                merges = ReadMerges(model.Get("merges"));
-                pieces = ReadBpe(model, vocabulary, merges);
+                merges = own?.Merges ?? ReadMerges(model.Get("merges"));
+                pieces = ReadBpe(model, vocabulary, merges, own);
                 break;
             case "Unigram":
-                pieces = ReadUnigram(model, vocabulary);
+                pieces = ReadUnigram(model, vocabulary, own, out scores);
                 break;
             default:
                 throw Unsupported(model, type, "BPE and Unigram");
@@ -46,12 +51,15 @@ internal static class TokenizerJsonFile
             Model = pieces,
             Kind = type == "Unigram" ? TokenizerModel.Unigram : UsesBytes(preTokenizer) ? TokenizerModel.ByteLevelBpe : TokenizerModel.Bpe,
             Merges = merges,
+            Scores = scores,
+            Rules = RulesOf(file, type),
             Normalizers = file.Find("normalizer") is JsonPart normalizer ? [.. ReadNormalizer(normalizer, 0)] : [],
             PreTokenizer = preTokenizer is JsonPart p ? ReadPreTokenizer(p, 0) : null,
             CreateDecoderStages = decoder is JsonPart d ? ReadDecoders(d) : static () => [new DecoderStage.Join()],
         };
         if (file.Find("added_tokens") is JsonPart added)
             foreach (JsonPart token in added.Items()) ReadAdded(token, parts);
+        foreach ((int id, AddedToken token) in moreAdded ?? []) parts.AddToken(token, id, file.Source);
         if (file.Find("post_processor") is JsonPart postProcessor) ReadPostProcessor(postProcessor, parts, 0);
         return parts;
     }
@@ -108,9 +116,29 @@ internal static class TokenizerJsonFile
         return merges;
     }
 
-    private static BpeModel ReadBpe(JsonPart model, Vocabulary vocabulary, IReadOnlyList<(string, string)> merges)
+    // What is left of the file without pieces, merges and added tokens.
+    private static string RulesOf(JsonPart file, string type)
     {
-        ReadVocabulary(model.Get("vocab"), vocabulary);
+        using MemoryStream stream = new();
+        using (Utf8JsonWriter json = new(stream))
+        {
+            json.WriteStartObject();
+            foreach (string key in (string[])["normalizer", "pre_tokenizer", "post_processor", "decoder"])
+                if (file.Find(key) is JsonPart part) part.WriteTo(json, key);
+            json.WriteStartObject("model");
+            json.WriteString("type", type);
+            foreach ((string key, JsonPart part) in file.Get("model").Properties())
+                if (key is not ("type" or "vocab" or "merges")) part.WriteTo(json, key);
+            json.WriteEndObject();
+            json.WriteEndObject();
+        }
+        return Encoding.UTF8.GetString(stream.ToArray());
+    }
+
+    private static BpeModel ReadBpe(JsonPart model, Vocabulary vocabulary, IReadOnlyList<(string, string)> merges, PieceList? own)
+    {
+        if (own is null) ReadVocabulary(model.Get("vocab"), vocabulary);
+        else foreach ((int id, string text) in own.Pieces) vocabulary.Add(id, text, 0, PieceKind.Normal, model.Source);
         if (model.Find("dropout") is JsonPart dropout && dropout.Number() != 0)
             throw new NotSupportedException($"{model.Source}: model.dropout makes encoding random; fude supports null and 0.");
         BpeModel.Options options = new(
@@ -128,9 +156,23 @@ internal static class TokenizerJsonFile
         return bpe;
     }
 
-    private static UnigramModel ReadUnigram(JsonPart model, Vocabulary vocabulary)
+    private static UnigramModel ReadUnigram(JsonPart model, Vocabulary vocabulary, PieceList? own, out double[] scores)
     {
-        JsonPart list = model.Get("vocab");
+        scores = own?.Scores ?? ReadScored(model.Get("vocab"), vocabulary);
+        if (own is not null)
+            foreach ((int id, string text) in own.Pieces) vocabulary.Add(id, text, (float)scores[id], PieceKind.Normal, model.Source);
+        int unknownId = model.Find("unk_id")?.Integer() ?? -1;
+        if (unknownId < -1 || unknownId >= scores.Length)
+            throw new InvalidDataException(
+                string.Create(CultureInfo.InvariantCulture, $"{model.Source}: model.unk_id is {unknownId}, but the ids are 0 to {scores.Length - 1}."));
+        bool hasByteFallback = model.Boolean("byte_fallback", false);
+        if (unknownId >= 0) SetUnknown(vocabulary, unknownId);
+        if (hasByteFallback) MarkBytes(vocabulary);
+        return new(vocabulary, scores, unknownId, hasByteFallback);
+    }
+
+    private static double[] ReadScored(JsonPart list, Vocabulary vocabulary)
+    {
         double[] scores = new double[list.Count];
         if (scores.Length == 0) throw list.Wrong("a list with at least one piece");
         int id = 0;
@@ -141,14 +183,7 @@ internal static class TokenizerJsonFile
             scores[id] = two[1].SerdeNumber();
             vocabulary.Add(id++, two[0].Text(), (float)scores[id - 1], PieceKind.Normal, list.Source);
         }
-        int unknownId = model.Find("unk_id")?.Integer() ?? -1;
-        if (unknownId < -1 || unknownId >= scores.Length)
-            throw new InvalidDataException(
-                string.Create(CultureInfo.InvariantCulture, $"{model.Source}: model.unk_id is {unknownId}, but the ids are 0 to {scores.Length - 1}."));
-        bool hasByteFallback = model.Boolean("byte_fallback", false);
-        if (unknownId >= 0) SetUnknown(vocabulary, unknownId);
-        if (hasByteFallback) MarkBytes(vocabulary);
-        return new(vocabulary, scores, unknownId, hasByteFallback);
+        return scores;
     }
 
     private static void SetUnknown(Vocabulary vocabulary, int id)

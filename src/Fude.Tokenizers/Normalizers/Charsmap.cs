@@ -17,10 +17,14 @@ internal sealed class Charsmap
     private readonly int[] _places;            // byte in the blob → char in _replacements
     private readonly ulong[] _beginsRule = new ulong[(char.MaxValue + 1) / 64];
 
+    /// <summary>The rules as they were read.</summary>
+    internal byte[] Blob { get; }
+
     /// <summary>Reads the rules.</summary>
     /// <exception cref="InvalidDataException">The lengths in the blob contradict each other.</exception>
     internal Charsmap(ReadOnlySpan<byte> blob, string source)
     {
+        Blob = blob.ToArray();
         if (blob.Length < 4) throw Broken(source, $"{blob.Length} bytes");
         uint size = BinaryPrimitives.ReadUInt32LittleEndian(blob);
         if (size >= blob.Length - 4 || size % 4 != 0 || size == 0)

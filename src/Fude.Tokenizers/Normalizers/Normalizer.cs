@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using Fude.Tokenizers.Text;
+using Fude.Tokenizers.Training;
 using Fude.Tokenizers.Unicode;
 
 namespace Fude.Tokenizers.Normalizers;
@@ -12,6 +13,9 @@ internal abstract class Normalizer
     /// <summary>Writes the changed text to <paramref name="output"/>, which is empty.</summary>
     /// <returns>False when the text stays as it is; then nothing has been written.</returns>
     internal abstract bool Run(TextBuffer text, TextBuffer output, Workspace workspace);
+
+    /// <summary>The step in SentencePiece's form, where it has one and can be expressed so.</summary>
+    internal virtual byte[]? Charsmap => null;
 
     /// <summary>A fixed string put in front of text that is not empty.</summary>
     internal sealed class Prepend(string prefix) : Normalizer
@@ -110,6 +114,8 @@ internal abstract class Normalizer
     {
         private readonly UnicodeNormalizer _normalizer = UnicodeNormalizer.Get(form, UnicodeVersion.Unicode9);
 
+        internal override byte[]? Charsmap => form == NormalizationForm.FormKC ? CharsmapWriter.Nfkc() : null;
+
         internal override bool Run(TextBuffer text, TextBuffer output, Workspace workspace)
         {
             ReadOnlySpan<char> all = text.Span;
@@ -147,6 +153,8 @@ internal abstract class Normalizer
     /// </summary>
     internal sealed class Precompiled(Charsmap charsmap) : Normalizer
     {
+        internal override byte[] Charsmap => charsmap.Blob;
+
         internal override bool Run(TextBuffer text, TextBuffer output, Workspace workspace)
         {
             ReadOnlySpan<char> all = text.Span;

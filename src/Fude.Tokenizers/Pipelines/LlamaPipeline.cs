@@ -13,6 +13,8 @@ internal sealed class LlamaPipeline : Pipeline
     private readonly SentencePieceEncoder _encoder;
     private readonly AddedTokenFinder _finder;
     private readonly HashSet<int> _special = [], _apart = [];
+    private readonly (int Id, AddedToken Token)[] _added;
+    private readonly int _pieces;
     private readonly bool _legacy, _addsPrefixSpace, _addsBegin, _addsEnd, _cleansUp;
     private readonly string _unknown;
     private readonly int _unknownLength;
@@ -20,9 +22,6 @@ internal sealed class LlamaPipeline : Pipeline
     internal LlamaPipeline(SentencePieceFile file, TokenizerConfig config)
     {
         _file = file;
-        config.Default("bos_token", "<s>");
-        config.Default("eos_token", "</s>");
-        config.Default("unk_token", "<unk>");
         _legacy = config.Legacy ?? true;
         _addsPrefixSpace = config.AddsPrefixSpace ?? true;
         _addsBegin = config.AddsBegin ?? true;
@@ -53,9 +52,13 @@ internal sealed class LlamaPipeline : Pipeline
             if (id >= pieces) Vocabulary.Mark(id, isSpecial ? PieceKind.Control : PieceKind.UserDefined, isSpecial);
         }
         for (int id = 0; id < pieces; id++) Vocabulary.Mark(id, Vocabulary.KindOf(id), _special.Contains(id));
-        Vocabulary.BeginId = added[config.Begin!.Content].Id;
-        Vocabulary.EndId = added[config.End!.Content].Id;
-        Vocabulary.PaddingId = config.Padding is AddedToken padding ? added[padding.Content].Id : -1;
+        _added = [.. added.Values];
+        _pieces = pieces;
+        Vocabulary.BeginId = IdOf(config.Begin);
+        Vocabulary.EndId = IdOf(config.End);
+        Vocabulary.PaddingId = IdOf(config.Padding);
+        if ((_addsBegin && Vocabulary.BeginId < 0) || (_addsEnd && Vocabulary.EndId < 0))
+            throw new InvalidDataException($"{config.Source}: a token is to be put around texts that the vocabulary does not have.");
 
         // Not legacy: no dummy prefix by SentencePiece, which would also strip; a prefix is part of the text instead.
         _encoder = new(file, Vocabulary, _legacy && file.AddsDummyPrefix);
@@ -64,6 +67,8 @@ internal sealed class LlamaPipeline : Pipeline
         workspace.Tokens.Clear(tracked: false);
         _encoder.Encode(_unknown, 0, workspace);
         _unknownLength = workspace.Tokens.Count;
+
+        int IdOf(AddedToken? token) => token is null ? -1 : added[token.Content].Id;
     }
 
     internal override Vocabulary Vocabulary { get; }
@@ -125,6 +130,18 @@ internal sealed class LlamaPipeline : Pipeline
         _encoder.Encode(guarded.AsSpan(0, _unknown.Length + text.Length), offset - _unknown.Length, workspace);
         System.Buffers.ArrayPool<char>.Shared.Return(guarded);
         if (workspace.Tokens.Count - before >= _unknownLength) workspace.Tokens.Remove(before, before + _unknownLength);
+    }
+
+    internal override void Describe(IDictionary<string, object> metadata)
+    {
+        GgufTokenizerFile.Describe(_file, metadata);
+        metadata[GgufTokenizerFile.Kind] = "llama";
+        metadata[GgufTokenizerFile.Legacy] = _legacy;
+        metadata[GgufTokenizerFile.CleansUp] = _cleansUp;
+        metadata[GgufTokenizerFile.Pieces] = (uint)_pieces;
+        metadata[GgufTokenizerFile.PrefixSpace] = _legacy ? _file.AddsDummyPrefix : _addsPrefixSpace;
+        metadata[GgufTokenizerFile.PrefixPiece] = _file.AddsDummyPrefix;
+        GgufTokenizerFile.Describe(_added, Vocabulary, _special.Contains, metadata);
     }
 
     internal override TokenDecoder CreateDecoder(bool skipSpecialTokens)

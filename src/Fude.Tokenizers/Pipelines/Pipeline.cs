@@ -17,5 +17,8 @@ internal abstract class Pipeline
     /// <summary>Appends the tokens of <paramref name="text"/>, which is well-formed.</summary>
     internal abstract void Encode(ReadOnlySpan<char> text, bool addSpecialTokens, Workspace workspace);
 
+    /// <summary>What a GGUF file says of it beside its pieces: llama.cpp's keys, and fude's own for what those cannot say.</summary>
+    internal abstract void Describe(IDictionary<string, object> metadata);
+
     internal abstract TokenDecoder CreateDecoder(bool skipSpecialTokens);
 }

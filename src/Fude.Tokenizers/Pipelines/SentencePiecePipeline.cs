@@ -26,6 +26,12 @@ internal sealed class SentencePiecePipeline : Pipeline
 
     internal override void Encode(ReadOnlySpan<char> text, bool addSpecialTokens, Workspace workspace) => _encoder.Encode(text, 0, workspace);
 
+    internal override void Describe(IDictionary<string, object> metadata)
+    {
+        GgufTokenizerFile.Describe(_file, metadata);
+        metadata[GgufTokenizerFile.Kind] = "sentencepiece";
+    }
+
     internal override TokenDecoder CreateDecoder(bool skipSpecialTokens) => DecoderOf(_file, Vocabulary, _file.AddsDummyPrefix);
 
     internal static SentencePieceDecoder DecoderOf(SentencePieceFile file, Vocabulary vocabulary, bool addsDummyPrefix) =>

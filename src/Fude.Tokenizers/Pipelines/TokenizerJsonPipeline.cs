@@ -142,6 +142,35 @@ internal sealed class TokenizerJsonPipeline : Pipeline
         }
     }
 
+    internal override void Describe(IDictionary<string, object> metadata)
+    {
+        metadata[GgufTokenizerFile.Kind] = "tokenizer.json";
+        metadata[GgufTokenizerFile.Rules] = _parts.Rules;
+        metadata[GgufTokenizerFile.CleansUp] = _parts.CleansUp;
+        metadata[GgufTokenizerFile.Prefix] = _parts.Prefix;
+        metadata[GgufTokenizerFile.Suffix] = _parts.Suffix;
+        if (_parts.Scores is { } scores && scores.Any(score => (float)score != score)) metadata[GgufTokenizerFile.Scores] = scores;
+        GgufTokenizerFile.Describe(_parts.Added, Vocabulary, _ => false, metadata);
+        if (Model == TokenizerModel.ByteLevelBpe)
+        {
+            metadata[GgufTokenizerFile.Words] = _parts.PreTokenizer!.GgufName
+                ?? throw new NotSupportedException(
+                    "the tokenizer cuts text into words by a rule that GGUF files have no name for. fude writes GPT-2's (GPT-NeoX's " +
+                    "too) and Llama 3's.");
+            metadata[GgufTokenizerFile.PrefixSpace] = _parts.PreTokenizer is PreTokenizer.ByteLevel { AddsPrefixSpace: true };
+            return;
+        }
+        metadata[GgufTokenizerFile.Words] = "default";
+        foreach (Normalizer step in _parts.Normalizers)
+            if (step.Charsmap is { } charsmap) metadata[GgufTokenizerFile.Charsmap] = charsmap;
+        Workspace workspace = new();
+        workspace.Tokens.Clear(tracked: false);
+        Encode("あ", addSpecialTokens: false, workspace);
+        metadata[GgufTokenizerFile.PrefixSpace] =
+            workspace.Tokens.Count > 0 && Vocabulary.TextOf(workspace.Tokens.Ids[0])!.StartsWith(SentencePieceNormalizer.Space);
+        metadata[GgufTokenizerFile.ExtraSpaces] = false;
+    }
+
     internal override TokenDecoder CreateDecoder(bool skipSpecialTokens)
     {
         StagedDecoder decoder = new(Vocabulary, skipSpecialTokens, _parts.CreateDecoderStages());
@@ -159,6 +188,12 @@ internal sealed class TokenizerParts
     internal required TokenizerModel Kind { get; init; }
 
     internal IReadOnlyList<(string Left, string Right)> Merges { get; init; } = [];
+
+    /// <summary>The scores of a Unigram model, as exactly as it computes with them.</summary>
+    internal double[]? Scores { get; init; }
+
+    /// <summary>A tokenizer.json of everything but the pieces, the merges and the added tokens.</summary>
+    internal required string Rules { get; init; }
 
     internal List<(int Id, AddedToken Token)> Added { get; } = [];
 

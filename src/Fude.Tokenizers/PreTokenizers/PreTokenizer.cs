@@ -22,6 +22,9 @@ internal abstract class PreTokenizer
     /// <param name="offset">Where in the original text this text begins.</param>
     internal abstract void Run(Workspace workspace, int offset);
 
+    /// <summary>What GGUF files call it; null when they have no name for it.</summary>
+    internal virtual string? GgufName => null;
+
     /// <summary>Cuts each stretch by the matches that <paramref name="find"/> appends, which must be in order.</summary>
     private protected static void Cut<TFinder>(Workspace workspace, SplitBehavior behavior, bool inverts, TFinder find)
         where TFinder : struct, IFinder
@@ -110,6 +113,10 @@ internal abstract class PreTokenizer
     /// <summary>Cuts by a pattern.</summary>
     internal sealed class Split(TextPattern pattern, SplitBehavior behavior, bool inverts) : PreTokenizer
     {
+        /// <summary>The pattern's name, when every word is kept by itself.</summary>
+        internal override string? GgufName =>
+            behavior == SplitBehavior.Isolated && !inverts && pattern is WordPattern words ? words.GgufName : null;
+
         internal override void Run(Workspace workspace, int offset) => Cut(workspace, behavior, inverts, new PatternFinder(pattern));
     }
 
@@ -128,6 +135,8 @@ internal abstract class PreTokenizer
     /// <summary>Several, one after the other.</summary>
     internal sealed class Sequence(PreTokenizer[] steps) : PreTokenizer
     {
+        internal override string? GgufName => steps is [Split split, ByteLevel { UsesRegex: false }] ? split.GgufName : null;
+
         internal override void Run(Workspace workspace, int offset)
         {
             foreach (PreTokenizer step in steps) step.Run(workspace, offset);
@@ -170,6 +179,12 @@ internal abstract class PreTokenizer
     {
         /// <summary>The same with the other prefix.</summary>
         internal ByteLevel With(bool prefixSpace) => new(prefixSpace, usesRegex);
+
+        internal bool AddsPrefixSpace => addsPrefixSpace;
+
+        internal bool UsesRegex => usesRegex;
+
+        internal override string? GgufName => usesRegex ? "gpt-2" : null;
 
         private static readonly Split Words = new(WordPattern.Gpt2, SplitBehavior.Isolated, inverts: false);
 

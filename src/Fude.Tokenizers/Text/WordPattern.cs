@@ -14,6 +14,9 @@ internal abstract class WordPattern : TextPattern
     /// <summary>GPT-2's own, which ByteLevel has built in.</summary>
     internal static WordPattern Gpt2 { get; } = new Gpt2Words();
 
+    /// <summary>What GGUF files call it.</summary>
+    internal abstract string GgufName { get; }
+
     /// <summary>A pattern that is known by heart, or null.</summary>
     internal static WordPattern? Find(string regex) => regex switch
     {
@@ -93,6 +96,8 @@ internal abstract class WordPattern : TextPattern
 
     private sealed class Gpt2Words : WordPattern
     {
+        internal override string GgufName => "gpt-2";
+
         private protected override int EndOfWord(ReadOnlySpan<char> text, int at)
         {
             int contraction = EndOfContraction(text, at, ignoresCase: false);
@@ -107,6 +112,8 @@ internal abstract class WordPattern : TextPattern
     /// <summary>Llama 3's; numbers of at most so many digits.</summary>
     private sealed class Llama3Words(int digits) : WordPattern
     {
+        internal override string GgufName => digits == 3 ? "llama-bpe" : "qwen2";
+
         private protected override int EndOfWord(ReadOnlySpan<char> text, int at)
         {
             int contraction = EndOfContraction(text, at, ignoresCase: true);

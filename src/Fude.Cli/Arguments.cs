@@ -12,16 +12,16 @@ internal static class Arguments
     {
         HelpName = "MODEL",
         Description = Say(
-            "Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer.",
-            "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー。"),
+            "Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer; or a GGUF file.",
+            "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー、または GGUF ファイル。"),
     };
 
     public static Argument<string> Tokenizer() => new("model")
     {
         HelpName = "MODEL",
         Description = Say(
-            "A model's folder (read as transformers reads it), or one tokenizer.json or .model file (as SentencePiece reads it).",
-            "モデルのフォルダー（transformers と同じ読み方）、または tokenizer.json か .model のファイル（SentencePiece と同じ読み方）。"),
+            "A model's folder (read as transformers reads it), one tokenizer.json or .model file (as SentencePiece reads it), or a GGUF file.",
+            "モデルのフォルダー（transformers と同じ読み方）、tokenizer.json か .model のファイル（SentencePiece と同じ読み方）、または GGUF ファイル。"),
     };
 
     public static Option<bool> NoSpecial() => new("--no-special")

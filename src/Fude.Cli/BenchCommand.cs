@@ -16,26 +16,19 @@ internal static class BenchCommand
         {
             HelpName = "MODEL",
             Arity = ArgumentArity.ZeroOrOne,
-            Description = Say("Folder with config.json and weights; or give --config.", "config.json と重みのあるフォルダー。代わりに --config も使える。"),
+            Description = Say("A model's folder or GGUF file; or give --config.", "モデルのフォルダーか GGUF ファイル。代わりに --config も使える。"),
         };
         Option<string?> config = new("--config")
         {
             HelpName = "FILE",
             Description = Say("A config.json: random weights of that shape are made in memory.", "config.json。この形の乱数の重みをメモリー上に作る。"),
         };
-        Option<NumberFormat> format = new("--format")
+        Option<string?> format = new("--format")
         {
-            HelpName = "f32|f16|bf16|q8_0|…",
-            Description = Say("Number format of the random weights.", "乱数の重みの数値形式。"),
-            DefaultValueFactory = _ => NumberFormat.BF16,
-            CustomParser = result =>
-            {
-                if (Enum.TryParse(result.Tokens[0].Value, ignoreCase: true, out NumberFormat parsed) && Enum.IsDefined(parsed)) return parsed;
-                result.AddError(Say(
-                    $"--format: '{result.Tokens[0].Value}' is no number format; there are {Formats()}.",
-                    $"--format: '{result.Tokens[0].Value}' という数値形式はありません。{Formats()} のどれかです。"));
-                return default;
-            },
+            HelpName = FormatArguments.Names,
+            Description = Say(
+                "Number format: of random weights (bf16 when absent, f32, q8_0, q4_k, …), or what those of MODEL are quantised to.",
+                "数値形式。乱数の重みの形式（省略時は bf16。f32、q8_0、q4_k など）、または MODEL の重みを量子化する形式。"),
         };
         Option<int> prompt = Count("-p", "--prompt-tokens", 512, "Prompt tokens.", "プロンプトのトークン数。");
         Option<int> decode = Count("-n", "--new-tokens", 128, "New tokens.", "新しいトークン数。");
@@ -55,16 +48,19 @@ internal static class BenchCommand
         command.SetAction((args, stop) => Task.Run(() =>
         {
             using CpuOps ops = new(args.GetValue(threads) ?? 0);
-            ModelConfig shape = args.GetValue(config) is { } file ? ModelConfig.Load(file) : ModelFolder.Open(args.GetValue(model)!).Config;
+            ModelFolder? folder = args.GetValue(model) is { } path ? ModelFolder.Open(path) : null;
+            ModelConfig shape = folder?.Config ?? ModelConfig.Load(args.GetValue(config)!);
             int wanted = Math.Max(args.GetValue(prompt), args.GetValue(decode) + 1);
             if (wanted > shape.Context)
                 throw new Failure(
                     $"the model reads {shape.Context} tokens, but -p {args.GetValue(prompt)} -n {args.GetValue(decode)} need {wanted}.",
                     $"モデルの文脈長は {shape.Context} トークンですが、-p {args.GetValue(prompt)} -n {args.GetValue(decode)} には {wanted} 必要です。");
-            RecordingWeights weights = new(args.GetValue(config) is null
-                ? Checkpoint.Open(args.GetValue(model)!)
-                : new RandomWeights(args.GetValue(format), seed: 1));
+            using ProgressLine progress = new(terminal);
+            RecordingWeights weights = new(folder is null ? new RandomWeights(Parsed(args.GetValue(format)), seed: 1)
+                : args.GetValue(format) is { } name ? folder.OpenWeights(QuantizationMixes.Parse(name), FormatArguments.Progress(progress, stop))
+                : folder.OpenWeights());
             using LanguageModel loaded = LanguageModel.Create(shape, weights);
+            progress.Clear();
             Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(repetitions), stop);
             if (args.GetValue(json)) WriteJson(terminal.Output, measured);
             else WriteText(terminal.Output, measured);
@@ -220,5 +216,12 @@ internal static class BenchCommand
         return sorted.Length % 2 == 1 ? sorted[sorted.Length / 2] : (sorted[(sorted.Length / 2) - 1] + sorted[sorted.Length / 2]) / 2;
     }
 
-    private static string Formats() => string.Join(", ", Enum.GetNames<NumberFormat>());
+    private static NumberFormat Parsed(string? name)
+    {
+        if (name is null) return NumberFormat.BF16;
+        if (Enum.TryParse(name, ignoreCase: true, out NumberFormat format) && Enum.IsDefined(format)) return format;
+        throw new Failure(
+            $"--format: '{name}' is no number format; there are {string.Join(", ", Enum.GetNames<NumberFormat>())}.",
+            $"--format: '{name}' という数値形式はありません。{string.Join("、", Enum.GetNames<NumberFormat>())} のどれかです。");
+    }
 }

@@ -28,12 +28,14 @@ internal static class ChatCommand
         Option<int?> threads = Arguments.Threads();
         GenerationArguments generation = new();
         Command command = new("chat", Say("Talk with a model.", "モデルと会話する。")) { model, system, format, adapter, threads };
+        FormatArguments weights = FormatArguments.AddTo(command, "--weights");      // --format is that of the prompt
         generation.AddTo(command);
         command.SetAction(async args =>
         {
             PromptFormat? named = args.GetValue(format) is { } name ? PromptFormat.Named(name) : null;
             GenerationOptions options = generation.Read(args);
-            using TextGenerator generator = TextGenerator.Load(args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0);
+            using TextGenerator generator = weights.LoadGenerator(
+                args, args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, CancellationToken.None);
             if (generator.Tokenizer is null)
                 throw new Failure(
                     $"{generator.Folder.Path} has no tokenizer, and a conversation is text: put tokenizer.json or tokenizer.model beside the weights.",

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Text.Json;
+using Fude.Models;
 using Fude.Tokenizers;
 using static Fude.Cli.Language;
 
@@ -23,7 +24,7 @@ internal static class DetokenizeCommand
             model, skipSpecial, json,
         };
         // A read that waits for input cannot be stopped, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
+        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(args.GetRequiredValue(model)),
             args.GetValue(skipSpecial), args.GetValue(json), stop), stop).WaitAsync(stop));
         return command;
     }

@@ -1,5 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
+using Fude.Models;
 using Fude.Tokenizers;
 using static Fude.Cli.Language;
 
@@ -21,7 +22,7 @@ internal static class ExplainCommand
         Option<bool> json = Arguments.Json();
         Command command = new("explain", Say("Show how a text becomes tokens.", "テキストがトークンになる過程を見せる。")) { model, text, noSpecial, json };
         // A read that waits for input cannot be stopped, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(terminal, Tokenizer.Load(args.GetRequiredValue(model)),
+        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(args.GetRequiredValue(model)),
             args.GetValue(text) ?? TextInput.ReadAll(terminal.Input), addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json)), stop)
             .WaitAsync(stop));
         return command;

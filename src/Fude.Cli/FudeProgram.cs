@@ -66,6 +66,8 @@ internal sealed class FudeProgram(Terminal terminal)
         LogitsCommand.Create(terminal),
         PerplexityCommand.Create(terminal),
         MergeCommand.Create(terminal),
+        ExportCommand.Create(terminal),
+        ExportCommand.CreateQuantize(terminal),
         BenchCommand.Create(terminal),
     };
 

@@ -30,6 +30,7 @@ internal static class GenerateCommand
         {
             model, prompt, ids, noSpecial, adapter, threads, json,
         };
+        FormatArguments format = FormatArguments.AddTo(command);
         generation.AddTo(command);
         command.Validators.Add(result =>
         {
@@ -40,7 +41,8 @@ internal static class GenerateCommand
         {
             GenerationOptions options = generation.Read(args);
             long loading = Stopwatch.GetTimestamp();
-            using TextGenerator generator = TextGenerator.Load(args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0);
+            using TextGenerator generator = format.LoadGenerator(
+                args, args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, stop);
             TimeSpan loaded = Stopwatch.GetElapsedTime(loading);
             // A read that waits for input cannot be stopped, only left behind.
             int[] promptIds = args.Given(ids) ?? generator.Encode(

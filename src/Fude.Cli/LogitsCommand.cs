@@ -24,16 +24,18 @@ internal static class LogitsCommand
         {
             model, ids, all, adapter, threads, json,
         };
+        FormatArguments format = FormatArguments.AddTo(command);
         // One forward pass cannot be stopped half-way, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(
-            terminal, args.GetRequiredValue(model), args.GetRequiredValue(ids)!, args.GetValue(all), args.GetValue(adapter),
-            args.GetValue(threads), args.GetValue(json)), stop).WaitAsync(stop));
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            using LanguageModel loaded = format.Load(args, args.GetRequiredValue(model), args.GetValue(adapter), terminal, stop);
+            return Run(terminal, loaded, args.GetRequiredValue(ids)!, args.GetValue(all), args.GetValue(threads), args.GetValue(json));
+        }, stop).WaitAsync(stop));
         return command;
     }
 
-    private static int Run(Terminal terminal, string folder, int[] ids, bool all, string? adapter, int? threads, bool json)
+    private static int Run(Terminal terminal, LanguageModel model, int[] ids, bool all, int? threads, bool json)
     {
-        using LanguageModel model = LanguageModel.Load(folder, adapter);
         using CpuOps ops = new(threads ?? 0);
         Tensor logits = model.Run(ops, Batch.Of(ids, allLogits: all));
         ReadOnlySpan<float> values = ops.Read(logits);

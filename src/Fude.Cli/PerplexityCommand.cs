@@ -39,6 +39,7 @@ internal static class PerplexityCommand
         {
             model, idsFile, textFile, context, stride, adapter, threads, json,
         };
+        FormatArguments format = FormatArguments.AddTo(command);
         command.Validators.Add(result =>
         {
             if (result.GetValue(idsFile) is null == result.GetValue(textFile) is null)
@@ -50,16 +51,15 @@ internal static class PerplexityCommand
             int[] ids = args.GetValue(idsFile) is { } file
                 ? ReadIds(file)
                 : folder.Tokenizer.Encode(TextInput.ReadFile(args.GetValue(textFile)!), addSpecialTokens: false);
-            return Run(terminal, folder, ids, args.GetValue(context), args.GetValue(stride), args.GetValue(adapter),
-                args.GetValue(threads), args.GetValue(json), stop);
+            using LanguageModel loaded = format.Load(args, folder.Path, args.GetValue(adapter), terminal, stop);
+            return Run(terminal, loaded, ids, args.GetValue(context), args.GetValue(stride), args.GetValue(threads), args.GetValue(json), stop);
         }, stop));
         return command;
     }
 
-    private static int Run(Terminal terminal, ModelFolder folder, int[] ids, int? context, int? stride, string? adapter, int? threads,
-        bool json, CancellationToken stop)
+    private static int Run(Terminal terminal, LanguageModel model, int[] ids, int? context, int? stride, int? threads, bool json,
+        CancellationToken stop)
     {
-        using LanguageModel model = folder.LoadModel(adapter);
         using CpuOps ops = new(threads ?? 0);
         int window = context ?? Math.Min(model.Config.Context, Math.Max(2, ids.Length));
         using ProgressLine progress = new(terminal);

@@ -12,6 +12,9 @@ internal sealed class ProgressLine(Terminal terminal) : IDisposable
     /// <summary>Something that is told how much of a total is done.</summary>
     public IProgress<int> Of(string what, int total) => new Counter(this, what, total);
 
+    /// <summary>Something that is told what part is done, from 0 to 1; it stops the work that tells it when that is wished.</summary>
+    public IProgress<double> Of(string what, CancellationToken stop) => new Share(this, what, stop);
+
     /// <summary>Takes the line away.</summary>
     public void Clear()
     {
@@ -22,12 +25,24 @@ internal sealed class ProgressLine(Terminal terminal) : IDisposable
     /// <inheritdoc/>
     public void Dispose() => Clear();
 
-    private void Draw(string what, int done, int total)
+    private void Draw(string what, int done, int total) =>
+        Draw(string.Create(CultureInfo.InvariantCulture, $"{what} {done}/{total} ({100.0 * done / total:F0} %)"));
+
+    private void Draw(string text)
     {
         if (!terminal.ErrorIsScreen || _sinceDrawn.ElapsedMilliseconds < 100) return;
         _sinceDrawn.Restart();
         _isDrawn = true;
-        terminal.Error.Write(string.Create(CultureInfo.InvariantCulture, $"\r\e[K{what} {done}/{total} ({100.0 * done / total:F0} %)"));
+        terminal.Error.Write($"\r\e[K{text}");
+    }
+
+    private sealed class Share(ProgressLine line, string what, CancellationToken stop) : IProgress<double>
+    {
+        public void Report(double value)
+        {
+            stop.ThrowIfCancellationRequested();
+            line.Draw(string.Create(CultureInfo.InvariantCulture, $"{what} {100 * value:F0} %"));
+        }
     }
 
     private sealed class Counter(ProgressLine line, string what, int total) : IProgress<int>

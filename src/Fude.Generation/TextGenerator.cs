@@ -45,20 +45,23 @@ public sealed class TextGenerator : IDisposable
     /// <summary>What generation_config.json and config.json set; the options of a call win over it.</summary>
     public GenerationOptions Defaults { get; }
 
-    /// <summary>Loads a model's folder in Hugging Face's layout onto the processor.</summary>
-    /// <param name="folder">Holds config.json, weights, and perhaps a tokenizer and generation_config.json.</param>
+    /// <summary>Loads a model's folder in Hugging Face's layout, or a GGUF file, onto the processor.</summary>
+    /// <param name="folder">Holds config.json, weights, and perhaps a tokenizer and generation_config.json; or the file.</param>
     /// <param name="adapterFolder">A PEFT adapter to apply, or null.</param>
     /// <param name="threads">Threads to compute with; 0 is one for each processor. The result never depends on it.</param>
+    /// <param name="format">Number formats to quantise the weights to while they are loaded; null to take them as they are.</param>
+    /// <param name="progress">Hears what part of them is quantised, from 0 to 1.</param>
     /// <exception cref="IOException">There is no such folder, or it cannot be read.</exception>
     /// <exception cref="InvalidDataException">A file is missing or damaged, or files are not of one model.</exception>
     /// <exception cref="NotSupportedException">The model, its tokenizer or its generation_config.json ask for something fude does not
     /// do.</exception>
-    public static TextGenerator Load(string folder, string? adapterFolder = null, int threads = 0)
+    public static TextGenerator Load(
+        string folder, string? adapterFolder = null, int threads = 0, QuantizationMix? format = null, IProgress<double>? progress = null)
     {
         ModelFolder opened = ModelFolder.Open(folder);
         DefaultsOf(opened);      // a bad generation_config.json is told before gigabytes are read
         Tokenizer? tokenizer = opened.HasTokenizer ? opened.Tokenizer : null;
-        LanguageModel model = opened.LoadModel(adapterFolder);
+        LanguageModel model = format is QuantizationMix mix ? opened.LoadModel(mix, adapterFolder, progress) : opened.LoadModel(adapterFolder);
         CpuOps? ops = null;
         try
         {

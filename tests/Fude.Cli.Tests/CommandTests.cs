@@ -116,7 +116,7 @@ public sealed class CommandTests
     {
         Fude.Result help = await Fude.Run("--help");
         Assert.Equal(0, help.Status);
-        Assert.All(["generate", "chat", "tokenize", "detokenize", "explain", "inspect", "logits", "perplexity", "merge", "bench"],
+        Assert.All(["generate", "chat", "tokenize", "detokenize", "explain", "inspect", "logits", "perplexity", "merge", "export", "quantize", "bench"],
             command => Assert.Contains(command, help.Output, StringComparison.Ordinal));
     }
 

@@ -1,0 +1,103 @@
+using System.CommandLine;
+using Fude.Generation;
+using Fude.Models;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>The options that choose a number format: that of a file, or that in which a model is run.</summary>
+internal sealed class FormatArguments
+{
+    private readonly Option<QuantizationMix?> _format;
+    private readonly Option<string?> _save = new("--save")
+    {
+        HelpName = "FILE",
+        Description = Say("Keep the quantised model as a GGUF file, and run that.", "量子化したモデルを GGUF ファイルに保存し、それを実行する。"),
+    };
+
+    private FormatArguments(Option<QuantizationMix?> format) => _format = format;
+
+    /// <summary>The names of all formats, as people type them.</summary>
+    public static string Names { get; } = string.Join('|', Enum.GetNames<QuantizationMix>()).ToLowerInvariant();
+
+    /// <summary>The format of a file that is written.</summary>
+    public static Option<QuantizationMix?> OfFile()
+    {
+        Option<QuantizationMix?> format = Parsed("--format");
+        format.Required = true;
+        format.Description = Say(
+            "Number format: q4_k_m is a good choice, q8_0 loses next to nothing.", "数値形式。q4_k_m が手頃で、q8_0 はほぼ無劣化。");
+        return format;
+    }
+
+    /// <summary>The options of a command that runs a model.</summary>
+    /// <param name="command">Gets them.</param>
+    /// <param name="name">Where --format means something else, another name.</param>
+    public static FormatArguments AddTo(Command command, string name = "--format")
+    {
+        FormatArguments arguments = new(Parsed(name));
+        arguments._format.Description = Say(
+            "Quantise the weights to this format while they are loaded; as they are stored when absent.",
+            "読み込みながら重みをこの形式に量子化する。省略時は保存されている形式のまま。");
+        command.Add(arguments._format);
+        command.Add(arguments._save);
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(arguments._save) is not null && result.GetResult(arguments._format) is null)
+                result.AddError(Say($"--save needs {name}.", $"--save には {name} が必要です。"));
+        });
+        return arguments;
+    }
+
+    /// <summary>What shall be run, and how: with --save, the file, once it is written.</summary>
+    public (string Model, QuantizationMix? Format) Read(ParseResult args, string model, Terminal terminal, CancellationToken stop)
+    {
+        QuantizationMix? format = args.GetValue(_format);
+        if (format is null || args.GetValue(_save) is not { } file) return (model, format);
+        ExportCommand.RefuseToReplace(file);
+        using ProgressLine progress = new(terminal);
+        GgufExport.Write(ModelFolder.Open(model), file, format.Value, progress: Progress(progress, stop));
+        return (file, null);
+    }
+
+    /// <summary>Loads the weights of a model.</summary>
+    public LanguageModel Load(ParseResult args, string model, string? adapter, Terminal terminal, CancellationToken stop)
+    {
+        (string source, QuantizationMix? format) = Read(args, model, terminal, stop);
+        using ProgressLine progress = new(terminal);
+        ModelFolder folder = ModelFolder.Open(source);
+        return format is QuantizationMix mix ? folder.LoadModel(mix, adapter, Progress(progress, stop)) : folder.LoadModel(adapter);
+    }
+
+    /// <summary>Loads a model with everything that generating takes.</summary>
+    public TextGenerator LoadGenerator(ParseResult args, string model, string? adapter, int threads, Terminal terminal, CancellationToken stop)
+    {
+        (string source, QuantizationMix? format) = Read(args, model, terminal, stop);
+        using ProgressLine progress = new(terminal);
+        return TextGenerator.Load(source, adapter, threads, format, Progress(progress, stop));
+    }
+
+    /// <summary>Says how far quantising is, and stops it.</summary>
+    public static IProgress<double> Progress(ProgressLine line, CancellationToken stop) =>
+        line.Of(Say("quantising", "量子化中"), stop);
+
+    private static Option<QuantizationMix?> Parsed(string name) => new(name)
+    {
+        HelpName = Names,
+        Arity = ArgumentArity.ExactlyOne,
+        CustomParser = result =>
+        {
+            try
+            {
+                return QuantizationMixes.Parse(result.Tokens[0].Value);
+            }
+            catch (ArgumentException)
+            {
+                result.AddError(Say(
+                    $"{name}: '{result.Tokens[0].Value}' is no format; there are {Names.Replace("|", ", ", StringComparison.Ordinal)}.",
+                    $"{name}: '{result.Tokens[0].Value}' という形式はありません。{Names.Replace("|", "、", StringComparison.Ordinal)} のどれかです。"));
+                return null;
+            }
+        },
+    };
+}

@@ -1,0 +1,113 @@
+using System.Text.Json;
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+public sealed class ExportCommandTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private string InFolder(string name) => Path.Combine(_folder.Path, name);
+
+    private async Task<string> Written(string model, string format, string name = "m.gguf")
+    {
+        Fude.Result result = await Fude.Run("export", model, "--gguf", InFolder(name), "--format", format);
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains(name, result.Error, StringComparison.Ordinal);
+        return InFolder(name);
+    }
+
+    [Theory]
+    [InlineData("llama-gqa")]
+    [InlineData("gpt2-gelu")]
+    public async Task An_exported_model_gives_the_same_logits_and_tokens(string name)
+    {
+        string model = Fude.Model(name), file = await Written(model, "f32");
+        Assert.Equal((await Fude.Run("logits", model, "--ids", "1,2,3", "--json")).Output, (await Fude.Run("logits", file, "--ids", "1,2,3", "--json")).Output);
+        string[] options = ["--ids", "5,6,7", "--max-new-tokens", "8", "--do-sample=false", "--eos-token-id", "none", "--json"];
+        Assert.Equal(
+            (await Fude.Run(["generate", model, .. options])).Json.GetProperty("ids").GetRawText(),
+            (await Fude.Run(["generate", file, .. options])).Json.GetProperty("ids").GetRawText());
+        Assert.Equal(
+            (await Fude.Run("inspect", model, "--json")).Json.GetProperty("parameters").GetInt64(),
+            (await Fude.Run("inspect", file, "--json")).Json.GetProperty("parameters").GetInt64());
+    }
+
+    [Fact]
+    public async Task A_file_that_is_there_is_replaced_by_force_only()
+    {
+        string file = await Written(Fude.Model("llama-mha"), "f16");
+        byte[] before = await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken);
+        string[] again = ["export", Fude.Model("llama-mha"), "--gguf", file, "--format", "f32"];
+        Assert.Contains("--force", (await Fude.Run(again)).Failure(), StringComparison.Ordinal);
+        Assert.Equal(before, await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken));
+        Assert.Equal(0, (await Fude.Run([.. again, "--force"])).Status);
+        Assert.True(new FileInfo(file).Length > before.Length);
+        Assert.Single(Directory.GetFiles(_folder.Path));
+    }
+
+    [Fact]
+    public async Task Quantising_a_file_gives_what_exporting_the_folder_does()
+    {
+        string model = Fude.Model("llama-mha"), whole = await Written(model, "f32", "whole.gguf"), direct = await Written(model, "q8_0", "direct.gguf");
+        Fude.Result result = await Fude.Run("quantize", whole, "--format", "q8_0", "--out", InFolder("again.gguf"));
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Equal((await Fude.Run("logits", direct, "--ids", "1,2", "--json")).Output, (await Fude.Run("logits", InFolder("again.gguf"), "--ids", "1,2", "--json")).Output);
+        Assert.Contains("the file that is read", (await Fude.Run("quantize", whole, "--format", "q8_0", "--out", whole, "--force")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("fude export", (await Fude.Run("quantize", model, "--format", "q8_0", "--out", InFolder("x.gguf"))).Failure(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("llama-mha", "q8_0")]
+    [InlineData("gpt2-gelu", "q8_0")]
+    [InlineData("llama-mha", "bf16")]
+    public async Task Quantising_while_loading_gives_the_logits_of_the_file(string name, string format)
+    {
+        string model = Fude.Model(name), file = await Written(model, format);
+        Fude.Result loaded = await Fude.Run("logits", model, "--ids", "1,2,3", "--format", format, "--json");
+        Assert.Equal((await Fude.Run("logits", file, "--ids", "1,2,3", "--json")).Output, loaded.Output);
+        Assert.NotEqual((await Fude.Run("logits", model, "--ids", "1,2,3", "--json")).Output, loaded.Output);
+    }
+
+    [Fact]
+    public async Task Save_keeps_what_was_run()
+    {
+        string[] arguments = ["logits", Fude.Model("llama-mha"), "--ids", "4,5", "--format", "q8_0", "--json"];
+        Fude.Result saved = await Fude.Run([.. arguments, "--save", InFolder("kept.gguf")]);
+        Assert.Equal((await Fude.Run(arguments)).Output, saved.Output);
+        Assert.Equal(saved.Output, (await Fude.Run("logits", InFolder("kept.gguf"), "--ids", "4,5", "--json")).Output);
+        Assert.Contains("kept.gguf is there already", (await Fude.Run([.. arguments, "--save", InFolder("kept.gguf")])).Failure(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("export", "x", "--gguf", "y")]
+    [InlineData("export", "x", "--gguf", "y", "--format", "q9")]
+    [InlineData("quantize", "x", "--format", "q8_0")]
+    [InlineData("logits", "x", "--ids", "1", "--save", "y")]
+    [InlineData("generate", "x", "--ids", "1", "--format", "q8")]
+    public async Task Wrong_usage_is_status_2(params string[] arguments) => (await Fude.Run(arguments)).Failure(status: 2);
+
+    [Fact]
+    public async Task A_real_model_s_file_generates_its_text_and_cuts_text_as_its_folder_does()
+    {
+        string? model = TestFolders.SharedData("models/stories260K-hf");
+        Assert.SkipWhen(model is null, "needs shared beside the checkout");
+        string file = await Written(model!, "f32");
+        string[] options = ["--prompt", "Once upon a time", "--max-new-tokens", "24", "--json"];
+        Assert.Equal((await Fude.Run(["generate", model!, .. options])).Output, (await Fude.Run(["generate", file, .. options])).Output);
+        const string Lines = "Lily and 猫\n<s> x </s>\n";
+        Assert.Equal((await Fude.RunWith(Lines, "tokenize", model!, "--json")).Output, (await Fude.RunWith(Lines, "tokenize", file, "--json")).Output);
+        string text = InFolder("text.txt");
+        await File.WriteAllTextAsync(text, "Once upon a time, there was a little girl named Lily. She loved to play outside in the park.", TestContext.Current.CancellationToken);
+        double exact = await Perplexity(file), quantised = await Perplexity(model!, "--format", "q8_0");
+        Assert.Equal(await Perplexity(model!), exact);
+        Assert.InRange(quantised, exact * 0.99, exact * 1.01);
+        JsonElement bench = (await Fude.Run("bench", file, "-p", "4", "-n", "2", "-r", "1", "--json", "--format", "q8_0")).Json;
+        Assert.True(bench.GetProperty("bytes_per_token").GetInt64() > 0);
+
+        async Task<double> Perplexity(string of, params string[] more) =>
+            (await Fude.Run(["perplexity", of, "--text-file", text, "--json", .. more])).Json.GetProperty("perplexity").GetDouble();
+    }
+}

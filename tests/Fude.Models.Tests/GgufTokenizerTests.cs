@@ -60,10 +60,10 @@ public sealed class GgufTokenizerTests : IDisposable
     public void A_SentencePiece_model_comes_back_with_its_rules(string name) =>
         ComesBack(Tokenizer.Load(TestFolders.FindGolden($"tokenizers/{name}/tokenizer.model")!));
 
-    private string LlamaFolder(string config)
+    private string LlamaFolder(string config, string? model = null)
     {
         string folder = Directory.CreateDirectory(Path.Combine(_folder, "tokenizer")).FullName;
-        File.Copy(TestFolders.FindGolden("tokenizers/spm-bpe-llama2-like/tokenizer.model")!, Path.Combine(folder, "tokenizer.model"));
+        File.Copy(model ?? TestFolders.FindGolden("tokenizers/spm-bpe-llama2-like/tokenizer.model")!, Path.Combine(folder, "tokenizer.model"));
         File.WriteAllText(Path.Combine(folder, "tokenizer_config.json"), config);
         return folder;
     }
@@ -122,14 +122,8 @@ public sealed class GgufTokenizerTests : IDisposable
     {
         string? path = TestFolders.SharedData("llama2-tokenizer/ggml-vocab-llama-spm.gguf");
         Assert.SkipWhen(path is null, NoShared);
-        Tokenizer expected = Tokenizer.Load(TestFolders.SharedData("llama2-tokenizer/tokenizer.model")!), found = ModelFolder.OpenTokenizer(path!);
-        Assert.Equal([1, .. expected.Encode("吾輩は猫である。")], found.Encode("吾輩は猫である。"));
-        foreach (string text in Texts.Where(text => !text.Contains('<', StringComparison.Ordinal)))
-        {
-            int[] ids = expected.Encode(text);
-            Assert.Equal(ids, found.Encode(text, addSpecialTokens: false));
-            if (text.Length > 0 && !char.IsWhiteSpace(text[0])) Assert.Equal(expected.Decode(ids), found.Decode(ids));
-        }
+        string folder = LlamaFolder("""{"tokenizer_class":"LlamaTokenizer"}""", TestFolders.SharedData("llama2-tokenizer/tokenizer.model"));
+        Same(Tokenizer.Load(folder), ModelFolder.OpenTokenizer(path!));
     }
 
     [Fact]

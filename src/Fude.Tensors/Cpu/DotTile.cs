@@ -99,7 +99,7 @@ internal static unsafe class DotTile
         byte* w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
         for (nint k = 0; k < count; k += 16)
         {
-            Ahead(w0 + k * TStored.Size, w1 + k * TStored.Size, w2 + k * TStored.Size, w3 + k * TStored.Size);
+            Ahead(w0 + k * TStored.Size, w1 + k * TStored.Size, w2 + k * TStored.Size, w3 + k * TStored.Size, 1024);
             T v0 = TStored.Load<T>(w0, k), v1 = TStored.Load<T>(w1, k), v2 = TStored.Load<T>(w2, k), v3 = TStored.Load<T>(w3, k);
             T u = T.Load(xa + k);
             a0 = T.MultiplyAdd(u, v0, a0);
@@ -232,6 +232,8 @@ internal static unsafe class DotTile
         byte* w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
         for (nint k = 0; k < count; k += 16)
         {
+            // A whole page ahead: the processor's own prefetchers stop at the page's end.
+            Ahead(w0 + k * TStored.Size, w1 + k * TStored.Size, w2 + k * TStored.Size, w3 + k * TStored.Size, 4096);
             T u = T.Load(x + k);
             a0 = T.MultiplyAdd(u, TStored.Load<T>(w0, k), a0);
             a1 = T.MultiplyAdd(u, TStored.Load<T>(w1, k), a1);
@@ -249,15 +251,15 @@ internal static unsafe class DotTile
         T.Store(a3, carry + 48);
     }
 
-    // With six rows of x to read besides, the processor does not look ahead far enough in w by itself. The rows of a stream follow one
-    // another, so this runs on into the next; a prefetch of nothing does no harm.
+    // The processor does not look ahead far enough in w by itself, least of all with six rows of x to read besides. The rows of a stream
+    // follow one another, so this runs on into the next; a prefetch of nothing does no harm.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Ahead(byte* w0, byte* w1, byte* w2, byte* w3)
+    private static void Ahead(byte* w0, byte* w1, byte* w2, byte* w3, nint bytes)
     {
         if (!Sse.IsSupported) return;
-        Sse.Prefetch0(w0 + 1024);
-        Sse.Prefetch0(w1 + 1024);
-        Sse.Prefetch0(w2 + 1024);
-        Sse.Prefetch0(w3 + 1024);
+        Sse.Prefetch0(w0 + bytes);
+        Sse.Prefetch0(w1 + bytes);
+        Sse.Prefetch0(w2 + bytes);
+        Sse.Prefetch0(w3 + bytes);
     }
 }

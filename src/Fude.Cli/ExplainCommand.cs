@@ -6,7 +6,7 @@ using static Fude.Cli.Language;
 
 namespace Fude.Cli;
 
-/// <summary>fude explain: how a text becomes tokens, step by step.</summary>
+/// <summary>fude explain: how a text becomes tokens, step by step, and what a model may stumble over in it.</summary>
 internal static class ExplainCommand
 {
     public static Command Create(Terminal terminal)
@@ -20,7 +20,9 @@ internal static class ExplainCommand
         };
         Option<bool> noSpecial = Arguments.NoSpecial();
         Option<bool> json = Arguments.Json();
-        Command command = new("explain", Say("Show how a text becomes tokens.", "テキストがトークンになる過程を見せる。")) { model, text, noSpecial, json };
+        Command command = new("explain", Say(
+            "Show how a text becomes tokens, and warn of what a prompt should not have.",
+            "テキストがトークンになる過程を見せ、プロンプトの問題を知らせる。")) { model, text, noSpecial, json };
         // A read that waits for input cannot be stopped, only left behind.
         command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(args.GetRequiredValue(model)),
             args.GetValue(text) ?? TextInput.ReadAll(terminal.Input), addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json)), stop)
@@ -31,6 +33,7 @@ internal static class ExplainCommand
     private static int Run(Terminal terminal, Tokenizer tokenizer, string text, bool addSpecialTokens, bool json)
     {
         TokenizerExplanation explanation = tokenizer.Explain(text, addSpecialTokens);
+        IReadOnlyList<PromptWarning> warnings = PromptWarnings.Of(tokenizer, text, explanation);
         if (json)
             JsonLine.Write(terminal.Output, writer =>
             {
@@ -54,9 +57,23 @@ internal static class ExplainCommand
                     writer.WriteEndObject();
                 }
                 writer.WriteEndArray();
+                writer.WriteStartArray("warnings");
+                foreach (PromptWarning warning in warnings)
+                {
+                    writer.WriteStartObject();
+                    writer.WriteString("kind", warning.Kind);
+                    writer.WriteString("message", warning.Message);
+                    writer.WriteEndObject();
+                }
+                writer.WriteEndArray();
                 writer.WriteEndObject();
             });
-        else Print(terminal.Output, tokenizer, text, explanation);
+        else
+        {
+            Print(terminal.Output, tokenizer, text, explanation);
+            foreach (PromptWarning warning in warnings)
+                terminal.Error.WriteLine(Failure.OneLine(Say($"warning: {warning.Message}", $"注意: {warning.Message}")));
+        }
         return 0;
     }
 

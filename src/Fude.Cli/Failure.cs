@@ -36,7 +36,7 @@ internal sealed class Failure : Exception
     }
 
     /// <summary>The text without line breaks and other control characters: names out of a hostile file steer no terminal.</summary>
-    private static string OneLine(string text) => string.Create(text.Length, text, static (line, source) =>
+    internal static string OneLine(string text) => string.Create(text.Length, text, static (line, source) =>
     {
         for (int i = 0; i < line.Length; i++) line[i] = char.IsControl(source[i]) ? ' ' : source[i];
     });

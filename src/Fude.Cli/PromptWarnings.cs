@@ -69,8 +69,10 @@ internal static partial class PromptWarnings
                     ".model ファイルだけでは特殊トークンを認識しません。モデルのフォルダーを指定してください。"));
             else if (name[0] == '<' && (Markers.Contains(name) || name.StartsWith("<|", StringComparison.Ordinal)))
                 yield return new("unparsed_special", Say(
-                    $"{name} looks like a special token, but this tokenizer reads it as plain text. Is the prompt meant for another model?",
-                    $"{name} は特殊トークンのようですが、このトークナイザーはただの文字列として読みます。別のモデル用のプロンプトではありませんか。"));
+                    $"{name} looks like a special token, but this tokenizer reads it as plain text: the prompt is meant for another model, or " +
+                    "a .model file was given in place of the model's folder.",
+                    $"{name} は特殊トークンのようですが、このトークナイザーはただの文字列として読みます。" +
+                    "別のモデル用のプロンプトか、モデルのフォルダーの代わりに .model ファイルを指定したためです。"));
         }
     }
 

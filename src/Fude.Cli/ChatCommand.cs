@@ -21,8 +21,8 @@ internal static class ChatCommand
         {
             HelpName = "NAME",
             Description = Say(
-                $"The prompt format; guessed from the model when absent: {string.Join(", ", PromptFormat.All)}.",
-                $"プロンプトの書式。省略時はモデルから推定: {string.Join("、", PromptFormat.All)}。"),
+                $"The prompt format; guessed from the model when absent: {string.Join(", ", PromptFormat.All)}, {PromptFormat.TemplateName} (the folder's own).",
+                $"プロンプトの書式。省略時はモデルから推定: {string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（モデルのフォルダーのもの）。"),
         };
         Option<string?> adapter = Arguments.Adapter();
         Option<int?> threads = Arguments.Threads();
@@ -32,7 +32,8 @@ internal static class ChatCommand
         generation.AddTo(command);
         command.SetAction(async args =>
         {
-            PromptFormat? named = args.GetValue(format) is { } name ? PromptFormat.Named(name) : null;
+            string? name = args.GetValue(format);
+            if (name is not (null or PromptFormat.TemplateName)) PromptFormat.Named(name);     // a wrong name fails before the model is loaded
             GenerationOptions options = generation.Read(args);
             using TextGenerator generator = weights.LoadGenerator(
                 args, args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, CancellationToken.None);
@@ -40,9 +41,9 @@ internal static class ChatCommand
                 throw new Failure(
                     $"{generator.Folder.Path} has no tokenizer, and a conversation is text: put tokenizer.json or tokenizer.model beside the weights.",
                     $"{generator.Folder.Path} にトークナイザーがないため会話できません。重みの隣に tokenizer.json か tokenizer.model を置いてください。");
-            PromptFormatGuess guess = named is null
+            PromptFormatGuess guess = name is null
                 ? PromptFormat.Guess(generator.Folder, args.GetValue(adapter))
-                : new(named, IsSure: true, "");
+                : new(PromptFormat.Named(name, generator.Folder), IsSure: true, "");
             Conversation conversation = new(terminal, interrupts, generator, options) { Format = guess.Format, System = args.GetValue(system) };
             terminal.Error.WriteLine(Say(
                 $"{generator.Folder.Name}, prompt format {guess.Format}{(guess.IsSure ? "" : $" (a guess: {guess.Reason} --format NAME chooses another)")}. /help lists the commands.",
@@ -82,7 +83,7 @@ internal static class ChatCommand
                     }
                     else await AnswerAsync(message).ConfigureAwait(false);
                 }
-                catch (Exception failure) when (failure is ArgumentException or NotSupportedException or IOException or UnauthorizedAccessException or Failure)
+                catch (Exception failure) when (failure is ArgumentException or NotSupportedException or InvalidDataException or IOException or UnauthorizedAccessException or Failure)
                 {
                     terminal.Error.WriteLine(Failure.Explain(failure));      // the conversation goes on
                 }
@@ -192,7 +193,7 @@ internal static class ChatCommand
                     System = rest.Length == 0 ? null : rest;
                     return true;
                 case "/format":
-                    if (rest.Length > 0) Format = PromptFormat.Named(rest);
+                    if (rest.Length > 0) Format = PromptFormat.Named(rest, generator.Folder);
                     terminal.Error.WriteLine($"[{Format}: {Format.Description}]");
                     return true;
                 case "/undo":

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Fude.Tokenizers;
 
 namespace Fude.Models;
 
@@ -25,11 +26,19 @@ public sealed class PromptFormat
 {
     private readonly Writer _writer;
     private readonly string? _system;
+    private readonly bool _mayHaveSystem;
 
     private delegate string Writer(string? system, IReadOnlyList<Exchange> history, string question, string? input);
 
-    private PromptFormat(string name, string description, bool addSpecialTokens, bool hasTurns, string? system, Writer writer) =>
-        (Name, Description, AddSpecialTokens, HasTurns, _system, _writer) = (name, description, addSpecialTokens, hasTurns, system, writer);
+    private PromptFormat(
+        string name, string description, bool addSpecialTokens, bool hasTurns, string? system, Writer writer, bool mayHaveSystem = false)
+    {
+        (Name, Description, AddSpecialTokens, HasTurns) = (name, description, addSpecialTokens, hasTurns);
+        (_system, _mayHaveSystem, _writer) = (system, mayHaveSystem, writer);
+    }
+
+    /// <summary>The name of <see cref="OfTemplate"/>'s format: what a folder's own template says.</summary>
+    public const string TemplateName = "chat-template";
 
     /// <summary>The name it is chosen by, e.g. "elyza-llama2-instruct".</summary>
     public string Name { get; }
@@ -44,7 +53,7 @@ public sealed class PromptFormat
     public bool HasTurns { get; }
 
     /// <summary>Whether it tells the model about its task in words that can be changed.</summary>
-    public bool HasSystem => _system is not null || this == Llama2Chat;
+    public bool HasSystem => _system is not null || _mayHaveSystem;
 
     /// <summary>The text as it is, with the tokenizer's special tokens: base models.</summary>
     public static PromptFormat Plain { get; } = new("plain", "The text as it is: base models (Llama 2, Japanese StableLM Base, ELYZA).",
@@ -78,7 +87,7 @@ public sealed class PromptFormat
     /// <summary>Llama 2 Chat, as its chat template in transformers writes it.</summary>
     public static PromptFormat Llama2Chat { get; } = new("llama2-chat", "Llama-2-chat and models made from it.",
         addSpecialTokens: false, hasTurns: true, null, (system, history, question, input) =>
-            WriteLlama2(system, "<</SYS>>", history, Joined(question, input), "", trim: true));
+            WriteLlama2(system, "<</SYS>>", history, Joined(question, input), "", trim: true), mayHaveSystem: true);
 
     /// <summary>llm-jp's instruction models of version 1.0.</summary>
     public static PromptFormat LlmJpInstruct { get; } = new("llm-jp-instruct-v1.0",
@@ -107,14 +116,69 @@ public sealed class PromptFormat
         ?? throw new ArgumentException(
             $"There is no prompt format '{name}'; there are {string.Join(", ", All.Select(format => format.Name))}.", nameof(name));
 
+    /// <summary>The format of that name, <see cref="TemplateName"/> for the folder's own template.</summary>
+    /// <exception cref="ArgumentException">There is none; the message lists them. Or the folder has no template.</exception>
+    /// <exception cref="InvalidDataException">The folder's template is damaged.</exception>
+    /// <exception cref="NotSupportedException">The folder's template uses more of Jinja than fude knows.</exception>
+    public static PromptFormat Named(string name, ModelFolder folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        return name != TemplateName ? Named(name) : OfFolder(folder) ?? throw new ArgumentException(
+            $"{folder.Path} has no chat template: neither chat_template.jinja nor chat_template in tokenizer_config.json. " +
+            $"The formats without one are {string.Join(", ", All.Select(format => format.Name))}.", nameof(name));
+    }
+
+    /// <summary>A format that a Hugging Face chat template writes; the tokenizer adds no special tokens, for the template has them.</summary>
+    /// <param name="template">The template.</param>
+    /// <param name="bosToken">What it calls bos_token, or null.</param>
+    /// <param name="eosToken">What it calls eos_token, or null.</param>
+    public static PromptFormat OfTemplate(ChatTemplate template, string? bosToken = null, string? eosToken = null)
+    {
+        ArgumentNullException.ThrowIfNull(template);
+        return new(TemplateName, "The chat template that came with the model.", addSpecialTokens: false, hasTurns: true, null,
+            (system, history, question, input) =>
+            {
+                List<ChatTurn> messages = [];
+                if (!string.IsNullOrEmpty(system)) messages.Add(new("system", system));
+                foreach (Exchange turn in history)
+                {
+                    messages.Add(new("user", turn.Question));
+                    messages.Add(new("assistant", turn.Answer));
+                }
+                messages.Add(new("user", Joined(question, input)));
+                return template.Render(messages, addGenerationPrompt: true, bosToken, eosToken);
+            }, mayHaveSystem: true);
+    }
+
+    /// <summary>The format of a folder's own chat template, or null.</summary>
+    private static PromptFormat? OfFolder(ModelFolder folder)
+    {
+        string file = Path.Combine(folder.Path, "tokenizer_config.json");
+        ConfigReader? config = File.Exists(file) ? ConfigReader.Load(file) : null;
+        if (ChatTemplate.Of(folder.Path, config) is not { } template) return null;
+        return OfTemplate(template, Token("bos_token", tokenizer => tokenizer.BeginId), Token("eos_token", tokenizer => tokenizer.EndId));
+
+        // Written as a string or as an object with its content; what the configuration does not name, the tokenizer may.
+        string? Token(string key, Func<Tokenizer, int?> id) => config?.Value(key) switch
+        {
+            { ValueKind: JsonValueKind.String } text => text.GetString(),
+            { ValueKind: JsonValueKind.Object } token when token.TryGetProperty("content", out JsonElement content)
+                && content.ValueKind == JsonValueKind.String => content.GetString(),
+            _ => folder.HasTokenizer && id(folder.Tokenizer) is { } found ? folder.Tokenizer.TokenOf(found) : null,
+        };
+    }
+
     /// <summary>Chooses a format for a model's folder.</summary>
     /// <remarks>
-    /// Published names decide (the folder's, the adapter's, config.json's _name_or_path). Where they say nothing, a GPT-2 that ends texts
+    /// Published names decide (the folder's, the adapter's, config.json's _name_or_path), then the folder's own chat template. Where they
+    /// say nothing, a GPT-2 that ends texts
     /// with id 7 or has 50,688 rows is one of llm-jp's, whose tokenizer must not append the end of the document; anything else is
     /// <see cref="Plain"/>, and the guess says that it is not sure.
     /// </remarks>
     /// <param name="folder">The model.</param>
     /// <param name="adapterFolder">The adapter it is used with, or null.</param>
+    /// <exception cref="InvalidDataException">The folder's chat template is needed and damaged.</exception>
+    /// <exception cref="NotSupportedException">It is needed and uses more of Jinja than fude knows.</exception>
     public static PromptFormatGuess Guess(ModelFolder folder, string? adapterFolder = null)
     {
         ArgumentNullException.ThrowIfNull(folder);
@@ -123,6 +187,7 @@ public sealed class PromptFormat
             ? path.GetString() : null;
         foreach (string? name in (string?[])[adapter, folder.Name, origin])
             if (name is not null && OfName(name) is { } format) return new(format, true, $"The name '{name}' says so.");
+        if (OfFolder(folder) is { } own) return new(own, true, "The folder's chat template says so.");
         return folder.Config is Gpt2Config gpt2 && (gpt2.Vocabulary == 50_688 || (gpt2.EosTokens is [7] && gpt2.Vocabulary > 7))
             ? new(LlmJpBase, false, "config.json looks like llm-jp's; its name does not say whether it follows instructions.")
             : new(Plain, false, $"Neither the name '{folder.Name}' nor config.json says how its instructions were written.");

@@ -57,7 +57,7 @@ internal static class Arguments
         };
         threads.Validators.Add(result =>
         {
-            if (result.Errors.Any() || result.GetValueOrDefault<int?>() is null or (>= 1 and <= 1024)) return;
+            if (result.Errors.Any() || result.Tokens.Count > 1 || result.GetValueOrDefault<int?>() is null or (>= 1 and <= 1024)) return;
             result.AddError(Say("--threads is a number from 1 to 1024.", "--threads は 1 から 1024 までの数です。"));
         });
         return threads;

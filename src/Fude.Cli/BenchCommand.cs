@@ -42,7 +42,7 @@ internal static class BenchCommand
         };
         command.Validators.Add(result =>
         {
-            if (result.GetValue(model) is null == result.GetValue(config) is null)
+            if (result.GetResult(model) is null or { Tokens.Count: 0 } == result.GetResult(config) is null)
                 result.AddError(Say("Give either MODEL or --config FILE.", "MODEL か --config FILE のどちらかを指定してください。"));
         });
         command.SetAction((args, stop) => Task.Run(() =>
@@ -197,7 +197,7 @@ internal static class BenchCommand
         Option<int> option = new(alias, name) { HelpName = "N", Description = Say(english, japanese), DefaultValueFactory = _ => standard };
         option.Validators.Add(result =>
         {
-            if (result.Errors.Any() || result.GetValueOrDefault<int>() is >= 0 and <= 1_000_000) return;
+            if (result.Errors.Any() || result.Tokens.Count > 1 || result.GetValueOrDefault<int>() is >= 0 and <= 1_000_000) return;
             result.AddError(Say($"{alias} is a number from 0 to 1000000.", $"{alias} は 0 から 1000000 までの数です。"));
         });
         return option;

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 
@@ -19,17 +20,18 @@ internal sealed class FudeProgram(Terminal terminal)
     {
         using Interrupts interrupts = new();
         // A prompt may begin with "@": no response files.
-        ParseResult parsed = CreateCommand(interrupts).Parse(arguments, new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+        ParseResult parsed = CreateCommand(interrupts).Parse(
+            [.. arguments.SelectMany(WithEmptyValue)], new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
         if (parsed.Errors.Count > 0 && parsed.Action is ParseErrorAction) return WrongUsage(parsed);
         try
         {
-            int status = await parsed.InvokeAsync(new InvocationConfiguration
+            int status = await interrupts.OutcomeAsync(Task.Run(() => parsed.InvokeAsync(new InvocationConfiguration
             {
                 Output = terminal.Output,
                 Error = terminal.Error,
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
-            }, interrupts.Program).ConfigureAwait(false);
+            }, interrupts.Program))).ConfigureAwait(false);
             terminal.Output.Flush();
             return status;
         }
@@ -52,7 +54,15 @@ internal sealed class FudeProgram(Terminal terminal)
         }
     }
 
-    private RootCommand CreateCommand(Interrupts interrupts) => new(Language.Say(
+    private RootCommand CreateCommand(Interrupts interrupts)
+    {
+        RootCommand root = CreateCommands(interrupts);
+        // System.CommandLine has Japanese words for most of its own help, but not for this line.
+        root.Options.OfType<HelpOption>().Single().Description = Language.Say("Show this help.", "この説明を表示する。");
+        return root;
+    }
+
+    private RootCommand CreateCommands(Interrupts interrupts) => new(Language.Say(
         "fude (筆): the whole life of a Japanese language model.",
         "fude (筆): 日本語言語モデルの一生をひとつの道具で。"))
     {
@@ -71,10 +81,18 @@ internal sealed class FudeProgram(Terminal terminal)
         BenchCommand.Create(terminal),
     };
 
+    /// <summary>An option that is given the empty text, as in `--prompt=`: System.CommandLine would take the next argument for its value.</summary>
+    private static string[] WithEmptyValue(string argument) =>
+        argument.Length > 3 && argument.StartsWith("--", StringComparison.Ordinal) && argument.IndexOfAny(['=', ' ']) == argument.Length - 1
+        && argument[^1] == '=' ? [argument[..^1], ""] : [argument];
+
     private int WrongUsage(ParseResult parsed)
     {
         string command = string.Join(' ', Names(parsed.CommandResult));
-        terminal.Error.WriteLine($"fude: {parsed.Errors[0].Message.ReplaceLineEndings(" ")} " +
+        // A word that is no command says more than that there was none.
+        string message = (parsed.Errors.FirstOrDefault(error => parsed.UnmatchedTokens.Any(word => error.Message.Contains($"'{word}'", StringComparison.Ordinal)))
+            ?? parsed.Errors[0]).Message;
+        terminal.Error.WriteLine($"fude: {message.ReplaceLineEndings(" ")} " +
             Language.Say($"Try '{command} --help'.", $"使い方は '{command} --help' で見られます。"));
         return 2;
     }

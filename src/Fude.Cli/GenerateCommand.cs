@@ -34,7 +34,7 @@ internal static class GenerateCommand
         generation.AddTo(command);
         command.Validators.Add(result =>
         {
-            if (result.GetValue(prompt) is not null && result.GetResult(ids) is not null)
+            if (result.GetResult(prompt) is not null && result.GetResult(ids) is not null)
                 result.AddError(Say("Give either --prompt or --ids, not both.", "--prompt と --ids は同時に指定できません。"));
         });
         command.SetAction(async (args, stop) =>
@@ -91,7 +91,7 @@ internal static class GenerateCommand
         writer.WriteIds("ids", result.Ids);
         writer.WriteString("text", result.Text);
         writer.WriteString("finish", result.Finish == FinishReason.Stop ? "stop" : "length");
-        if (result.Score is { } score) writer.WriteNumber("score", score);
+        if (result.Score is { } score) writer.WriteReal("score", score);
         else writer.WriteNull("score");
         if (result.DroppedCharacter) writer.WriteBoolean("dropped_character", true);
         if (result.LogProbabilities is { } logProbabilities)

@@ -10,11 +10,15 @@ internal sealed class Interrupts : IDisposable
     private readonly PosixSignalRegistration _interrupt;
     private readonly PosixSignalRegistration _terminate;
     private CancellationTokenSource? _part;
+    private readonly TimeSpan _patience;
     private bool _isOver;
 
-    public Interrupts()
+    /// <summary>Begins to listen.</summary>
+    /// <param name="patience">How long what is running may take to stop; 2 seconds when null.</param>
+    public Interrupts(TimeSpan? patience = null)
     {
-        _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = Stop(partFirst: true));
+        _patience = patience ?? TimeSpan.FromSeconds(2);
+        _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = Stop());
         _terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => context.Cancel = Stop(partFirst: false));
     }
 
@@ -34,6 +38,22 @@ internal sealed class Interrupts : IDisposable
         {
             lock (_deciding) _part = null;
         }
+    }
+
+    /// <summary>Does what Ctrl+C does.</summary>
+    /// <returns>Whether there was something left to stop.</returns>
+    public bool Stop() => Stop(partFirst: true);
+
+    /// <summary>Waits for what the program does. What does not stop by itself once it should, such as a read from a slow disk, is left behind,
+    /// to end with the process.</summary>
+    /// <exception cref="OperationCanceledException">It was stopped.</exception>
+    public async Task<int> OutcomeAsync(Task<int> program)
+    {
+        TaskCompletionSource stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        await using (_program.Token.Register(stopped.SetResult))
+            await Task.WhenAny(program, stopped.Task).ConfigureAwait(false);
+        if (!program.IsCompleted) await Task.WhenAny(program, Task.Delay(_patience)).ConfigureAwait(false);
+        return program.IsCompleted ? await program.ConfigureAwait(false) : throw new OperationCanceledException(_program.Token);
     }
 
     /// <inheritdoc/>

@@ -24,6 +24,13 @@ internal static class JsonLine
         json.WriteEndArray();
     }
 
+    /// <summary>A number; JSON has no infinities, which are written as strings.</summary>
+    public static void WriteReal(this Utf8JsonWriter json, string name, double value)
+    {
+        if (double.IsFinite(value)) json.WriteNumber(name, value);
+        else json.WriteString(name, double.IsNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
+    }
+
     /// <summary>A float; JSON has no infinities, which are written as strings.</summary>
     public static void WriteFloat(this Utf8JsonWriter json, float value)
     {

@@ -42,7 +42,7 @@ internal static class PerplexityCommand
         FormatArguments format = FormatArguments.AddTo(command);
         command.Validators.Add(result =>
         {
-            if (result.GetValue(idsFile) is null == result.GetValue(textFile) is null)
+            if (result.GetResult(idsFile) is null == result.GetResult(textFile) is null)
                 result.AddError(Say("Give either --ids-file or --text-file.", "--ids-file か --text-file のどちらかを指定してください。"));
         });
         command.SetAction((args, stop) => Task.Run(() =>
@@ -76,7 +76,7 @@ internal static class PerplexityCommand
         JsonLine.Write(terminal.Output, writer =>
         {
             writer.WriteStartObject();
-            writer.WriteNumber("perplexity", result.Value);
+            writer.WriteReal("perplexity", result.Value);
             writer.WriteNumber("tokens", result.ScoredTokens);
             writer.WriteEndObject();
         });
@@ -87,7 +87,7 @@ internal static class PerplexityCommand
     {
         try
         {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
+            using JsonDocument document = JsonDocument.Parse(TextInput.ReadBytes(file));
             return [.. document.RootElement.EnumerateArray().Select(id => id.GetInt32())];
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)

@@ -8,7 +8,12 @@ internal static class TextInput
     private static readonly UTF8Encoding Strict = new(encoderShouldEmitUTF8Identifier: false, throwOnInvalidBytes: true);
 
     /// <summary>A whole file.</summary>
-    public static string ReadFile(string path) => Decode(File.ReadAllBytes(path), path, line: null);
+    public static string ReadFile(string path) => Decode(ReadBytes(path), path, line: null);
+
+    /// <summary>The bytes of a whole file.</summary>
+    public static byte[] ReadBytes(string path) => Directory.Exists(path)
+        ? throw new Failure($"{path} is a folder; a file is expected.", $"{path} はフォルダーです。ファイルを指定してください。")
+        : File.ReadAllBytes(path);
 
     /// <summary>All of a stream.</summary>
     public static string ReadAll(Stream input)

@@ -196,7 +196,12 @@ public sealed class TextGenerator : IDisposable
     private static GenerationOptions DefaultsOf(ModelFolder folder)
     {
         GenerationOptions model = GenerationConfigFile.ReadModelConfig(folder.ConfigJson, folder.ConfigPath);
-        return folder.GenerationConfigJson is { } json ? GenerationConfigFile.Read(json, folder.GenerationConfigPath).Over(model) : model;
+        GenerationOptions defaults = folder.GenerationConfigJson is { } json
+            ? GenerationConfigFile.Read(json, folder.GenerationConfigPath).Over(model)
+            : model with { EosTokenId = folder.Config.EosTokens };      // where config.json does not say, that of transformers' class
+        // Small models often keep the end token of the large ones their configuration was copied from: it never comes out.
+        return defaults.EosTokenId is { } ends
+            ? defaults with { EosTokenId = [.. ends.Where(id => (uint)id < (uint)folder.Config.Vocabulary)] } : defaults;
     }
 
     private static NotSupportedException NoTokenizer(string wish) =>

@@ -21,6 +21,10 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
     {
         const long Limit = 64L << 20;
         FileInfo info = new(file);
+        if (info.LinkTarget is not null) info = new(info.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
+        // Before it is opened: a pipe, which would be waited for, and a device, which might never end, have no length either.
+        if (info.Exists && info.Length == 0)
+            throw new InvalidDataException($"{file} is empty; expected a JSON object. Download or copy it again.");
         if (info.Exists && info.Length > Limit)
             throw new InvalidDataException(
                 $"{file} is {info.Length} bytes long; a configuration has at most {Limit}. It is some other file.");

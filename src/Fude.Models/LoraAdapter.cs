@@ -38,6 +38,7 @@ public sealed class LoraAdapter : IDisposable
     /// <exception cref="NotSupportedException">It is more than a plain low-rank adapter.</exception>
     public static LoraAdapter Open(string folder)
     {
+        if (folder.Length == 0) throw new ArgumentException("The adapter's path is empty: give the folder of an adapter.", nameof(folder));
         if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"{folder}: there is no such adapter folder.");
         string config = System.IO.Path.Combine(folder, "adapter_config.json");
         if (!File.Exists(config))

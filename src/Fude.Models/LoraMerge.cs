@@ -30,6 +30,7 @@ public static class LoraMerge
     {
         ArgumentNullException.ThrowIfNull(model);
         model.RequireFolder("merging an adapter");
+        if (outputFolder.Length == 0) throw new ArgumentException("The output's path is empty: give a folder to write.", nameof(outputFolder));
         string output = Path.TrimEndingDirectorySeparator(Path.GetFullPath(outputFolder));
         if (File.Exists(output) || (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()))
             throw new IOException($"{outputFolder} is there already and not an empty folder: choose a new one.");

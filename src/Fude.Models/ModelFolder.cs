@@ -81,10 +81,12 @@ public sealed class ModelFolder
     /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>
     public static ModelFolder Open(string path)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(path);
+        if (path.Length == 0) throw new ArgumentException("The model's path is empty: give the folder of a model.", nameof(path));
         if (File.Exists(path))
         {
-            if (Reading(path, () => Gguf.IsGguf(path))) return new ModelFolder(GgufModel.Open(path));
+            // A pipe or a device has no length, and opening it could wait for ever.
+            if (new FileInfo(path).Length > 0 && Reading(path, () => Gguf.IsGguf(path))) return new ModelFolder(GgufModel.Open(path));
             throw new InvalidDataException(
                 $"{path} is a file, but none in GGUF format; such a file, or a folder with config.json and *.safetensors or " +
                 "pytorch_model*.bin, is expected.");
@@ -216,7 +218,8 @@ public sealed class ModelFolder
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new UnauthorizedAccessException($"{path} may not be read: permission denied.", e);
+            throw new UnauthorizedAccessException(
+                Directory.Exists(path) ? $"{path} is a folder and may not be read as a file." : $"{path} may not be read: permission denied.", e);
         }
     }
 }

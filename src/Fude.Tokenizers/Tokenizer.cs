@@ -58,7 +58,8 @@ public sealed class Tokenizer
     /// <exception cref="NotSupportedException">A file asks for a component that fude does not have.</exception>
     public static Tokenizer Load(string path)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(path);
+        if (path.Length == 0) throw new ArgumentException("The tokenizer's path is empty: give a model's folder or a tokenizer file.", nameof(path));
         return new(TokenizerFolder.Load(path));
     }
 

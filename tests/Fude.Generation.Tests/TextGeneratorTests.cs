@@ -130,6 +130,25 @@ public sealed class TextGeneratorTests : IDisposable
         Assert.Empty(merged.EosTokenId!);
     }
 
+    [Theory]
+    [InlineData("\"eos_token_id\": [50256, 7],", null, new[] { 7 })]     // one of a larger model's vocabulary never comes out
+    [InlineData("", null, new[] { 2 })]                                       // transformers' LlamaConfig
+    [InlineData("\"eos_token_id\": null,", null, new int[0])]
+    [InlineData("", "{\"top_p\": 0.5}", null)]
+    [InlineData("\"eos_token_id\": 5,", "{\"eos_token_id\": 99999}", new int[0])]
+    public void The_end_token_is_what_the_files_say_within_the_vocabulary(string config, string? generation, int[]? expected)
+    {
+        using TemporaryFolder folder = new();
+        string model = TestFolders.FindGolden("models/llama-mha")!;
+        File.Copy(Path.Combine(model, "model.safetensors"), Path.Combine(folder.Path, "model.safetensors"));
+        string[] lines = File.ReadAllLines(Path.Combine(model, "config.json"));
+        File.WriteAllText(Path.Combine(folder.Path, "config.json"),
+            "{" + config + string.Join('\n', lines.Where(line => !line.Contains("eos_token_id", StringComparison.Ordinal)))[1..]);
+        if (generation is not null) File.WriteAllText(Path.Combine(folder.Path, "generation_config.json"), generation);
+        using TextGenerator generator = TextGenerator.Load(folder.Path);
+        Assert.Equal(expected, generator.Defaults.EosTokenId);
+    }
+
     [Fact]
     public void A_prompt_longer_than_the_context_is_an_error_that_names_the_numbers()
     {

@@ -83,7 +83,8 @@ public sealed class SentencePieceFileTests
     [Fact]
     public void What_a_model_needs_and_lacks_is_named()
     {
-        Assert.Contains("no pieces", Assert.Throws<InvalidDataException>(() => Load([])).Message);
+        Assert.Contains("empty", Assert.Throws<InvalidDataException>(() => Load([])).Message);
+        Assert.Contains("no pieces", Assert.Throws<InvalidDataException>(() => Load(Message(Field(2, Varint(3, 1))))).Message);
         Assert.Contains("UNKNOWN", Assert.Throws<InvalidDataException>(() => Load(Message(Piece("a", -1)))).Message);
         Assert.Contains("<0x00>", Assert.Throws<InvalidDataException>(
             () => Load(Message(Piece("<unk>", 0, kind: 2), Field(2, Varint(35, 1))))).Message);

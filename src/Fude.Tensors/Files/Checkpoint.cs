@@ -169,6 +169,7 @@ public sealed class Checkpoint : IWeightStore
 
     private static Dictionary<string, string> ReadIndex(string index)
     {
+        MappedFile.RequireContent(index);
         long length = new FileInfo(index).Length;
         if (length > MaxIndexBytes)
             throw new InvalidDataException($"{index}: has {length} bytes, but {MaxIndexBytes} are the most an index of shards may have.");

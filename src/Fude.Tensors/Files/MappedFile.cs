@@ -31,9 +31,9 @@ internal sealed unsafe class MappedFile : IDisposable
         if (!BitConverter.IsLittleEndian)
             throw new PlatformNotSupportedException($"{path}: weight files hold little-endian numbers, this machine is big-endian.");
         if (Directory.Exists(path)) throw new InvalidDataException($"{path}: is a folder, but a file of weights is expected.");
+        RequireContent(path);
         using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
         long length = file.Length;
-        if (length == 0) throw new InvalidDataException($"{path}: the file is empty. Download or copy it again.");
         MemoryMappedFile map = MemoryMappedFile.CreateFromFile(
             file, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
         MemoryMappedViewAccessor? view = null;
@@ -48,6 +48,15 @@ internal sealed unsafe class MappedFile : IDisposable
             map.Dispose();
             throw;
         }
+    }
+
+    /// <summary>Refuses an empty file, before it is opened: a pipe, which would be waited for, and a device, which might never end, have
+    /// no length either.</summary>
+    internal static void RequireContent(string path)
+    {
+        FileInfo file = new(path);
+        if (file.LinkTarget is not null) file = new(file.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
+        if (file.Exists && file.Length == 0) throw new InvalidDataException($"{path}: the file is empty. Download or copy it again.");
     }
 
     /// <summary>Where the byte at <paramref name="offset"/> lies. The caller has checked that what it reads from there is in

@@ -18,7 +18,17 @@ internal readonly struct JsonPart
     /// <summary>Where in the file, such as "model.merges[3]".</summary>
     internal string Path { get; }
 
-    internal static JsonPart Read(string file) => Parse(File.ReadAllBytes(file), System.IO.Path.GetFileName(file));
+    internal static JsonPart Read(string file) => Parse(ReadBytes(file), System.IO.Path.GetFileName(file));
+
+    /// <summary>The bytes of a file that must not be empty.</summary>
+    internal static byte[] ReadBytes(string file)
+    {
+        FileInfo info = new(file);
+        if (info.LinkTarget is not null) info = new(info.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
+        // Before it is opened: a pipe, which would be waited for, and a device, which might never end, have no length either.
+        return info.Exists && info.Length == 0
+            ? throw new InvalidDataException($"{info.Name} is empty. Download or copy it again.") : File.ReadAllBytes(file);
+    }
 
     internal static JsonPart Parse(ReadOnlyMemory<byte> json, string source)
     {

@@ -1,0 +1,27 @@
+namespace Fude.Cli.Tests;
+
+public sealed class InterruptsTests
+{
+    [Fact]
+    public async Task What_cannot_stop_is_left_behind()
+    {
+        using Interrupts interrupts = new(patience: TimeSpan.FromMilliseconds(20));
+        TaskCompletionSource<int> never = new();
+        Task<int> outcome = interrupts.OutcomeAsync(never.Task);
+        Assert.False(outcome.IsCompleted);
+        Assert.True(interrupts.Stop());
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => outcome);
+        Assert.False(interrupts.Stop());        // a second Ctrl+C is the system's to handle
+    }
+
+    [Fact]
+    public async Task What_stops_in_time_gives_its_own_outcome()
+    {
+        using Interrupts interrupts = new();
+        TaskCompletionSource<int> program = new();
+        Task<int> outcome = interrupts.OutcomeAsync(program.Task);
+        interrupts.Stop();
+        program.SetResult(3);
+        Assert.Equal(3, await outcome);
+    }
+}

@@ -85,8 +85,7 @@ public sealed class ModelFolder
         if (path.Length == 0) throw new ArgumentException("The model's path is empty: give the folder of a model.", nameof(path));
         if (File.Exists(path))
         {
-            // A pipe or a device has no length, and opening it could wait for ever.
-            if (new FileInfo(path).Length > 0 && Reading(path, () => Gguf.IsGguf(path))) return new ModelFolder(GgufModel.Open(path));
+            if (Reading(path, () => Gguf.IsGguf(path))) return new ModelFolder(GgufModel.Open(path));
             throw new InvalidDataException(
                 $"{path} is a file, but none in GGUF format; such a file, or a folder with config.json and *.safetensors or " +
                 "pytorch_model*.bin, is expected.");
@@ -109,7 +108,7 @@ public sealed class ModelFolder
     /// <exception cref="NotSupportedException">It has a component that fude does not know.</exception>
     public static Tokenizer OpenTokenizer(string path)
     {
-        ArgumentException.ThrowIfNullOrEmpty(path);
+        ArgumentNullException.ThrowIfNull(path);
         if (!File.Exists(path) || !Reading(path, () => Gguf.IsGguf(path))) return Tokenizer.Load(path);
         return GgufModel.OpenTokenizer(path) ?? throw new FileNotFoundException($"{path} holds no tokenizer.", path);
     }

@@ -43,6 +43,7 @@ public sealed partial class Gguf : IWeightStore
     /// <summary>Whether a file begins as GGUF files do.</summary>
     public static bool IsGguf(string path)
     {
+        if (new FileInfo(path).Length == 0) return false;       // a pipe or a device, maybe: opening it could wait for ever
         using FileStream stream = new(path, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
         Span<byte> start = stackalloc byte[4];
         return stream.ReadAtLeast(start, 4, throwOnEndOfStream: false) == 4 && start.SequenceEqual("GGUF"u8);

@@ -15,6 +15,7 @@ internal sealed class Engine : IDisposable
     private readonly Queue<Job> _waiting = [];
     private readonly List<Job> _running = [];
     private readonly Thread _thread;
+    private readonly Action<Decoding, Exception> _failed;       // made once: a step allocates nothing
     private bool _disposed;
 
     /// <summary>Starts the thread.</summary>
@@ -26,6 +27,7 @@ internal sealed class Engine : IDisposable
         ArgumentOutOfRangeException.ThrowIfLessThan(prefillTokens, 1);
         (_model, _ops) = (model, ops);
         _loop = new DecodingLoop(model, ops, prefillTokens);
+        _failed = (decoding, e) => _running.Find(job => job.Decoding == decoding)!.Failure = e;
         _thread = new Thread(Run) { IsBackground = true, Name = "fude engine" };
         _thread.Start();
     }
@@ -67,14 +69,14 @@ internal sealed class Engine : IDisposable
             Finish(job => job.Cancellation.IsCancellationRequested, job => job.Completion.TrySetCanceled(job.Cancellation));
             try
             {
-                _loop.Step((decoding, e) => _running.Find(job => job.Decoding == decoding)!.Failure = e);
+                _loop.Step(_failed);
             }
             catch (Exception e)      // the model or the device failed: all requests of the step have lost their state
             {
                 Finish(_ => true, job => job.Completion.TrySetException(e));
             }
             Finish(job => job.Failure is not null, job => job.Completion.TrySetException(job.Failure!));
-            Finish(job => job.Decoding!.IsDone, job => job.Completion.TrySetResult(job.Decoding!.Result));
+            Finish(job => job.Decoding!.IsDone, Deliver);
         }
         Finish(_ => true, job => job.Completion.TrySetCanceled());
     }
@@ -105,6 +107,19 @@ internal sealed class Engine : IDisposable
             }
         }
         return true;
+    }
+
+    /// <summary>Hands over a finished request's texts; a failure in making them is that request's alone.</summary>
+    private static void Deliver(Job job)
+    {
+        try
+        {
+            job.Completion.TrySetResult(job.Decoding!.Result);
+        }
+        catch (Exception e)
+        {
+            job.Completion.TrySetException(e);
+        }
     }
 
     private void Finish(Predicate<Job> which, Action<Job> tell)

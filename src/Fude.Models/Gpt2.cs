@@ -52,7 +52,7 @@ public sealed class Gpt2(Gpt2Config config, WeightSource weights) : LanguageMode
         public Tensor Forward(IOps ops, Tensor x, Batch batch)
         {
             Tensor h = ops.LayerNorm(x, _attentionNorm);
-            Tensor q = ops.Linear(h, _query), k = ops.Linear(h, _key), v = ops.Linear(h, _value);
+            (Tensor q, Tensor k, Tensor v) = ops.Linear(h, _query, _key, _value);
             x = ops.Add(x, ops.Linear(ops.Attention(q, k, v, _heads, batch, _layer), _output));
 
             h = ops.LayerNorm(x, _mlpNorm);

@@ -8,6 +8,8 @@ namespace Fude.Models;
 /// <param name="Adapter">Low-rank matrices beside the weight, or null.</param>
 public sealed record Linear(Weight Weight, Weight? Bias = null, LowRank? Adapter = null)
 {
+    internal Factor Factor => new(Weight, Bias);
+
     /// <summary>The layer that gives some neighbouring outputs of this one: the queries of a fused query-key-value layer.</summary>
     public Linear Slice(int firstRow, int rows) =>
         new(Weight.Slice(firstRow, rows), Bias?.SliceVector(firstRow, rows), Adapter?.Slice(firstRow, rows));
@@ -32,13 +34,41 @@ public static class LinearExtensions
     /// <param name="x">[tokens, in]; left as it was.</param>
     /// <param name="linear">The layer.</param>
     /// <returns>[tokens, out].</returns>
-    public static Tensor Linear(this IOps ops, Tensor x, Linear linear)
+    public static Tensor Linear(this IOps ops, Tensor x, Linear linear) =>
+        ops.Adapted(x, ops.MatMul(x, linear.Weight, linear.Bias), linear);
+
+    /// <summary>Two layers that read the same x, in one pass over it.</summary>
+    /// <param name="ops">The device.</param>
+    /// <param name="x">[tokens, in]; left as it was.</param>
+    /// <param name="first">A layer.</param>
+    /// <param name="second">Another.</param>
+    /// <returns>[tokens, out] of each.</returns>
+    public static (Tensor First, Tensor Second) Linear(this IOps ops, Tensor x, Linear first, Linear second)
     {
-        Tensor y = ops.MatMul(x, linear.Weight, linear.Bias);
-        return linear.Adapter is { Owner.IsOn: true } adapter
+        Span<Tensor> y = stackalloc Tensor[2];
+        ops.MatMul(x, [first.Factor, second.Factor], y);
+        return (ops.Adapted(x, y[0], first), ops.Adapted(x, y[1], second));
+    }
+
+    /// <summary>Three layers that read the same x, in one pass over it.</summary>
+    /// <param name="ops">The device.</param>
+    /// <param name="x">[tokens, in]; left as it was.</param>
+    /// <param name="first">A layer.</param>
+    /// <param name="second">Another.</param>
+    /// <param name="third">Another.</param>
+    /// <returns>[tokens, out] of each.</returns>
+    public static (Tensor First, Tensor Second, Tensor Third) Linear(this IOps ops, Tensor x, Linear first, Linear second, Linear third)
+    {
+        Span<Tensor> y = stackalloc Tensor[3];
+        ops.MatMul(x, [first.Factor, second.Factor, third.Factor], y);
+        return (ops.Adapted(x, y[0], first), ops.Adapted(x, y[1], second), ops.Adapted(x, y[2], third));
+    }
+
+    /// <summary>y + scale·(x·Aᵀ)·Bᵀ where an adapter is loaded and switched on; y is consumed.</summary>
+    private static Tensor Adapted(this IOps ops, Tensor x, Tensor y, Linear linear) =>
+        linear.Adapter is { Owner.IsOn: true } adapter
             ? ops.Add(y, ops.MatMul(ops.MatMul(x, adapter.Down), adapter.Up), adapter.Scale)
             : y;
-    }
 
     /// <summary>The linear layer of that name, with the adapter's matrices for it where the weights carry an adapter.</summary>
     /// <param name="weights">Where the weights come from.</param>

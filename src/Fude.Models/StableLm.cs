@@ -39,13 +39,13 @@ public sealed class StableLm(StableLmConfig config, WeightSource weights) : Lang
         public Tensor Forward(IOps ops, Tensor x, Batch batch)
         {
             Tensor h = ops.LayerNorm(x, _attentionNorm);
-            Tensor q = ops.Rope(ops.Linear(h, _query), batch, config.Rope);
-            Tensor k = ops.Rope(ops.Linear(h, _key), batch, config.Rope);
-            Tensor v = ops.Linear(h, _value);
+            (Tensor q, Tensor k, Tensor v) = ops.Linear(h, _query, _key, _value);
+            (q, k) = (ops.Rope(q, batch, config.Rope), ops.Rope(k, batch, config.Rope));
             x = ops.Add(x, ops.Linear(ops.Attention(q, k, v, config.Heads, batch, layer), _output));
 
             h = ops.LayerNorm(x, _mlpNorm);
-            return ops.Add(x, ops.Linear(ops.SwiGlu(ops.Linear(h, _gate), ops.Linear(h, _up)), _down));
+            (Tensor gate, Tensor up) = ops.Linear(h, _gate, _up);
+            return ops.Add(x, ops.Linear(ops.SwiGlu(gate, up), _down));
         }
     }
 }

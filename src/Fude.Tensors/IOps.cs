@@ -21,6 +21,11 @@ public enum GeluForm
     Tanh,
 }
 
+/// <summary>What a product multiplies x by, and adds to it: x·Wᵀ + b.</summary>
+/// <param name="Weight">[out, in] in any number format.</param>
+/// <param name="Bias">[out], or null.</param>
+public readonly record struct Factor(Weight Weight, Weight? Bias = null);
+
 /// <summary>
 /// The closed set of operations every model family is written in. Calling one computes it (CPU) or enqueues it (GPU): there is no graph.
 /// </summary>
@@ -52,6 +57,14 @@ public interface IOps : IDisposable
     /// <param name="bias">[out], or null.</param>
     /// <returns>[tokens, out].</returns>
     Tensor MatMul(Tensor x, Weight w, Weight? bias = null);
+
+    /// <summary>yᵢ = x·Wᵢᵀ + bᵢ for several weights that read the same x: queries, keys and values; gate and up.</summary>
+    /// <param name="x">[tokens, in]; left as it was.</param>
+    /// <param name="factors">Each [out, in], in number formats and with outputs of their own.</param>
+    /// <param name="products">As many as there are factors; receives a [tokens, out] for each.</param>
+    /// <remarks>The numbers are those of one <see cref="MatMul(Tensor, Weight, Weight?)"/> after the other; x is prepared once, and no
+    /// thread waits between two products.</remarks>
+    void MatMul(Tensor x, ReadOnlySpan<Factor> factors, Span<Tensor> products);
 
     /// <summary>Scales each row to unit root mean square: yᵢ = gᵢ · xᵢ / √(mean(x²) + ε).</summary>
     /// <param name="x">[tokens, width]; left as it was.</param>

@@ -2,7 +2,7 @@ namespace Fude.Tensors;
 
 /// <summary>A matrix of a model: read-only numbers in some format, rows one after the other.</summary>
 /// <remarks>
-/// A view: the memory belongs to the <see cref="IWeightStore"/> it came from. Only a device's <see cref="IOps.MatMul"/> and
+/// A view: the memory belongs to the <see cref="IWeightStore"/> it came from. Only a device's <see cref="IOps.MatMul(Tensor, Weight, Weight?)"/> and
 /// <see cref="IOps.Embed"/> look at the format; vectors (norm gains, biases) are always float32.
 /// </remarks>
 public sealed class Weight

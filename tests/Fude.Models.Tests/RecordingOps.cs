@@ -34,6 +34,8 @@ internal sealed class RecordingOps(IOps inner) : IOps
 
     public Tensor MatMul(Tensor x, Weight w, Weight? bias = null) => inner.MatMul(x, w, bias);
 
+    public void MatMul(Tensor x, ReadOnlySpan<Factor> factors, Span<Tensor> products) => inner.MatMul(x, factors, products);
+
     public Tensor RmsNorm(Tensor x, Weight gain, float epsilon) => Normed(inner.RmsNorm(x, gain, epsilon));
 
     public Tensor LayerNorm(Tensor x, Weight gain, Weight bias, float epsilon) => Normed(inner.LayerNorm(x, gain, bias, epsilon));

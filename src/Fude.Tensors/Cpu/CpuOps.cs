@@ -80,40 +80,74 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     /// <exception cref="ArgumentException">The widths of x, w and bias do not fit each other.</exception>
     public Tensor MatMul(Tensor x, Weight w, Weight? bias = null)
     {
-        Check(x);
-        ArgumentNullException.ThrowIfNull(w);
-        if (x.Columns != w.Columns) throw Mismatch("x", x.Columns, w.Name, w.Columns);
-        if (bias is not null) CheckVector(bias, w.Rows, w.Name);
-        Tensor y = New(x.Rows, w.Rows);
-        if (x.Rows == 0) return y;      // a chunk of a prompt whose logits nobody wants
-        MatMulKernel.Job job = new()
-        {
-            X = (float*)x.Address,
-            W = (byte*)w.Address,
-            Bias = bias is null ? null : (float*)bias.Address,
-            Y = (float*)y.Address,
-            Rows = x.Rows,
-            Inputs = x.Columns,
-            Outputs = w.Rows,
-        };
-        Arena.Mark mark = _arena.Now;
-        int items = w.Format.IsQuantized() ? WidenedRows.Plan(ref job, Threads) : MatMulKernel.Plan(ref job, w.Format, Threads);
-        if (x.Rows > MatMulKernel.FewRows) job.Scratch = (byte*)_arena.Take(MatMulKernel.ScratchBytes * Threads);
-        if (w.Format.IsQuantized())
-        {
-            WidenedRows.MatMulJob widened = new()
-            {
-                Product = job,
-                Kernel = _kernels.MatMul[(int)NumberFormat.F32],
-                Format = w.Format,
-                RowBytes = (nint)w.Format.Bytes(w.Columns),
-                Panels = (byte*)_arena.Take(WidenedRows.PanelBytes(w.Columns) * Threads),
-            };
-            _crew.Run(&WidenedRows.MatMul, &widened, items);
-        }
-        else _crew.Run(_kernels.MatMul[(int)w.Format], &job, items);
-        _arena.Release(mark);
+        Tensor y = default;
+        MatMul(x, [new Factor(w, bias)], new Span<Tensor>(ref y));
         return y;
+    }
+
+    /// <inheritdoc/>
+    /// <exception cref="ArgumentException">The widths of x, weights and biases do not fit each other, or there are not as many places for
+    /// products as factors.</exception>
+    public void MatMul(Tensor x, ReadOnlySpan<Factor> factors, Span<Tensor> products)
+    {
+        Check(x);
+        if (products.Length != factors.Length) throw Mismatch("products", products.Length, "factors", factors.Length);
+        long panelBytes = 0;
+        for (int i = 0; i < factors.Length; i++)
+        {
+            (Weight w, Weight? bias) = factors[i];
+            ArgumentNullException.ThrowIfNull(w, nameof(factors));
+            if (x.Columns != w.Columns) throw Mismatch("x", x.Columns, w.Name, w.Columns);
+            if (bias is not null) CheckVector(bias, w.Rows, w.Name);
+            if (w.Format.IsQuantized()) panelBytes = WidenedRows.PanelBytes(w.Columns);
+        }
+        for (int i = 0; i < factors.Length; i++) products[i] = New(x.Rows, factors[i].Weight.Rows);
+        if (x.Rows == 0) return;      // a chunk of a prompt whose logits nobody wants
+
+        Arena.Mark mark = _arena.Now;
+        Products.Job job = new() { Parts = (Products.Part*)_arena.Take((long)factors.Length * sizeof(Products.Part)), Count = factors.Length };
+        // A thread works on one item at a time, of whichever product: they share its scratch.
+        byte* scratch = x.Rows > MatMulKernel.FewRows ? (byte*)_arena.Take(MatMulKernel.ScratchBytes * Threads) : null;
+        byte* panels = panelBytes > 0 ? (byte*)_arena.Take(panelBytes * Threads) : null;
+        int items = 0;
+        for (int i = 0; i < factors.Length; i++)
+        {
+            (Weight w, Weight? bias) = factors[i];
+            MatMulKernel.Job product = new()
+            {
+                X = (float*)x.Address,
+                W = (byte*)w.Address,
+                Bias = bias is null ? null : (float*)bias.Address,
+                Y = (float*)products[i].Address,
+                Rows = x.Rows,
+                Inputs = x.Columns,
+                Outputs = w.Rows,
+                Scratch = scratch,
+            };
+            ref Products.Part part = ref job.Parts[i];
+            part = new() { FirstItem = items };
+            if (w.Format.IsQuantized())
+            {
+                items = checked(items + WidenedRows.Plan(ref product, Threads));
+                part.Work = &WidenedRows.MatMul;
+                part.Widened = new()
+                {
+                    Product = product,
+                    Kernel = _kernels.MatMul[(int)NumberFormat.F32],
+                    Format = w.Format,
+                    RowBytes = (nint)w.Format.Bytes(w.Columns),
+                    Panels = panels,
+                };
+            }
+            else
+            {
+                items = checked(items + MatMulKernel.Plan(ref product, w.Format, Threads));
+                part.Work = _kernels.MatMul[(int)w.Format];
+                part.Direct = product;
+            }
+        }
+        _crew.Run(&Products.Run, &job, items);
+        _arena.Release(mark);
     }
 
     /// <inheritdoc/>

@@ -57,7 +57,7 @@ public interface ITrainingOps : IOps
     /// <summary>target = x with some numbers dropped; target may be x. The way back is the same op on the gradient.</summary>
     void DropoutTo(Tensor target, Tensor x, Dropout dropout);
 
-    /// <summary>y = x·Wᵀ + b as <see cref="IOps.MatMul"/>, in the way that is fastest for many rows: other last bits.</summary>
+    /// <summary>y = x·Wᵀ + b as <see cref="IOps.MatMul(Tensor, Weight, Weight?)"/>, in the way that is fastest for many rows: other last bits.</summary>
     Tensor Multiply(Tensor x, Weight w, Weight? bias = null);
 
     /// <summary>The gradients of y = x·Wᵀ + b: dx = dy·W, dW = dyᵀ·x, db = the sum of dy's rows.</summary>

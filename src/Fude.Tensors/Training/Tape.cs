@@ -110,6 +110,14 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     }
 
     /// <inheritdoc/>
+    public void MatMul(Tensor x, ReadOnlySpan<Factor> factors, Span<Tensor> products)
+    {
+        if (products.Length != factors.Length)
+            throw new ArgumentException($"There are {products.Length} places for {factors.Length} products.", nameof(products));
+        for (int i = 0; i < factors.Length; i++) products[i] = MatMul(x, factors[i].Weight, factors[i].Bias);
+    }
+
+    /// <inheritdoc/>
     public Tensor RmsNorm(Tensor x, Weight gain, float epsilon)
     {
         x = Used(x);

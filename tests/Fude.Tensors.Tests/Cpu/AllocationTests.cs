@@ -11,7 +11,9 @@ public sealed class AllocationTests
             Tensor q = ops.MatMul(h, square, bias), k = ops.MatMul(h, square), v = ops.MatMul(ops.LayerNorm(x, gain, bias, 1e-5f), square);
             foreach (RopeShape shape in shapes) (q, k) = (ops.Rope(q, batch, shape), ops.Rope(k, batch, shape));
             x = ops.Add(x, ops.Attention(q, k, v, new Heads(8, 8, 32, 0.2f, 100), batch, 0));
-            h = ops.SwiGlu(ops.MatMul(x, square), v);
+            Span<Tensor> products = stackalloc Tensor[2];
+            ops.MatMul(x, [new(square), new(square, bias)], products);
+            h = ops.SwiGlu(products[0], products[1]);
             return ops.Add(x, ops.Gelu(ops.Gelu(h, GeluForm.Erf), GeluForm.Tanh), 0.5f);
         }
     }

@@ -73,6 +73,29 @@ public sealed class CpuOpsTests
         }
     }
 
+    [Theory, InlineData(1), InlineData(2), InlineData(3)]
+    public void Several_products_of_one_x_give_the_bits_of_each_alone(int threads)
+    {
+        using TestWeights weights = new();
+        using CpuOps ops = new(threads);
+        Weight bias = weights.Random(NumberFormat.F32, 1, 45, seed: 1), quantised = weights.Random(NumberFormat.Q8_0, 70, 1024, seed: 2);
+        Factor[] all =
+        [
+            new(weights.Random(NumberFormat.BF16, 45, 1024, seed: 3), bias), new(quantised), new(weights.Random(NumberFormat.F32, 1, 1024, seed: 4)),
+            new(weights.Random(NumberFormat.Q4_0, 200, 1024, seed: 5)), new(weights.Random(NumberFormat.F16, 45, 1024, seed: 6), bias),
+        ];
+        Tensor[] products = new Tensor[all.Length];
+        foreach (int rows in (ReadOnlySpan<int>)[0, 1, 7, 30])
+        {
+            ops.Begin();
+            Tensor x = ops.Put(Numbers.Normal(Math.Max(rows, 1) * 1024, seed: 7), rows, 1024);
+            ops.MatMul(x, all, products);
+            for (int i = 0; i < all.Length; i++)
+                Numbers.SameBits(ops.Read(ops.MatMul(x, all[i].Weight, all[i].Bias)), ops.Read(products[i]), $"product {i} of {rows} rows");
+            ops.MatMul(x, [], []);
+        }
+    }
+
     [Theory, MemberData(nameof(AllWidths))]
     public void Rms_norm_divides_by_the_root_mean_square(int width)
     {
@@ -221,6 +244,8 @@ public sealed class CpuOpsTests
         Weight w = weights.Random(NumberFormat.F32, 3, 5, 1), gain = weights.Random(NumberFormat.F32, 1, 5, 1);
         Batch batch = Batch.Of([0, 1]);
         Assert.Contains("4 against 5", Assert.Throws<ArgumentException>(() => ops.MatMul(x, w)).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => ops.MatMul(x, [new Factor(w)], new Tensor[1]));
+        Assert.Throws<ArgumentException>(() => ops.MatMul(x, [new Factor(w)], new Tensor[2]));
         Assert.Throws<ArgumentException>(() => ops.RmsNorm(x, gain, 1e-5f));
         Assert.Throws<ArgumentException>(() => ops.LayerNorm(x, gain, gain, 1e-5f));
         Assert.Throws<ArgumentException>(() => ops.Add(x, ops.Put(new float[4], 1, 4)));

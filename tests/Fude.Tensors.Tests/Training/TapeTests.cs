@@ -46,6 +46,31 @@ public sealed class TapeTests : IDisposable
     }
 
     [Fact]
+    public void Several_products_of_one_x_have_the_gradients_of_each_alone()
+    {
+        Weight embedding = _weights.Random(NumberFormat.F32, Vocabulary, Width, seed: 1, scale: 0.3f);
+        Weight gate = _weights.Random(NumberFormat.F32, Width, Width, seed: 2), up = _weights.Random(NumberFormat.F32, Width, Width, seed: 3);
+        Weight bias = _weights.Random(NumberFormat.F32, 1, Width, seed: 4);
+        using CpuOps device = new(2);
+        using Gradients gradients = new([embedding, gate, up, bias]);
+        Numbers.SameBits(Pass(isOne: false), Pass(isOne: true));
+
+        float[] Pass(bool isOne)
+        {
+            Tape tape = new(device, gradients);
+            gradients.Clear();
+            tape.Begin();
+            Tensor x = tape.Embed(Batch, embedding);
+            Tensor[] products = new Tensor[2];
+            if (isOne) tape.MatMul(x, [new(gate), new(up, bias)], products);
+            else products = [tape.MatMul(x, gate), tape.MatMul(x, up, bias)];
+            _ = tape.CrossEntropy(tape.MatMul(tape.SwiGlu(products[0], products[1]), embedding), Targets, Even);
+            tape.Backward();
+            return [.. gradients.Numbers(0), .. gradients.Numbers(1), .. gradients.Numbers(2), .. gradients.Numbers(3)];
+        }
+    }
+
+    [Fact]
     public void What_is_frozen_gets_no_gradient_and_a_pass_without_trained_weights_is_refused()
     {
         Weight embedding = _weights.Random(NumberFormat.BF16, Vocabulary, Width, seed: 1), head = _weights.Random(NumberFormat.F16, Vocabulary, Width, seed: 2);

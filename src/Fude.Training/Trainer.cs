@@ -74,24 +74,41 @@ public sealed class DivergenceException : Exception
     }
 }
 
-/// <summary>Trains a model on packed documents, step after step, with checkpoints from which the run goes on as if nothing had happened.</summary>
+/// <summary>Trains a model step after step, with checkpoints from which the run goes on as if nothing had happened.</summary>
 /// <param name="model">What is trained.</param>
 /// <param name="device">Computes.</param>
 /// <param name="optimizer">Of the same model.</param>
-/// <param name="data">What is read.</param>
+/// <param name="lessons">What it learns from.</param>
 /// <param name="checkpoints">Where checkpoints go.</param>
 /// <param name="options">The numbers of the run.</param>
 /// <param name="heldOut">Batches that are never learnt from, for evaluation.</param>
 /// <param name="time">The clock that steps are timed with.</param>
 public sealed class Trainer(
-    TrainableModel model, ITrainingOps device, AdamW optimizer, PackedDocuments data, Checkpoints checkpoints, TrainerOptions options,
+    TrainableModel model, ITrainingOps device, AdamW optimizer, ILessons lessons, Checkpoints checkpoints, TrainerOptions options,
     IReadOnlyList<SupervisedBatch>? heldOut = null, TimeProvider? time = null)
 {
+    /// <summary>Trains on packed documents: <see cref="TrainerOptions.RowsPerBatch"/> rows in each of
+    /// <see cref="TrainerOptions.BatchesPerStep"/> micro-batches.</summary>
+    /// <param name="model">What is trained.</param>
+    /// <param name="device">Computes.</param>
+    /// <param name="optimizer">Of the same model.</param>
+    /// <param name="data">What is read.</param>
+    /// <param name="checkpoints">Where checkpoints go.</param>
+    /// <param name="options">The numbers of the run.</param>
+    /// <param name="heldOut">Batches that are never learnt from, for evaluation.</param>
+    /// <param name="time">The clock that steps are timed with.</param>
+    public Trainer(
+        TrainableModel model, ITrainingOps device, AdamW optimizer, PackedDocuments data, Checkpoints checkpoints, TrainerOptions options,
+        IReadOnlyList<SupervisedBatch>? heldOut = null, TimeProvider? time = null)
+        : this(model, device, optimizer, new DocumentLessons(data, options.RowsPerBatch, options.BatchesPerStep), checkpoints, options, heldOut, time)
+    {
+    }
+
     private readonly Learner _learner = new(model, device) { Form = options.Loss };
     private readonly TimeProvider _time = time ?? TimeProvider.System;
 
     /// <summary>How far the run is.</summary>
-    public RunState State { get; private set; } = new(0, 0, data.Cursor);
+    public RunState State { get; private set; } = new(0, 0, lessons.Cursor);
 
     /// <summary>Takes up the last checkpoint, if there is one.</summary>
     /// <returns>Whether there was one.</returns>
@@ -99,10 +116,10 @@ public sealed class Trainer(
     public bool Resume()
     {
         if (checkpoints.Restore(model, optimizer) is not { } state) return false;
-        if (state.Cursor.Seed != data.Cursor.Seed)
+        if (state.Cursor.Seed != lessons.Cursor.Seed)
             throw new InvalidDataException(
-                $"{checkpoints.PathOf(state.Step)}: was trained on documents in the order of seed {state.Cursor.Seed}, not {data.Cursor.Seed}.");
-        data.Seek(state.Cursor);
+                $"{checkpoints.PathOf(state.Step)}: was trained on data in the order of seed {state.Cursor.Seed}, not {lessons.Cursor.Seed}.");
+        lessons.Seek(state.Cursor);
         State = state;
         return true;
     }
@@ -156,31 +173,28 @@ public sealed class Trainer(
 
     private StepReport Step()
     {
-        long start = _time.GetTimestamp(), number = State.Step + 1;
-        Cursor begin = data.Cursor;
+        long start = _time.GetTimestamp(), number = State.Step + 1, tokens = 0;
+        IReadOnlyList<Lesson> batches = lessons.Next();
         model.Gradients.Clear();
-        int tokens = checked(options.RowsPerBatch * data.Context * options.BatchesPerStep);
         double loss = 0;
-        for (int i = 0; i < options.BatchesPerStep; i++)
+        for (int i = 0; i < batches.Count; i++)
         {
-            Cursor place = data.Cursor;
-            _learner.Tape.Seed = options.Seed + (ulong)(State.Step * options.BatchesPerStep + i);
-            double part = _learner.Add(data.Next(options.RowsPerBatch), 1.0 / tokens);
-            if (!double.IsFinite(part)) throw Diverged($"the loss of micro-batch {i + 1} of step {number} is {part}", place);
-            loss += part;
+            _learner.Tape.Seed = options.Seed + ((ulong)State.Step << 16) + (ulong)i;
+            double part = batches[i].Add(_learner);
+            if (!double.IsFinite(part)) throw Diverged($"the loss of micro-batch {i + 1} of step {number} is {part}", batches[i]);
+            (loss, tokens) = (loss + part, tokens + batches[i].Tokens);
         }
         double norm = optimizer.GradientNorm(device), rate = options.Schedule.RateOf(State.Step);
-        if (!double.IsFinite(norm)) throw Diverged($"the gradient's norm of step {number} is {norm}", begin);
+        if (!double.IsFinite(norm)) throw Diverged($"the gradient's norm of step {number} is {norm}", batches[0]);
         optimizer.Step(device, rate, AdamW.Clipping(norm, options.ClipNorm));
-        State = State with { Step = number, Tokens = State.Tokens + tokens, Cursor = data.Cursor };
+        State = State with { Step = number, Tokens = State.Tokens + tokens, Cursor = lessons.Cursor };
         return new StepReport(number, loss, norm, rate, State.Tokens, _time.GetElapsedTime(start).TotalSeconds, null);
     }
 
-    private DivergenceException Diverged(string what, Cursor place)
+    private DivergenceException Diverged(string what, Lesson lesson)
     {
         string last = checkpoints.Steps is [.., long step] ? $"The last good checkpoint is {checkpoints.PathOf(step)}" : "There is no checkpoint yet";
         return new DivergenceException(
-            $"The run stopped: {what}. Its batch begins at token {place.Tokens} of fold {place.Fold} (seed {place.Seed}). {last}. A lower learning " +
-            "rate or a longer warm-up may help.");
+            $"The run stopped: {what}. Its batch {lesson.Place}. {last}. A lower learning rate or a longer warm-up may help.");
     }
 }

@@ -179,7 +179,7 @@ public sealed class Trainer(
         double loss = 0;
         for (int i = 0; i < batches.Count; i++)
         {
-            _learner.Tape.Seed = options.Seed + ((ulong)State.Step << 16) + (ulong)i;
+            _learner.Tape.Seed = options.Seed + (ulong)(State.Step * batches.Count + i);
             double part = batches[i].Add(_learner);
             if (!double.IsFinite(part)) throw Diverged($"the loss of micro-batch {i + 1} of step {number} is {part}", batches[i]);
             (loss, tokens) = (loss + part, tokens + batches[i].Tokens);

@@ -78,6 +78,7 @@ internal sealed class FudeProgram(Terminal terminal)
         MergeCommand.Create(terminal),
         ExportCommand.Create(terminal),
         ExportCommand.CreateQuantize(terminal),
+        ReportCommand.Create(terminal),
         BenchCommand.Create(terminal),
     };
 

@@ -28,7 +28,8 @@ internal sealed class ProgressLine(Terminal terminal) : IDisposable
     private void Draw(string what, int done, int total) =>
         Draw(string.Create(CultureInfo.InvariantCulture, $"{what} {done}/{total} ({100.0 * done / total:F0} %)"));
 
-    private void Draw(string text)
+    /// <summary>Draws the line anew, unless that was done a moment ago.</summary>
+    public void Draw(string text)
     {
         if (!terminal.ErrorIsScreen || _sinceDrawn.ElapsedMilliseconds < 100) return;
         _sinceDrawn.Restart();

@@ -26,6 +26,11 @@ public sealed record ModelSummary
     /// <summary>Numbers in all weights; a tied head counts once.</summary>
     public long Parameters => _weights.Parameters;
 
+    /// <summary>Numbers in the weights that every token is multiplied by: all matrices but those that only rows are taken of.</summary>
+    public long ProductParameters => _weights.Weights
+        .Where(weight => weight.Rows > 1 && (Config.TiedHead || !IsWordTable(weight)) && !weight.Name.EndsWith("wpe.weight", StringComparison.Ordinal))
+        .Sum(weight => (long)weight.Rows * weight.Columns);
+
     /// <summary>Every weight with its shape, in the order the model asks for them.</summary>
     public IReadOnlyList<Weight> Weights => _weights.Weights;
 
@@ -47,6 +52,9 @@ public sealed record ModelSummary
     /// <summary>Whether the weights and the keys and values of so many tokens fit into so much memory.</summary>
     public bool Fits(NumberFormat format, int tokens, long memoryBytes) =>
         BytesIn(format) + (tokens * KeyValueBytesPerToken) <= memoryBytes;
+
+    private static bool IsWordTable(Weight weight) =>
+        weight.Name.EndsWith("embed_tokens.weight", StringComparison.Ordinal) || weight.Name.EndsWith("wte.weight", StringComparison.Ordinal);
 
     /// <summary>Memory that this machine could give to a model now.</summary>
     /// <remarks>On Linux what the kernel estimates to be available without swapping, bounded by the limit the process runs under; elsewhere

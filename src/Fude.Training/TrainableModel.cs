@@ -39,6 +39,11 @@ public sealed class TrainableModel : IDisposable
     /// <summary>Numbers that are trained.</summary>
     public long Count => Parameters.Sum(parameter => parameter.Count);
 
+    /// <summary>Operations that learning from a token takes: 6 for each trained weight of a matrix product, 4 for each frozen one.</summary>
+    /// <remarks>Kaplan et al., 2020, arXiv:2001.08361. Attention, the embedding's rows and everything else count as nothing.</remarks>
+    public double FlopsPerToken =>
+        (IsAdapter ? 4.0 : 6.0) * ModelSummary.Of(Model.Config).ProductParameters + (IsAdapter ? 6.0 * Count : 0);
+
     /// <summary>All weights of a model's folder, as float32 copies.</summary>
     /// <exception cref="InvalidDataException">A file is missing or damaged, or files are not of one model.</exception>
     /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>

@@ -146,12 +146,13 @@ public sealed class Trainer(
                     : State with { EvaluationsSinceBest = State.EvaluationsSinceBest + 1 };
                 report = report with { HeldOutLoss = loss };
             }
+            // First told, then kept: a log may be ahead of the checkpoint that a killed run goes on from, but has no gap.
+            progress?.Invoke(report);
             if (State.Step % options.CheckpointEvery == 0)
             {
                 checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
                 saved = State.Step;
             }
-            progress?.Invoke(report);
             if (options.Patience > 0 && State.EvaluationsSinceBest >= options.Patience) break;
         }
         if (saved != State.Step) checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);

@@ -88,6 +88,7 @@ public sealed class CommandTests
     [InlineData("generate", "--ids", "1")]
     [InlineData("perplexity", "--ids-file", "x")]
     [InlineData("merge", "--adapter", "x", "--out", "y")]
+    [InlineData("report")]
     public async Task A_folder_that_is_no_model_is_named(string command, params string[] options)
     {
         using TemporaryFolder folder = new();
@@ -116,7 +117,7 @@ public sealed class CommandTests
     {
         Fude.Result help = await Fude.Run("--help");
         Assert.Equal(0, help.Status);
-        Assert.All(["generate", "chat", "tokenize", "detokenize", "explain", "inspect", "logits", "perplexity", "merge", "export", "quantize", "bench"],
+        Assert.All(["generate", "chat", "tokenize", "detokenize", "explain", "inspect", "logits", "perplexity", "merge", "export", "quantize", "report", "bench"],
             command => Assert.Contains(command, help.Output, StringComparison.Ordinal));
     }
 

@@ -141,6 +141,18 @@ public sealed class TrainableModelTests : IDisposable
         Assert.Equal(new Learner(plain, device).Score(Batch), learner.Score(Batch));
     }
 
+    [Theory]
+    [InlineData(false, 6.0 * (2 * (2 * 16 * 16 + 2 * 8 * 16 + 3 * 16 * 24) + 50 * 16))]
+    [InlineData(true, 6.0 * (2 * (2 * 16 * 16 + 2 * 8 * 16 + 3 * 16 * 24) + 50 * 16))]      // the tied table is the head's matrix
+    public void Operations_are_six_for_each_weight_of_a_product(bool isTied, double expected)
+    {
+        string config = Encoding.UTF8.GetString(TinyRun.Config());
+        using TrainableModel model = TrainableModel.Create(
+            Encoding.UTF8.GetBytes(config.Replace("\"model_type\"", $"\"tie_word_embeddings\": {(isTied ? "true" : "false")}, \"model_type\"", StringComparison.Ordinal)),
+            new InitialNumbers(1));
+        Assert.Equal(expected, model.FlopsPerToken);
+    }
+
     [Fact]
     public void Dropping_what_an_adapter_reads_is_seeded_and_has_the_gradient_of_what_was_kept()
     {

@@ -35,6 +35,19 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         };
     }
 
+    /// <summary>Measures <see cref="FlopsPerSecond"/> alone: takes a third of a second and no memory.</summary>
+    public static double MatrixPeak(CpuOps ops)
+    {
+        ArgumentNullException.ThrowIfNull(ops);
+        return ops.InstructionSet switch
+        {
+            InstructionSets.Avx512Name => MatrixPeak<Lanes512>(ops.Crew),
+            InstructionSets.Avx2Name => MatrixPeak<Lanes256>(ops.Crew),
+            InstructionSets.Vector128Name => MatrixPeak<Lanes128>(ops.Crew),
+            _ => MatrixPeak<LanesScalar>(ops.Crew),
+        };
+    }
+
     /// <summary>One reading of memory, for a roof that is taken again and again between the steps of what is measured beside it.</summary>
     /// <param name="ops">The device whose threads read.</param>
     /// <param name="memory">From <see cref="CreateProbe"/>.</param>
@@ -78,8 +91,16 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         new Span<float>(sums, Items * 16).Clear();
         Job job = new() { Memory = (float*)memory.Address, Sums = sums };
         double one = Best(crew, &OneStream<T>, &job), many = Best(crew, &ManyStreams<T>, &job);
-        double rounds = Best(crew, &MultiplyAdds<T>, &job);
-        return new Roofline(ProbeBytes / one, ProbeBytes / Math.Min(one, many), Items * (2.0 * 16 * Accumulators * Rounds) / rounds);
+        return new Roofline(ProbeBytes / one, ProbeBytes / Math.Min(one, many), MatrixPeak<T>(crew));
+    }
+
+    private static double MatrixPeak<T>(Crew crew)
+        where T : unmanaged, ILanes<T>
+    {
+        float* sums = stackalloc float[Items * 16];
+        new Span<float>(sums, Items * 16).Clear();
+        Job job = new() { Sums = sums };
+        return Items * (2.0 * 16 * Accumulators * Rounds) / Best(crew, &MultiplyAdds<T>, &job);
     }
 
     /// <summary>Seconds of the fastest of as many runs as fit in a third of a second.</summary>

@@ -1,0 +1,48 @@
+using Fude.Training;
+
+namespace Fude.Cli.Tests;
+
+public sealed class TrainingLineTests
+{
+    [Fact]
+    public void Off_a_screen_there_is_a_line_first_last_with_every_evaluation_and_after_half_a_minute()
+    {
+        string[] lines = Lines(isScreen: false).Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal([1, 31, 50, 80, 100], lines.Select(line => int.Parse(line.Split(' ', '/')[1], null)));
+        // 512 tokens in half a second of each second; 1e6 operations a token and a peak of 4,096 million: a quarter.
+        Assert.Equal("step 50/100 (50.0 %)  loss 2.0000  held-out 2.5000  1,024 tokens/s (25 % of peak)  0:50 left", lines[2]);
+        Assert.EndsWith("0:00 left", lines[^1], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void On_a_screen_the_line_is_drawn_anew_and_evaluations_stay()
+    {
+        string text = Lines(isScreen: true);
+        Assert.Contains("held-out 2.5000  1,024 tokens/s (25 % of peak)  0:50 left\n", text, StringComparison.Ordinal);
+        Assert.Equal(1, text.Count(character => character == '\n'));
+    }
+
+    private static string Lines(bool isScreen)
+    {
+        using StringWriter error = new() { NewLine = "\n" };
+        SteppingTime time = new();
+        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error, ErrorIsScreen: isScreen), 100, 0, 1e6, 4_096e6, time))
+        {
+            for (int step = 1; step <= 100; step++)
+            {
+                time.Seconds = step;
+                line.Show(new StepReport(step, 2, 1, 1e-3, step * 512L, 0.5, step == 50 ? 2.5 : null));
+            }
+        }
+        return error.ToString();
+    }
+
+    private sealed class SteppingTime : TimeProvider
+    {
+        public long Seconds { get; set; }
+
+        public override long TimestampFrequency => 1;
+
+        public override long GetTimestamp() => Seconds;
+    }
+}

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using Fude.Models;
 using Fude.Tensors;
+using Fude.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -18,16 +19,57 @@ internal static class InspectCommand
         {
             Description = Say("List every weight with its shape.", "すべての重みと形を一覧にする。"),
         };
+        Option<bool> train = new("--train")
+        {
+            Description = Say("Show what training takes of memory instead.", "代わりに、訓練に必要なメモリーを表示する。"),
+        };
+        Option<int> rows = new("--rows")
+        {
+            HelpName = "N",
+            DefaultValueFactory = _ => 4,
+            Description = Say("--train: rows of a micro-batch.", "--train: マイクロバッチの行数。"),
+        };
+        Option<int?> context = new("--context")
+        {
+            HelpName = "N",
+            Description = Say("--train: tokens of a row; the model's context when absent.", "--train: 1 行のトークン数。省略時はモデルの文脈長。"),
+        };
+        Option<bool> recompute = new("--recompute")
+        {
+            Description = Say("--train: blocks are computed again on the way back.", "--train: 逆伝播でブロックを再計算する。"),
+        };
+        Option<string?> lora = new("--adapter-config")
+        {
+            HelpName = "FILE",
+            Description = Say("--train: only the adapter of this adapter_config.json is trained.", "--train: この adapter_config.json のアダプターだけを訓練する。"),
+        };
+        Option<int?> threads = Arguments.Threads();
         Option<bool> json = Arguments.Json();
         Command command = new("inspect", Say(
             "Show what a model is and what it needs; its weights need not be there.",
             "モデルの構造と必要なメモリーを表示する。重みがなくてもよい。"))
         {
-            model, tensors, json,
+            model, tensors, train, rows, context, recompute, lora, threads, json,
         };
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(train) is not null) return;
+            foreach (Option option in (Option[])[rows, context, recompute, lora, threads])
+                if (result.GetResult(option) is { Implicit: false })
+                    result.AddError(Say($"{option.Name} says how a model is trained: give --train with it.", $"{option.Name} は訓練の設定です。--train と一緒に指定してください。"));
+        });
         command.SetAction(args =>
         {
             ModelFolder folder = ModelFolder.Open(args.GetRequiredValue(model));
+            if (args.GetValue(train))
+            {
+                ReadOnlyMemory<byte>? adapter = args.GetValue(lora) is { } file ? TextInput.ReadBytes(file) : (ReadOnlyMemory<byte>?)null;
+                TrainingFootprint footprint = TrainingFootprint.Of(folder.Config, args.GetValue(rows), args.GetValue(context) ?? folder.Config.Context,
+                    args.GetValue(recompute), args.GetValue(threads) ?? 0, adapter);
+                if (args.GetValue(json)) WriteJson(terminal.Output, footprint);
+                else WriteText(terminal.Output, footprint);
+                return 0;
+            }
             if (args.GetValue(json)) WriteJson(terminal.Output, folder, args.GetValue(tensors));
             else WriteText(terminal.Output, folder, args.GetValue(tensors));
             return 0;
@@ -59,12 +101,45 @@ internal static class InspectCommand
         }
         rows.Add((Say("available memory", "使えるメモリー"), Size(available)));
 
-        int width = rows.Max(row => LineEditor.Cells(row.Name));
-        foreach ((string name, string value) in rows)
-            output.WriteLine($"{name}{new string(' ', width - LineEditor.Cells(name))}  {value}");
+        WriteRows(output, rows);
         if (!tensors) return;
         output.WriteLine();
         foreach (Weight weight in summary.Weights) output.WriteLine($"{weight.Name}  {Shape(weight)}");
+    }
+
+    private static void WriteText(TextWriter output, TrainingFootprint footprint)
+    {
+        long available = ModelSummary.AvailableMemoryBytes();
+        WriteRows(output,
+        [
+            (Say("weights", "重み"), Bytes(footprint.WeightBytes)),
+            (Say("gradients", "勾配"), Bytes(footprint.GradientBytes)),
+            (Say("AdamW's means", "AdamW の平均"), Bytes(footprint.OptimizerBytes)),
+            (Say("activations and scratch", "活性値と作業域"), Bytes(footprint.PassBytes)),
+            (Say("in all", "合計"), $"{Bytes(footprint.TotalBytes)}: {(footprint.TotalBytes <= available ? Say("fits", "収まる") : Say("does not fit", "収まらない"))}"),
+            (Say("available memory", "使えるメモリー"), Size(available)),
+        ]);
+
+        static string Bytes(long bytes) => $"{bytes:N0} bytes ({Size(bytes)})";
+    }
+
+    private static void WriteJson(TextWriter output, TrainingFootprint footprint) => JsonLine.Write(output, json =>
+    {
+        json.WriteStartObject();
+        json.WriteNumber("weight_bytes", footprint.WeightBytes);
+        json.WriteNumber("gradient_bytes", footprint.GradientBytes);
+        json.WriteNumber("optimizer_bytes", footprint.OptimizerBytes);
+        json.WriteNumber("pass_bytes", footprint.PassBytes);
+        json.WriteNumber("total_bytes", footprint.TotalBytes);
+        json.WriteNumber("available_memory_bytes", ModelSummary.AvailableMemoryBytes());
+        json.WriteEndObject();
+    });
+
+    private static void WriteRows(TextWriter output, IReadOnlyList<(string Name, string Value)> rows)
+    {
+        int width = rows.Max(row => LineEditor.Cells(row.Name));
+        foreach ((string name, string value) in rows)
+            output.WriteLine($"{name}{new string(' ', width - LineEditor.Cells(name))}  {value}");
     }
 
     private static void WriteJson(TextWriter output, ModelFolder folder, bool tensors)

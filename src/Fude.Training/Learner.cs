@@ -7,6 +7,8 @@ namespace Fude.Training;
 /// <param name="device">Computes.</param>
 public sealed class Learner(TrainableModel model, ITrainingOps device)
 {
+    private int _mostTokens;
+
     /// <summary>The tape it records on: recomputation, dropout rates and their seed are set there.</summary>
     public Tape Tape { get; } = WithAdapterInputs(new Tape(device, model.Gradients), model);
 
@@ -22,6 +24,7 @@ public sealed class Learner(TrainableModel model, ITrainingOps device)
     {
         ArgumentNullException.ThrowIfNull(batch);
         if (batch.Targets.Length == 0) throw new ArgumentException("Nothing is expected in the batch: all its labels are masked.", nameof(batch));
+        Reserve(batch);
         Tape.IsRecording = true;
         Tensor logits = model.Model.Run(Tape, batch.Batch);
         float[] weights = new float[batch.Targets.Length];
@@ -42,6 +45,7 @@ public sealed class Learner(TrainableModel model, ITrainingOps device)
         ArgumentNullException.ThrowIfNull(pair);
         ArgumentNullException.ThrowIfNull(loss);
         SupervisedBatch batch = pair.ToBatch();
+        Reserve(batch);
         Tape.IsRecording = true;
         Tensor logits = model.Model.Run(Tape, batch.Batch);
         AnswerScores policy = AnswerScores.Of(Tape.Score(logits, batch.Targets), pair);
@@ -77,6 +81,18 @@ public sealed class Learner(TrainableModel model, ITrainingOps device)
         {
             Tape.IsRecording = true;
         }
+    }
+
+    /// <summary>Has the device take what the largest batch so far needs, which a pass in which nothing is computed tells.</summary>
+    private void Reserve(SupervisedBatch batch)
+    {
+        if (device is not CpuOps processor || batch.Batch.Tokens.Length <= _mostTokens) return;
+        _mostTokens = batch.Batch.Tokens.Length;
+        using PassMeter meter = new(processor.Threads);
+        using Tape tape = WithAdapterInputs(new Tape(meter, model.Gradients) { Recomputes = Tape.Recomputes, Rates = Tape.Rates }, model);
+        _ = tape.CrossEntropy(model.Model.Run(tape, batch.Batch), batch.Targets, new float[batch.Targets.Length]);
+        tape.Backward();
+        processor.Reserve(meter.PeakBytes);
     }
 
     private static Tape WithAdapterInputs(Tape tape, TrainableModel model)

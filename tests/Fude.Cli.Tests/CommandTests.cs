@@ -74,6 +74,26 @@ public sealed class CommandTests
     }
 
     [Fact]
+    public async Task Inspect_train_says_what_training_takes()
+    {
+        using TemporaryFolder folder = new();
+        File.Copy(Path.Combine(Fude.Model("llama-gqa"), "config.json"), Path.Combine(folder.Path, "config.json"));
+        long weights = (await Fude.Run("inspect", folder.Path, "--json")).Json.GetProperty("bytes").GetProperty("F32").GetInt64();
+        JsonElement kept = (await Fude.Run("inspect", folder.Path, "--train", "--rows", "8", "--context", "32", "--json")).Json;
+        Assert.Equal(weights, kept.GetProperty("weight_bytes").GetInt64());
+        Assert.Equal(2 * kept.GetProperty("gradient_bytes").GetInt64(), kept.GetProperty("optimizer_bytes").GetInt64());
+        long pass = kept.GetProperty("pass_bytes").GetInt64();
+        JsonElement again = (await Fude.Run("inspect", folder.Path, "--train", "--rows", "8", "--context", "32", "--recompute", "--json")).Json;
+        Assert.InRange(again.GetProperty("pass_bytes").GetInt64(), 1, pass - 1);
+        string adapter = Path.Combine(TestFolders.FindGolden("lora/llama-qv-r8")!, "adapter_config.json");
+        JsonElement lora = (await Fude.Run("inspect", folder.Path, "--train", "--context", "32", "--adapter-config", adapter, "--json")).Json;
+        Assert.InRange(lora.GetProperty("gradient_bytes").GetInt64(), 1, weights / 4);
+        Assert.Contains("AdamW", (await Fude.Run("inspect", folder.Path, "--train", "--context", "32")).Output, StringComparison.Ordinal);
+        Assert.Contains("context", (await Fude.Run("inspect", folder.Path, "--train", "--context", "100000")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--train", (await Fude.Run("inspect", folder.Path, "--rows", "8")).Failure(status: 2), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Bench_reports_speed_beside_both_roofs()
     {
         string config = Path.Combine(Fude.Model("gpt2-gelu"), "config.json");

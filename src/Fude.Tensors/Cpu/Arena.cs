@@ -18,6 +18,9 @@ internal sealed unsafe class Arena : IDisposable
     /// <summary>What has been taken from the system.</summary>
     public long Bytes { get; private set; }
 
+    /// <summary>The most that has been in use at a time since the last <see cref="Clear"/>, where one block was enough for it.</summary>
+    public long Peak { get; private set; }
+
     /// <summary>Memory with any contents, aligned to 64 bytes.</summary>
     public void* Take(long bytes)
     {
@@ -30,6 +33,7 @@ internal sealed unsafe class Arena : IDisposable
             {
                 nint taken = block.Address + (nint)_offset;
                 _offset += bytes;
+                if (_offset > Peak) Peak = _offset;
                 return (void*)taken;
             }
             _block++;
@@ -57,9 +61,18 @@ internal sealed unsafe class Arena : IDisposable
     /// <summary>Gives everything back; several blocks become one.</summary>
     public void Clear()
     {
-        (_block, _offset) = (0, 0);
+        (_block, _offset, Peak) = (0, 0, 0);
         if (_blocks.Count <= 1) return;
         long bytes = Bytes;
+        Free();
+        Grow(bytes);
+    }
+
+    /// <summary>Gives everything back, and has one block of so many bytes at least.</summary>
+    public void Reserve(long bytes)
+    {
+        Clear();
+        if (Bytes >= bytes) return;
         Free();
         Grow(bytes);
     }

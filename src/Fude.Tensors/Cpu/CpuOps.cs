@@ -45,6 +45,9 @@ public sealed unsafe partial class CpuOps : ITrainingOps
 
     internal Crew Crew => _crew;
 
+    /// <summary>The most memory that temporaries have taken at a time since the last <see cref="Begin"/>, once the device is warm.</summary>
+    internal long PeakBytes => _arena.Peak;
+
     /// <inheritdoc/>
     public void Begin()
     {
@@ -315,6 +318,14 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     {
         Check(x);
         return new ReadOnlySpan<float>((void*)x.Address, checked((int)x.Count));
+    }
+
+    /// <summary>Takes the memory that a pass is known to need at once: a device that has to find it out takes up to half as much again.</summary>
+    /// <param name="bytes">From <see cref="PassMeter.PeakBytes"/>.</param>
+    public void Reserve(long bytes)
+    {
+        ObjectDisposedException.ThrowIf(_disposed, this);
+        _arena.Reserve(bytes);
     }
 
     /// <summary>Stops the threads and gives the memory back; caches live on until they are disposed.</summary>

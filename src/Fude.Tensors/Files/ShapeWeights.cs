@@ -2,10 +2,14 @@ namespace Fude.Tensors;
 
 /// <summary>Weights without numbers: what a model asks for, counted. A model made on it tells its parameters
 /// from config.json alone.</summary>
-/// <remarks>Every name exists. The weights have no memory: computing with them is an error of the caller that nothing catches.</remarks>
+/// <remarks>Every name exists. The weights have addresses of their own, but no memory: computing with them is an error of the caller that
+/// nothing catches. A <see cref="PassMeter"/> computes nothing and so can take them.</remarks>
 /// <param name="format">The number format that the model's matrices would have.</param>
 public sealed class ShapeWeights(NumberFormat format = NumberFormat.F32) : IWeightStore
 {
+    // Addresses beyond what any system maps: no two weights of a process overlap.
+    private static long _next = 1L << 52;
+
     private readonly Dictionary<string, Weight> _weights = new(StringComparer.Ordinal);
     private readonly List<Weight> _inOrder = [];
 
@@ -19,26 +23,27 @@ public sealed class ShapeWeights(NumberFormat format = NumberFormat.F32) : IWeig
     public bool Contains(string name) => true;
 
     /// <inheritdoc/>
-    public Weight Matrix(string name, int rows, int columns, bool transposed = false) => Note(new Weight(name, format, rows, columns, 0));
+    public Weight Matrix(string name, int rows, int columns, bool transposed = false) => Note(name, format, rows, columns);
 
     /// <inheritdoc/>
-    public Weight Vector(string name, int length) => Note(new Weight(name, NumberFormat.F32, 1, length, 0));
+    public Weight Vector(string name, int length) => Note(name, NumberFormat.F32, 1, length);
 
     /// <summary>There is nothing to give back.</summary>
     public void Dispose()
     {
     }
 
-    private Weight Note(Weight weight)
+    private Weight Note(string name, NumberFormat ofThis, int rows, int columns)
     {
-        if (_weights.TryGetValue(weight.Name, out Weight? known))
+        if (_weights.TryGetValue(name, out Weight? known))
         {
-            if ((known.Rows, known.Columns) != (weight.Rows, weight.Columns))
-                throw new InvalidDataException(
-                    $"tensor '{weight.Name}' is asked for as [{known.Rows}, {known.Columns}] and as [{weight.Rows}, {weight.Columns}].");
+            if ((known.Rows, known.Columns) != (rows, columns))
+                throw new InvalidDataException($"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].");
             return known;
         }
-        _weights.Add(weight.Name, weight);
+        long bytes = (rows * ofThis.Bytes(columns) + 63) / 64 * 64;
+        Weight weight = new(name, ofThis, rows, columns, (nint)(Interlocked.Add(ref _next, bytes) - bytes));
+        _weights.Add(name, weight);
         _inOrder.Add(weight);
         return weight;
     }

@@ -12,7 +12,7 @@ public sealed unsafe class Gradients : IDisposable
     private const int Unit = 16;
     private readonly Weight[] _weights;
     private readonly long[] _offsets;
-    private readonly NativeBuffer _memory;
+    private readonly NativeBuffer? _memory;
 
     // Weights by ascending address, to find one by an address within it.
     private readonly Weight[] _byAddress;
@@ -22,6 +22,12 @@ public sealed unsafe class Gradients : IDisposable
     /// <param name="weights">Float32 weights, each once, none overlapping another.</param>
     /// <exception cref="ArgumentException">A weight is not float32 or overlaps another.</exception>
     public Gradients(IEnumerable<Weight> weights)
+        : this(weights, hasMemory: true)
+    {
+    }
+
+    /// <summary>Gradients for a <see cref="PassMeter"/> have places, but no memory.</summary>
+    internal Gradients(IEnumerable<Weight> weights, bool hasMemory)
     {
         _weights = [.. weights];
         _offsets = new long[_weights.Length];
@@ -39,6 +45,7 @@ public sealed unsafe class Gradients : IDisposable
         for (int i = 1; i < _byAddress.Length; i++)
             if (_byAddress[i].Address < _byAddress[i - 1].Address + _byAddress[i - 1].Bytes)
                 throw new ArgumentException($"{_byAddress[i - 1].Name} and {_byAddress[i].Name} overlap.", nameof(weights));
+        if (!hasMemory) return;
         _memory = new NativeBuffer(Count * sizeof(float));
         Clear();
     }
@@ -50,7 +57,7 @@ public sealed unsafe class Gradients : IDisposable
     public long Count { get; }
 
     /// <summary>The buffer's first number.</summary>
-    public nint Address => _memory.Address;
+    public nint Address => _memory?.Address ?? PassMeter.FirstAddress;
 
     /// <summary>Where the gradient of a weight begins in the buffer, counted in numbers.</summary>
     /// <param name="index">Index into <see cref="Weights"/>.</param>
@@ -83,5 +90,5 @@ public sealed unsafe class Gradients : IDisposable
     public void Clear() => NativeMemory.Clear((void*)Address, (nuint)(Count * sizeof(float)));
 
     /// <summary>Gives the memory back.</summary>
-    public void Dispose() => _memory.Dispose();
+    public void Dispose() => _memory?.Dispose();
 }

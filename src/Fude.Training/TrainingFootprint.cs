@@ -1,0 +1,57 @@
+using Fude.Models;
+using Fude.Tensors;
+
+namespace Fude.Training;
+
+/// <summary>What a training run will take of memory, known from the model's configuration.</summary>
+/// <param name="WeightBytes">The model's weights, those of an adapter included.</param>
+/// <param name="GradientBytes">Gradients of the trained ones.</param>
+/// <param name="OptimizerBytes">AdamW's two running means of them.</param>
+/// <param name="PassBytes">Activations and scratch of a pass forth and back, at the most.</param>
+/// <remarks>The program itself, about 60 MB, and its copies of the token ids come to it.</remarks>
+public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, long OptimizerBytes, long PassBytes)
+{
+    /// <summary>All of it.</summary>
+    public long TotalBytes => WeightBytes + GradientBytes + OptimizerBytes + PassBytes;
+
+    /// <summary>Works it out by one pass over shapes, in which nothing is computed and no memory taken.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="rows">Rows of a micro-batch.</param>
+    /// <param name="context">Tokens of a row; at most the model's context.</param>
+    /// <param name="recomputes">Whether blocks are computed again on the way back.</param>
+    /// <param name="threads">Threads that compute; 0 for as many as there are processors.</param>
+    /// <param name="adapterConfig">The text of an adapter_config.json: only the adapter is trained. Null for all weights.</param>
+    /// <param name="format">The format of the frozen matrices beside an adapter; what is trained is float32.</param>
+    /// <param name="rates">What is dropped.</param>
+    /// <exception cref="ArgumentException">A length is out of range.</exception>
+    public static TrainingFootprint Of(
+        ModelConfig config, int rows, int context, bool recomputes, int threads = 0, ReadOnlyMemory<byte>? adapterConfig = null,
+        NumberFormat format = NumberFormat.F32, DropoutRates? rates = null)
+    {
+        ArgumentNullException.ThrowIfNull(config);
+        if (rows < 1) throw new ArgumentException($"A micro-batch of {rows} rows is none.", nameof(rows));
+        if (context < 1 || context > config.Context)
+            throw new ArgumentException($"Rows of {context} tokens are not from 1 to the model's context of {config.Context}.", nameof(context));
+        int count = checked(rows * context);
+        ShapeWeights weights = new(adapterConfig is null ? NumberFormat.F32 : format), small = new();
+        using LanguageModel model = adapterConfig is { } adapter
+            ? LanguageModel.Create(config, weights, LoraAdapter.Create(adapter, small))
+            : LanguageModel.Create(config, weights);
+        using Gradients gradients = new(adapterConfig is null ? weights.Weights : small.Weights, hasMemory: false);
+        using PassMeter meter = new(threads == 0 ? Environment.ProcessorCount : threads);
+        using Tape tape = new(meter, gradients) { Recomputes = recomputes, Rates = rates ?? new() };
+        tape.DropInputsOf(small.Weights.Where(weight => weight.Name.Contains(".lora_A.", StringComparison.Ordinal)));
+        int[] all = [.. Enumerable.Range(0, count)];
+        Batch batch = new(new int[count], [.. all.Select(i => i % context)],
+            [.. Enumerable.Range(0, rows).Select(row => new Sequence(row * context, context))], all);
+        Tensor logits = model.Run(tape, batch);
+        float[] ones = new float[count];
+        Array.Fill(ones, 1f / count);
+        _ = tape.CrossEntropy(logits, new int[count], ones);
+        tape.Backward();
+        long trained = gradients.Count * sizeof(float);
+        return new TrainingFootprint(Bytes(weights) + Bytes(small), trained, 2 * trained, meter.PeakBytes);
+    }
+
+    private static long Bytes(ShapeWeights weights) => weights.Weights.Sum(weight => weight.Bytes);
+}

@@ -79,6 +79,8 @@ internal sealed class FudeProgram(Terminal terminal)
         ExportCommand.Create(terminal),
         ExportCommand.CreateQuantize(terminal),
         ReportCommand.Create(terminal),
+        TokenizerCommand.Create(terminal),
+        CorpusCommand.Create(terminal),
         BenchCommand.Create(terminal),
     };
 

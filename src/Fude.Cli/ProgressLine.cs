@@ -15,6 +15,9 @@ internal sealed class ProgressLine(Terminal terminal) : IDisposable
     /// <summary>Something that is told what part is done, from 0 to 1; it stops the work that tells it when that is wished.</summary>
     public IProgress<double> Of(string what, CancellationToken stop) => new Share(this, what, stop);
 
+    /// <summary>Something that is told how a job goes on, and says so in its own words.</summary>
+    public IProgress<T> Of<T>(Func<T, string> words, CancellationToken stop) => new Words<T>(this, words, stop);
+
     /// <summary>Takes the line away.</summary>
     public void Clear()
     {
@@ -43,6 +46,15 @@ internal sealed class ProgressLine(Terminal terminal) : IDisposable
         {
             stop.ThrowIfCancellationRequested();
             line.Draw(string.Create(CultureInfo.InvariantCulture, $"{what} {100 * value:F0} %"));
+        }
+    }
+
+    private sealed class Words<T>(ProgressLine line, Func<T, string> words, CancellationToken stop) : IProgress<T>
+    {
+        public void Report(T value)
+        {
+            stop.ThrowIfCancellationRequested();
+            line.Draw(words(value));
         }
     }
 

@@ -11,17 +11,17 @@ public readonly record struct Cursor(int Fold, ulong Seed, long Tokens);
 
 /// <summary>Documents of token shards in random order, packed into rows of one length in which no document attends to another.</summary>
 /// <remarks>
-/// A row is filled with whole documents and the beginning of the next, whose rest begins the next row as a text of its own. Every token of
-/// a document but its first is expected once; the last token of a piece expects what the document goes on with. So a document of n
-/// tokens is n − 1 tokens of reading. Memory is one number for each document of the fold.
+/// What is put in order is a stretch of a document, a row long or its rest, for the pages of a book read one after another would make every
+/// step learn from one book alone. A row is filled with whole stretches and the beginning of the next, whose rest begins the next row as a
+/// text of its own. Every token of a document but its first is expected once; the last token of a piece expects what the document goes on
+/// with. So a document of n tokens is n − 1 tokens of reading. Memory is two numbers for each stretch of the fold.
 /// </remarks>
 public sealed class PackedDocuments
 {
     private readonly IReadOnlyList<TokenShard> _shards;
     private readonly long[] _readable;
-    private int[] _order = [];
-    private int _place;
-    private long _offset;
+    private (int Document, int Number)[] _order = [];
+    private int _place, _offset;
 
     /// <summary>Rows from the beginning of the first fold.</summary>
     /// <param name="shards">One or more; not disposed here.</param>
@@ -62,8 +62,9 @@ public sealed class PackedDocuments
                 $"{readable}. The data are not those it was trained on.");
         Cursor = cursor;
         Shuffle();
-        (_place, _offset) = (0, cursor.Tokens);
-        while (_place < _order.Length && _offset >= ReadableOf(_order[_place])) _offset -= ReadableOf(_order[_place++]);
+        long left = cursor.Tokens;
+        for (_place = 0; _place < _order.Length && left >= LengthOf(_order[_place]); _place++) left -= LengthOf(_order[_place]);
+        _offset = (int)left;
     }
 
     /// <summary>The next rows, one after another in one batch.</summary>
@@ -76,14 +77,15 @@ public sealed class PackedDocuments
         int[] piece = new int[Context + 1];
         for (int i = 0; i < count;)
         {
-            long rest = _place < _order.Length ? ReadableOf(_order[_place]) - _offset : 0;
+            int rest = _place < _order.Length ? LengthOf(_order[_place]) - _offset : 0;
             if (rest == 0)
             {
-                NextDocument();
+                NextStretch();
                 continue;
             }
-            int length = (int)Math.Min(rest, Context - i % Context);
-            Shard.Read(_order[_place], _offset, piece.AsSpan(0, length + 1));
+            int length = Math.Min(rest, Context - i % Context);
+            (int document, int number) = _order[_place];
+            Shard.Read(document, (long)number * Context + _offset, piece.AsSpan(0, length + 1));
             sequences.Add(new Sequence(i, length));
             for (int j = 0; j < length; j++, i++) (tokens[i], targets[i], positions[i], all[i]) = (piece[j], piece[j + 1], j, i);
             _offset += length;
@@ -101,9 +103,11 @@ public sealed class PackedDocuments
         return tokens;
     }
 
+    private int LengthOf((int Document, int Number) stretch) => (int)Math.Min(Context, ReadableOf(stretch.Document) - (long)stretch.Number * Context);
+
     private long ReadableOf(int document) => Math.Max(0, Shard.LengthOf(document) - 1);
 
-    private void NextDocument()
+    private void NextStretch()
     {
         _offset = 0;
         if (_place < _order.Length) _place++;
@@ -116,8 +120,10 @@ public sealed class PackedDocuments
     // Fisher and Yates; the numbers are those of SplitMix64, so that the order is the same everywhere and for good.
     private void Shuffle()
     {
-        _order = new int[Shard.Documents];
-        for (int i = 0; i < _order.Length; i++) _order[i] = i;
+        List<(int, int)> stretches = new(Shard.Documents);
+        for (int document = 0; document < Shard.Documents; document++)
+            for (int number = 0; (long)number * Context < ReadableOf(document); number++) stretches.Add((document, number));
+        _order = [.. stretches];
         ulong state = Cursor.Seed + ((ulong)Cursor.Fold * 0xD1342543DE82EF95);
         for (int i = _order.Length - 1; i > 0; i--)
         {

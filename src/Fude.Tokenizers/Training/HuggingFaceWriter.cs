@@ -56,7 +56,8 @@ internal static class HuggingFaceWriter
             json.WriteEndObject();
         }
         else json.WriteNull("pre_tokenizer");
-        json.WriteNull("post_processor");
+        if (options.AddBegin) BeginTemplate(json, options.BeginPiece!);
+        else json.WriteNull("post_processor");
 
         json.WriteStartObject("decoder");
         json.WriteString("type", "Sequence");
@@ -84,7 +85,7 @@ internal static class HuggingFaceWriter
 
     internal static byte[] Config(TrainedTokenizer tokenizer) => Json(json =>
     {
-        json.WriteBoolean("add_bos_token", false);
+        json.WriteBoolean("add_bos_token", tokenizer.Options.AddBegin);
         json.WriteBoolean("add_eos_token", false);
         json.WriteStartObject("added_tokens_decoder");
         foreach (VocabularyPiece piece in tokenizer.Pieces)
@@ -111,6 +112,47 @@ internal static class HuggingFaceWriter
         json.WriteStartArray("additional_special_tokens");
         foreach (string control in options.ControlPieces) json.WriteStringValue(control);
         json.WriteEndArray();
+    }
+
+    private static void BeginTemplate(Utf8JsonWriter json, string begin)
+    {
+        json.WriteStartObject("post_processor");
+        json.WriteString("type", "TemplateProcessing");
+        json.WriteStartArray("single");
+        Special();
+        Sequence("A");
+        json.WriteEndArray();
+        json.WriteStartArray("pair");
+        Special();
+        Sequence("A");
+        Sequence("B");
+        json.WriteEndArray();
+        json.WriteStartObject("special_tokens");
+        json.WriteStartObject(begin);
+        json.WriteString("id", begin);
+        json.WriteStartArray("ids");
+        json.WriteNumberValue(1);       // after the unknown piece, always
+        json.WriteEndArray();
+        json.WriteStartArray("tokens");
+        json.WriteStringValue(begin);
+        json.WriteEndArray();
+        json.WriteEndObject();
+        json.WriteEndObject();
+        json.WriteEndObject();
+
+        void Special() => Item("SpecialToken", begin);
+
+        void Sequence(string name) => Item("Sequence", name);
+
+        void Item(string kind, string id)
+        {
+            json.WriteStartObject();
+            json.WriteStartObject(kind);
+            json.WriteString("id", id);
+            json.WriteNumber("type_id", 0);
+            json.WriteEndObject();
+            json.WriteEndObject();
+        }
     }
 
     private static void Unigram(Utf8JsonWriter json, TrainedTokenizer tokenizer)

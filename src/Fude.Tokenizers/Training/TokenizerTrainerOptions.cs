@@ -75,6 +75,9 @@ public sealed record TokenizerTrainerOptions
     /// <summary>The piece for the beginning of a text, or null for none. It has the id after the unknown piece.</summary>
     public string? BeginPiece { get; init; } = "<s>";
 
+    /// <summary>Whether the folder that <see cref="TrainedTokenizer.SaveHuggingFace"/> writes puts the begin piece before every text.</summary>
+    public bool AddBegin { get; init; }
+
     /// <summary>The piece for the end of a text, or null for none. It has the next id.</summary>
     public string? EndPiece { get; init; } = "</s>";
 
@@ -131,6 +134,8 @@ public sealed record TokenizerTrainerOptions
         Require(ShrinkingFactor is >= 0.1 and <= 0.99, nameof(ShrinkingFactor), ShrinkingFactor, "0.1 to 0.99");
         Require(SubIterations is >= 1 and <= 100, nameof(SubIterations), SubIterations, "1 to 100");
         Require(Enum.IsDefined(Normalization), nameof(Normalization), Normalization, "Identity or Nfkc");
+
+        if (AddBegin && BeginPiece is null) throw new ArgumentException($"{nameof(AddBegin)} wants a begin piece before every text, but {nameof(BeginPiece)} is null.");
 
         HashSet<string> seen = [];
         foreach (VocabularyPiece piece in MetaPieces())

@@ -18,7 +18,26 @@ public enum TrainingTextFormat
     Jsonl,
 }
 
-/// <summary>The text a tokenizer is trained on: files, read one after the other. Gzip is recognised by its first bytes.</summary>
+/// <summary>What a document of plain text is. A line of JSONL is one in any case.</summary>
+public enum PlainTextDocument
+{
+    /// <summary>What stands between blank lines, as in CC-100.</summary>
+    Paragraphs,
+
+    /// <summary>A line.</summary>
+    Line,
+
+    /// <summary>A whole file.</summary>
+    File,
+}
+
+/// <summary>One document of training text.</summary>
+/// <param name="Text">Its text, with "\n" between its lines.</param>
+/// <param name="File">Where it was read.</param>
+/// <param name="Line">Its first line there, from 1.</param>
+public readonly record struct TextDocument(string Text, string File, long Line);
+
+/// <summary>The text a tokenizer or a model is trained on: files, read one after the other. Gzip is recognised by its first bytes.</summary>
 /// <param name="files">The files, in the order they are read.</param>
 public sealed class TrainingText(params IReadOnlyList<string> files)
 {
@@ -45,6 +64,24 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// <summary>The seed of the draw.</summary>
     public ulong Seed { get; init; } = 1;
 
+    /// <summary>What <see cref="Documents"/> takes for a document of plain text.</summary>
+    public PlainTextDocument PlainText { get; init; }
+
+    /// <summary>
+    /// The documents, in the order of the files. Those without a character are left out. Lines to sample are for tokenizers and do not matter here.
+    /// </summary>
+    /// <param name="progress">Hears what share of the files' bytes has been read, from 0 to 1; null for silence.</param>
+    /// <param name="stop">Ends the reading.</param>
+    /// <exception cref="FileNotFoundException">A file is not there.</exception>
+    /// <exception cref="InvalidDataException">More lines are broken than may be skipped, or a file is no valid gzip.</exception>
+    public IEnumerable<TextDocument> Documents(IProgress<double>? progress = null, CancellationToken stop = default)
+    {
+        Tally tally = new();
+        if (progress is not null) tally.Advanced = () => progress.Report(tally.Fraction);
+        Measure(tally);
+        return ReadDocuments(tally, stop);
+    }
+
     /// <summary>What has been read. Written by the reader while it goes.</summary>
     internal sealed class Tally
     {
@@ -61,13 +98,18 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// <exception cref="InvalidDataException">More lines are broken than may be skipped, or a file is no valid gzip.</exception>
     internal IEnumerable<string> Read(Tally tally, CancellationToken stop)
     {
+        Measure(tally);
+        return SampleLines > 0 ? Sample(ReadAll(tally, stop)) : ReadAll(tally, stop);
+    }
+
+    private void Measure(Tally tally)
+    {
         if (Files.Count == 0) throw new ArgumentException("No file of training text was named.");
         foreach (string file in Files)
         {
             if (!File.Exists(file)) throw new FileNotFoundException($"{file}: no such file of training text.", file);
             tally.BytesTotal += new FileInfo(file).Length;
         }
-        return SampleLines > 0 ? Sample(ReadAll(tally, stop)) : ReadAll(tally, stop);
     }
 
     /// <summary>Vitter's algorithm R: after n lines, each of them is held with probability SampleLines / n.</summary>
@@ -88,6 +130,63 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
 
     private IEnumerable<string> ReadAll(Tally tally, CancellationToken stop)
     {
+        foreach ((string text, _, _, bool isJson) in ReadLines(tally, stop))
+        {
+            if (!isJson)
+            {
+                if (text.Length == 0) continue;
+                tally.Lines++;
+                yield return text;
+                continue;
+            }
+            for (int start = 0; start < text.Length;)
+            {
+                int end = text.IndexOf('\n', start);
+                if (end < 0) end = text.Length;
+                int length = end - start - (end > start && text[end - 1] == '\r' ? 1 : 0);
+                if (length > 0)
+                {
+                    tally.Lines++;
+                    yield return length == text.Length ? text : text.Substring(start, length);
+                }
+                start = end + 1;
+            }
+        }
+    }
+
+    private IEnumerable<TextDocument> ReadDocuments(Tally tally, CancellationToken stop)
+    {
+        StringBuilder held = new();
+        (string File, long Line) begin = ("", 0);
+        foreach ((string text, string file, long line, bool isJson) in ReadLines(tally, stop))
+        {
+            if (held.Length > 0 && (begin.File != file || isJson || (text.Length == 0 && PlainText == PlainTextDocument.Paragraphs)))
+            {
+                yield return new TextDocument(held.ToString(), begin.File, begin.Line);
+                held.Clear();
+            }
+            if (isJson || PlainText == PlainTextDocument.Line)
+            {
+                if (text.Length > 0) yield return new TextDocument(text, file, line);
+                continue;
+            }
+            if (held.Length == 0)
+            {
+                if (text.Length == 0) continue;
+                begin = (file, line);
+            }
+            else held.Append('\n');
+            held.Append(text);
+            if (held.Length > LongestLineBytes)
+                throw new InvalidDataException(FormattableString.Invariant(
+                    $"{file}:{line}: the document that begins at line {begin.Line} is longer than {LongestLineBytes} characters; say otherwise what a document is."));
+        }
+        if (held.Length > 0) yield return new TextDocument(held.ToString(), begin.File, begin.Line);
+    }
+
+    /// <summary>Every line of the files that is not broken: of JSONL the field's text, which may have several lines; of plain text also the empty ones.</summary>
+    private IEnumerable<(string Text, string File, long Line, bool IsJson)> ReadLines(Tally tally, CancellationToken stop)
+    {
         long before = 0;
         foreach (string file in Files)
         {
@@ -100,37 +199,16 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             {
                 stop.ThrowIfCancellationRequested();
                 tally.BytesRead = before + raw.Position;
-                if (number % 10_000 == 0) tally.Advanced?.Invoke();
-                string? text = json ? JsonText(line.Span, file, number, tally) : PlainText(line.Span, file, number, tally);
-                if (text is null) continue;
-                if (!json)
-                {
-                    if (text.Length > 0)
-                    {
-                        tally.Lines++;
-                        yield return text;
-                    }
-                    continue;
-                }
-                for (int start = 0; start < text.Length;)
-                {
-                    int end = text.IndexOf('\n', start);
-                    if (end < 0) end = text.Length;
-                    int length = end - start - (end > start && text[end - 1] == '\r' ? 1 : 0);
-                    if (length > 0)
-                    {
-                        tally.Lines++;
-                        yield return length == text.Length ? text : text.Substring(start, length);
-                    }
-                    start = end + 1;
-                }
+                if (number % (json ? 100 : 10_000) == 0) tally.Advanced?.Invoke();
+                if ((json ? JsonText(line.Span, file, number, tally) : LineText(line.Span, file, number, tally)) is { } text)
+                    yield return (text, file, number, json);
             }
             before += raw.Length;
             tally.BytesRead = before;
         }
     }
 
-    private string? PlainText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
+    private string? LineText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
     {
         if (Utf8.IsValid(line)) return Encoding.UTF8.GetString(line);
         Bad(file, number, "invalid UTF-8; fude reads training text in UTF-8 only", tally);

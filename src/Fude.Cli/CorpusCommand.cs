@@ -1,0 +1,106 @@
+using System.CommandLine;
+using Fude.Corpus;
+using Fude.Models;
+using Fude.Tokenizers;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude corpus: texts on their way to training.</summary>
+internal static class CorpusCommand
+{
+    public static Command Create(Terminal terminal) => new("corpus", Say("Prepare texts for training.", "学習用のテキストを準備する。"))
+    {
+        CreateHoldOut(terminal),
+        CreateTokenize(terminal),
+    };
+
+    private static Command CreateHoldOut(Terminal terminal)
+    {
+        Option<double> share = new("--share")
+        {
+            HelpName = "0.01",
+            DefaultValueFactory = _ => 0.01,
+            Description = Say("The share of documents to hold out.", "取り分ける文書の割合。"),
+        };
+        Option<double> keep = new("--keep")
+        {
+            HelpName = "1",
+            DefaultValueFactory = _ => 1,
+            Description = Say("The share of the other documents to keep.", "残りの文書のうち学習に使う割合。"),
+        };
+        Option<string> train = Target("--train", Say("The file for the documents to train on (.jsonl or .jsonl.gz).", "学習用の文書を書くファイル（.jsonl または .jsonl.gz）。"));
+        Option<string> heldOut = Target("--held-out", Say("The file for the documents held out.", "取り分けた文書を書くファイル。"));
+        Command command = new("hold-out", Say(
+            "Set documents aside, chosen by their hash, that no training sees.", "学習に使わない文書をハッシュ値で選んで取り分ける。"));
+        TextArguments text = TextArguments.AddTo(command, hasDocuments: true);
+        command.Add(train);
+        command.Add(heldOut);
+        command.Add(share);
+        command.Add(keep);
+        share.Validators.Add(result =>
+        {
+            if (!result.Errors.Any() && !(result.GetValueOrDefault<double>() is >= 0 and < 1))
+                result.AddError(Say("--share is a number from 0 to below 1.", "--share は 0 以上 1 未満の数です。"));
+        });
+        keep.Validators.Add(result =>
+        {
+            if (!result.Errors.Any() && !(result.GetValueOrDefault<double>() is > 0 and <= 1))
+                result.AddError(Say("--keep is a number above 0 and at most 1.", "--keep は 0 より大きく 1 以下の数です。"));
+        });
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            using ProgressLine progress = new(terminal);
+            HoldOutReport report = HoldOut.Split(text.Of(args), args.GetRequiredValue(train), args.GetRequiredValue(heldOut), args.GetValue(share), args.GetValue(keep),
+                progress.Of(Say("reading", "読み込み中"), stop), stop);
+            progress.Clear();
+            terminal.Output.WriteLine(Say(
+                $"{report.Documents:N0} documents ({report.Characters:N0} characters) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out",
+                $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）"));
+            return 0;
+        }, stop));
+        return command;
+    }
+
+    private static Command CreateTokenize(Terminal terminal)
+    {
+        Option<string> tokenizer = new("--tokenizer")
+        {
+            HelpName = "MODEL",
+            Required = true,
+            Description = Arguments.Tokenizer().Description,
+        };
+        Option<string> output = Target("--out", Say(
+            "The shard to write: NAME for NAME.bin and NAME.idx, in Megatron-LM's format.", "書き出すシャード。NAME なら NAME.bin と NAME.idx（Megatron-LM 形式）。"));
+        output.HelpName = "NAME";
+        Option<bool> noEnd = new("--no-end")
+        {
+            Description = Say("Put no end-of-sequence token after documents.", "文書の終わりに終端トークンを付けない。"),
+        };
+        Option<int?> threads = Arguments.Threads();
+        Command command = new("tokenize", Say("Write texts as token shards.", "テキストをトークンのシャードに変換する。"));
+        TextArguments text = TextArguments.AddTo(command, hasDocuments: true);
+        command.Add(tokenizer);
+        command.Add(output);
+        command.Add(noEnd);
+        command.Add(threads);
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            Tokenizer loaded = ModelFolder.OpenTokenizer(args.GetRequiredValue(tokenizer));
+            int? end = args.GetValue(noEnd) ? null : loaded.EndId ?? throw new Failure(
+                $"{args.GetRequiredValue(tokenizer)} has no end-of-sequence token to put after documents; --no-end does without.",
+                $"{args.GetRequiredValue(tokenizer)} には文書の終わりに付ける終端トークンがありません。--no-end なら付けません。");
+            using ProgressLine progress = new(terminal);
+            TokenizedCorpus report = CorpusTokenizer.Write(text.Of(args), loaded, args.GetRequiredValue(output), end, args.GetValue(threads) ?? 0,
+                progress.Of(Say("tokenizing", "トークン化中"), stop), stop);
+            progress.Clear();
+            terminal.Output.WriteLine(Say(
+                $"{report.Documents:N0} documents, {report.Tokens:N0} tokens, {(double)report.Characters / report.Tokens:F3} characters a token",
+                $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字"));
+            return 0;
+        }, stop));
+        return command;
+    }
+
+    private static Option<string> Target(string name, string description) => new(name) { HelpName = "FILE", Required = true, Description = description };
+}

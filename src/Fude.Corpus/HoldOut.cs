@@ -1,0 +1,115 @@
+using System.Buffers.Binary;
+using System.IO.Compression;
+using System.Security.Cryptography;
+using System.Text;
+using System.Text.Json;
+using Fude.Tokenizers.Training;
+
+namespace Fude.Corpus;
+
+/// <summary>How a source was divided.</summary>
+/// <param name="Documents">Documents to train on.</param>
+/// <param name="Characters">Their characters (code points).</param>
+/// <param name="HeldOutDocuments">Documents held out.</param>
+/// <param name="HeldOutCharacters">Their characters.</param>
+public sealed record HoldOutReport(long Documents, long Characters, long HeldOutDocuments, long HeldOutCharacters);
+
+/// <summary>Divides documents into those to train on and those that no training ever sees.</summary>
+/// <remarks>
+/// Which part a document belongs to is a function of its text alone: the first 8 bytes of its SHA-256, as a fraction of 2⁶⁴, are below the
+/// share held out or not. So copies of a document are on one side, and a document stays where it is when others come and go.
+/// </remarks>
+public static class HoldOut
+{
+    /// <summary>Whether a document is held out.</summary>
+    /// <param name="text">Its text.</param>
+    /// <param name="share">The share of documents to hold out, from 0 to 1.</param>
+    public static bool Holds(string text, double share) => PlaceOf(text) < share;
+
+    private static double PlaceOf(string text)
+    {
+        Span<byte> hash = stackalloc byte[SHA256.HashSizeInBytes];
+        SHA256.HashData(Encoding.UTF8.GetBytes(text), hash);
+        return BinaryPrimitives.ReadUInt64BigEndian(hash) / Math.Pow(2, 64);
+    }
+
+    /// <summary>Writes both parts as JSONL with the one field "text", packed by gzip where the name ends in .gz. The files appear whole or not at all.</summary>
+    /// <param name="source">What is divided.</param>
+    /// <param name="train">The file for the documents to train on.</param>
+    /// <param name="heldOut">The file for those held out.</param>
+    /// <param name="share">The share of documents to hold out, from 0 to 1.</param>
+    /// <param name="keep">The share of the others that is kept, for a source that would be too large a part of a mixture; 1 for all.</param>
+    /// <param name="progress">Hears what share of the source has been read; null for silence.</param>
+    /// <param name="stop">Ends the work; nothing is left behind.</param>
+    /// <exception cref="InvalidDataException">The source is broken.</exception>
+    public static HoldOutReport Split(
+        TrainingText source, string train, string heldOut, double share, double keep = 1, IProgress<double>? progress = null, CancellationToken stop = default)
+    {
+        ArgumentNullException.ThrowIfNull(source);
+        if (!(share is >= 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(share), $"The share to hold out is {share}; from 0 to below 1 is expected.");
+        if (!(keep is > 0 and <= 1)) throw new ArgumentOutOfRangeException(nameof(keep), $"The share to keep is {keep}; above 0 and at most 1 is expected.");
+        using DocumentFile first = new(train), second = new(heldOut);
+        double kept = share + keep * (1 - share);
+        foreach (TextDocument document in source.Documents(progress, stop))
+        {
+            double place = PlaceOf(document.Text);
+            if (place < share) second.Add(document.Text);
+            else if (place < kept) first.Add(document.Text);
+        }
+        first.Complete();
+        second.Complete();
+        return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters);
+    }
+
+    private sealed class DocumentFile : IDisposable
+    {
+        private readonly string _path, _pending;
+        private readonly Stream _stream;
+        private readonly MemoryStream _line = new();
+        private bool _isDone;
+
+        internal DocumentFile(string path)
+        {
+            _path = Path.GetFullPath(path);
+            string folder = Path.GetDirectoryName(_path)!;
+            _ = Directory.CreateDirectory(folder);
+            _pending = Path.Combine(folder, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
+            FileStream file = new(_pending, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
+            _stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
+        }
+
+        internal long Documents { get; private set; }
+
+        internal long Characters { get; private set; }
+
+        internal void Add(string text)
+        {
+            _line.SetLength(0);
+            using (Utf8JsonWriter json = new(_line, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
+            {
+                json.WriteStartObject();
+                json.WriteString("text", text);
+                json.WriteEndObject();
+            }
+            _line.WriteByte((byte)'\n');
+            _stream.Write(_line.GetBuffer(), 0, (int)_line.Length);
+            Documents++;
+            foreach (char c in text)
+                if (!char.IsLowSurrogate(c)) Characters++;
+        }
+
+        internal void Complete()
+        {
+            _stream.Dispose();
+            File.Move(_pending, _path, overwrite: true);
+            _isDone = true;
+        }
+
+        public void Dispose()
+        {
+            _stream.Dispose();
+            _line.Dispose();
+            if (!_isDone) File.Delete(_pending);
+        }
+    }
+}

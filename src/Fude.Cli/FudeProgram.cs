@@ -81,6 +81,7 @@ internal sealed class FudeProgram(Terminal terminal)
         ReportCommand.Create(terminal),
         TokenizerCommand.Create(terminal),
         CorpusCommand.Create(terminal),
+        TrainCommand.Create(terminal),
         BenchCommand.Create(terminal),
     };
 

@@ -18,9 +18,11 @@ public sealed record Parameter(Weight Weight, bool IsVector, bool IsTransposed)
     public unsafe Span<float> Values => new((float*)Weight.Address, checked((int)Count));
 
     /// <summary>The tensor that a checkpoint holds of numbers that lie like the weight's: the weight itself, or a running mean of its gradients.</summary>
-    internal NewTensor Stored(string name, nint numbers) =>
-        new(name, ElementType.F32, IsVector ? [Weight.Columns] : IsTransposed ? [Weight.Columns, Weight.Rows] : [Weight.Rows, Weight.Columns],
-            stream => Write(stream, numbers));
+    internal NewTensor Stored(string name, nint numbers, NumberFormat format = NumberFormat.F32) =>
+        new(name,
+            format switch { NumberFormat.BF16 => ElementType.BF16, NumberFormat.F16 => ElementType.F16, _ => ElementType.F32 },
+            IsVector ? [Weight.Columns] : IsTransposed ? [Weight.Columns, Weight.Rows] : [Weight.Rows, Weight.Columns],
+            stream => Write(stream, numbers, format));
 
     /// <summary>Copies numbers of the same place in a checkpoint.</summary>
     internal unsafe void Restore(IWeightStore store, string name, nint numbers)
@@ -30,20 +32,17 @@ public sealed record Parameter(Weight Weight, bool IsVector, bool IsTransposed)
             stored.ReadRow(row, new Span<float>((float*)numbers + (nint)row * stored.Columns, stored.Columns));
     }
 
-    private unsafe void Write(Stream stream, nint numbers)
+    private unsafe void Write(Stream stream, nint numbers, NumberFormat format)
     {
         float* source = (float*)numbers;
-        if (!IsTransposed)
+        (int rows, int columns) = IsTransposed ? (Weight.Columns, Weight.Rows) : (Weight.Rows, Weight.Columns);
+        float[] row = new float[columns];
+        byte[] bytes = new byte[checked((int)format.Bytes(columns))];
+        for (int i = 0; i < rows; i++)
         {
-            for (int row = 0; row < Weight.Rows; row++, source += Weight.Columns)
-                stream.Write(new ReadOnlySpan<byte>(source, checked(Weight.Columns * sizeof(float))));
-            return;
-        }
-        float[] column = new float[Weight.Rows];
-        for (int i = 0; i < Weight.Columns; i++)
-        {
-            for (int row = 0; row < column.Length; row++) column[row] = source[(nint)row * Weight.Columns + i];
-            stream.Write(System.Runtime.InteropServices.MemoryMarshal.AsBytes<float>(column));
+            for (int j = 0; j < columns; j++) row[j] = IsTransposed ? source[(nint)j * rows + i] : source[(nint)i * columns + j];
+            format.Narrow(row, bytes);
+            stream.Write(bytes);
         }
     }
 }

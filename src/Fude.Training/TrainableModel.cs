@@ -1,3 +1,6 @@
+using System.Text.Encodings.Web;
+using System.Text.Json;
+using System.Text.Json.Nodes;
 using Fude.Models;
 using Fude.Tensors;
 
@@ -12,6 +15,8 @@ public sealed class TrainableModel : IDisposable
         "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
         "vocab.json", "merges.txt", "chat_template.jinja",
     ];
+
+    private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly TrainableWeights _weights;
     private readonly byte[] _config;
@@ -84,20 +89,35 @@ public sealed class TrainableModel : IDisposable
 
     /// <summary>Writes what was trained into a folder, in Hugging Face's layout or in PEFT's.</summary>
     /// <param name="folder">The folder, which need not exist; each file is replaced when it is complete.</param>
-    public void Save(string folder)
+    /// <param name="format">F32, or BF16 or F16 to round the numbers to.</param>
+    /// <param name="tokenizer">A folder whose tokenizer goes with the model; null for the one it was loaded from.</param>
+    public void Save(string folder, NumberFormat format = NumberFormat.F32, string? tokenizer = null)
     {
         _ = Directory.CreateDirectory(folder);
-        IEnumerable<NewTensor> tensors = Parameters.Select(parameter => parameter.Stored(parameter.Name, parameter.Weight.Address));
-        File.WriteAllBytes(Path.Combine(folder, IsAdapter ? "adapter_config.json" : "config.json"), _config);
+        IEnumerable<NewTensor> tensors = Parameters.Select(parameter => parameter.Stored(parameter.Name, parameter.Weight.Address, format));
+        File.WriteAllBytes(Path.Combine(folder, IsAdapter ? "adapter_config.json" : "config.json"), IsAdapter ? _config : ConfigOf(format));
         if (IsAdapter)
         {
             SafeTensors.Write(Path.Combine(folder, "adapter_model.safetensors"), tensors);
             return;
         }
         SafeTensors.WriteSharded(folder, tensors);
-        if (_folder is null) return;
+        if ((tokenizer ?? _folder) is not { } source || Path.GetFullPath(source) == Path.GetFullPath(folder)) return;
         foreach (string name in Companions)
-            if (File.Exists(Path.Combine(_folder, name))) File.Copy(Path.Combine(_folder, name), Path.Combine(folder, name), overwrite: true);
+            if (File.Exists(Path.Combine(source, name))) File.Copy(Path.Combine(source, name), Path.Combine(folder, name), overwrite: true);
+    }
+
+    // config.json says which format the numbers are in; transformers loads the model in it.
+    private byte[] ConfigOf(NumberFormat format)
+    {
+        string name = format switch { NumberFormat.BF16 => "bfloat16", NumberFormat.F16 => "float16", _ => "float32" };
+        JsonObject config = JsonNode.Parse(_config)!.AsObject();
+        string key = config.ContainsKey("dtype") ? "dtype" : "torch_dtype";
+        if ((string?)config[key] == name) return _config;
+        config[key] = name;
+        using MemoryStream text = new();
+        using (Utf8JsonWriter json = new(text, Indented)) config.WriteTo(json);
+        return text.ToArray();
     }
 
     /// <summary>Takes the numbers that <see cref="Save"/> wrote.</summary>

@@ -37,6 +37,20 @@ public sealed class TrainedTokenizerTests : IDisposable
         return model == "bpe" ? BpeTrainer.Train(text, options) : UnigramTrainer.Train(text, options);
     }
 
+    [Theory, InlineData("unigram"), InlineData("bpe")]
+    public void The_begin_piece_is_put_before_every_text_where_that_is_wished(string model)
+    {
+        string file = _folder.WriteLines("text.txt", [.. TrainingSentences.Make(200, 3)]);
+        TokenizerTrainerOptions options = Small with { VocabularySize = 500, AddBegin = true };
+        TrainedTokenizer trained = model == "bpe" ? BpeTrainer.Train(new(file), options) : UnigramTrainer.Train(new(file), options);
+        trained.SaveHuggingFace(_folder.Path);
+        Tokenizer read = Tokenizer.Load(_folder.Path);
+        int[] with = read.Encode("猫である"), without = read.Encode("猫である", addSpecialTokens: false);
+        Assert.Equal([1, .. without], with);
+        Assert.Equal([1], read.Encode(""));
+        Assert.Throws<ArgumentException>(() => UnigramTrainer.Train(new(file), options with { BeginPiece = null }));
+    }
+
     private static string[] Probes => [.. TrainingSentences.GoldenLines(), .. TrainingSentences.Make(300, 4)];
 
     [Theory, MemberData(nameof(Cases))]

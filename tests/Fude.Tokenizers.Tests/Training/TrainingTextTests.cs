@@ -132,4 +132,34 @@ public sealed class TrainingTextTests : IDisposable
         Assert.Equal(4, heard.Count);
         Assert.Equal(heard.Order(), heard);
     }
+
+    [Fact]
+    public void Documents_are_lines_of_jsonl_and_paragraphs_lines_or_files_of_plain_text()
+    {
+        string json = _folder.Write("a.jsonl", "{\"text\":\"一\\n二\"}\n{\"text\":\"\"}\n{\"text\":\"三\"}\n");
+        string plain = Gzip("b.txt.gz", "\n四\n五\n\n\n六\n");
+        string last = _folder.Write("c.txt", "七");
+        TextDocument[] Read(PlainTextDocument kind) => [.. new TrainingText(json, plain, last) { PlainText = kind }.Documents()];
+
+        Assert.Equal(
+            [new("一\n二", json, 1), new("三", json, 3), new("四\n五", plain, 2), new("六", plain, 6), new("七", last, 1)], Read(PlainTextDocument.Paragraphs));
+        Assert.Equal(["一\n二", "三", "四", "五", "六", "七"], Read(PlainTextDocument.Line).Select(document => document.Text));
+        Assert.Equal(["一\n二", "三", "四\n五\n\n\n六", "七"], Read(PlainTextDocument.File).Select(document => document.Text));
+    }
+
+    [Fact]
+    public void Documents_are_counted_as_they_are_read()
+    {
+        string file = _folder.Write("a.jsonl", string.Concat(Enumerable.Repeat("{\"text\":\"行\"}\n", 1000)));
+        List<double> shares = [];
+        Assert.Equal(1000, new TrainingText(file).Documents(new Listener(shares)).Count());
+        Assert.NotEmpty(shares);
+        Assert.Equal(shares.Order(), shares);
+        Assert.InRange(shares[^1], 0, 1);
+    }
+
+    private sealed class Listener(List<double> heard) : IProgress<double>
+    {
+        public void Report(double value) => heard.Add(value);
+    }
 }

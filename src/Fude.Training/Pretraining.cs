@@ -1,0 +1,205 @@
+using System.Globalization;
+using Fude.Corpus;
+using Fude.Models;
+using Fude.Tensors;
+
+namespace Fude.Training;
+
+/// <summary>What a model is pre-trained from and how.</summary>
+public sealed record PretrainingSettings
+{
+    /// <summary>The run's folder: checkpoints, metrics, and at the end the folder "model".</summary>
+    public required string Output { get; init; }
+
+    /// <summary>The config.json of a new model; null to go on with <see cref="Base"/>.</summary>
+    public string? Config { get; init; }
+
+    /// <summary>The folder of a model to go on with (continued pre-training); null for a new one.</summary>
+    public string? Base { get; init; }
+
+    /// <summary>A folder whose tokenizer the trained model gets; null for that of <see cref="Base"/>, or none.</summary>
+    public string? Tokenizer { get; init; }
+
+    /// <summary>Shards to learn from, each a fold: see <see cref="PackedDocuments"/>.</summary>
+    public required IReadOnlyList<string> Shards { get; init; }
+
+    /// <summary>Shards that are only evaluated on.</summary>
+    public IReadOnlyList<string> HeldOut { get; init; } = [];
+
+    /// <summary>Held-out tokens that an evaluation reads at most.</summary>
+    public long HeldOutTokens { get; init; } = 65_536;
+
+    /// <summary>Tokens of a row.</summary>
+    public int Context { get; init; } = 512;
+
+    /// <summary>The numbers of the run.</summary>
+    public required TrainerOptions Trainer { get; init; }
+
+    /// <summary>β₁, β₂ and ε.</summary>
+    public AdamWOptions AdamW { get; init; } = new();
+
+    /// <summary>λ of matrices; gains and biases do not decay.</summary>
+    public double WeightDecay { get; init; } = 0.1;
+
+    /// <summary>How a new model's numbers are drawn.</summary>
+    public InitialNumbers Initial { get; init; } = new(1);
+
+    /// <summary>Chooses the order of documents.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>The number format of the model at the end: F32, BF16 or F16. Checkpoints are float32.</summary>
+    public NumberFormat SaveFormat { get; init; } = NumberFormat.F32;
+
+    /// <summary>Threads, 0 for one per core. The result does not depend on it.</summary>
+    public int Threads { get; init; }
+}
+
+/// <summary>Pre-trains a model, new or not, on token shards: from settings to a model's folder.</summary>
+public sealed class Pretraining : IDisposable
+{
+    private readonly PretrainingSettings _settings;
+    private readonly List<TokenShard> _shards = [];
+    private readonly TrainableModel _model;
+    private readonly CpuOps _device;
+    private readonly AdamW _optimizer;
+    private readonly Trainer _trainer;
+
+    /// <summary>Opens what the settings name, and takes up the last checkpoint where the folder has one.</summary>
+    /// <exception cref="InvalidDataException">A file is missing or damaged, or the folder holds another run.</exception>
+    /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>
+    public Pretraining(PretrainingSettings settings)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        if (settings.Config is null == settings.Base is null)
+            throw new ArgumentException("Either the config.json of a new model or the folder of a model to go on with is given.", nameof(settings));
+        if (settings.SaveFormat is not (NumberFormat.F32 or NumberFormat.BF16 or NumberFormat.F16))
+            throw new ArgumentException($"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.", nameof(settings));
+        _settings = settings;
+        try
+        {
+            foreach (string shard in settings.Shards) _shards.Add(TokenShard.Open(shard));
+            PackedDocuments data = new(_shards, settings.Context, settings.Seed);
+            TokensOfData = data.TokensOfAllFolds;
+            List<SupervisedBatch> heldOut = ReadHeldOut();
+            _model = settings.Base is { } folder
+                ? TrainableModel.Load(folder)
+                : TrainableModel.Create(File.ReadAllBytes(settings.Config!), settings.Initial);
+            ModelConfig config = _model.Model.Config;
+            if (settings.Context > config.Context)
+                throw new ArgumentException($"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.", nameof(settings));
+            foreach (TokenShard shard in _shards) CheckTokens(shard, config.Vocabulary);
+            RunIdentity.Check(settings.Output, Identity());
+            _device = new CpuOps(settings.Threads);
+            _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
+            _trainer = new Trainer(_model, _device, _optimizer, data, new Checkpoints(Path.Combine(settings.Output, "checkpoints")), settings.Trainer,
+                heldOut.Count > 0 ? heldOut : null);
+            IsResumed = _trainer.Resume();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>How far the run is.</summary>
+    public RunState State => _trainer.State;
+
+    /// <summary>Whether the run goes on from a checkpoint.</summary>
+    public bool IsResumed { get; }
+
+    /// <summary>What is trained.</summary>
+    public TrainableModel Model => _model;
+
+    /// <summary>What computes.</summary>
+    public CpuOps Device => _device;
+
+    /// <summary>Tokens of reading in one pass over every shard.</summary>
+    public long TokensOfData { get; }
+
+    /// <summary>Tokens learnt from in a step.</summary>
+    public long TokensOfStep => (long)_settings.Trainer.RowsPerBatch * _settings.Trainer.BatchesPerStep * _settings.Context;
+
+    /// <summary>Where the trained model is written.</summary>
+    public string ModelPath => Path.Combine(_settings.Output, "model");
+
+    /// <summary>Runs to the last step of the schedule and writes the model, with its tokenizer.</summary>
+    /// <param name="progress">Told of every step; or null.</param>
+    /// <param name="stop">Ends the run after the step it is in, with a checkpoint and without a model.</param>
+    /// <returns>Whether the run came to its end.</returns>
+    /// <exception cref="DivergenceException">A loss or a gradient was no finite number.</exception>
+    /// <exception cref="IOException">A file could not be written.</exception>
+    public bool Run(Action<StepReport>? progress = null, CancellationToken stop = default)
+    {
+        _trainer.Run(progress, stop);
+        if (stop.IsCancellationRequested) return false;
+        _model.Save(ModelPath, _settings.SaveFormat, _settings.Tokenizer);
+        return true;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _optimizer?.Dispose();
+        _device?.Dispose();
+        _model?.Dispose();
+        foreach (TokenShard shard in _shards) shard.Dispose();
+    }
+
+    // Rates, schedule and lengths may change from one resume to the next: a run is made longer, or decayed earlier, on purpose.
+    private List<KeyValuePair<string, string>> Identity()
+    {
+        List<KeyValuePair<string, string>> traits =
+        [
+            new(_settings.Base is null ? "config" : "base",
+                RunIdentity.FingerprintOf(_settings.Config ?? Path.Combine(_settings.Base!, "config.json"))),
+            new("context", _settings.Context.ToString(CultureInfo.InvariantCulture)),
+            new("seed", _settings.Seed.ToString(CultureInfo.InvariantCulture)),
+        ];
+        for (int i = 0; i < _shards.Count; i++)
+            traits.Add(new($"shard {i + 1}", string.Create(CultureInfo.InvariantCulture,
+                $"{_shards[i].Documents} documents, {_shards[i].Tokens} tokens, index {RunIdentity.FingerprintOf(_shards[i].Path + ".idx")}")));
+        return traits;
+    }
+
+    private List<SupervisedBatch> ReadHeldOut()
+    {
+        List<SupervisedBatch> batches = [];
+        if (_settings.HeldOut.Count == 0) return batches;
+        List<TokenShard> shards = [];
+        try
+        {
+            foreach (string path in _settings.HeldOut) shards.Add(TokenShard.Open(path));
+            foreach (TokenShard shard in shards)
+            {
+                // The same part of each shard, and none of it twice.
+                PackedDocuments data = new([shard], _settings.Context, seed: 0);
+                int rowTokens = _settings.Context;
+                long rows = Math.Min(data.TokensOfAllFolds, _settings.HeldOutTokens / shards.Count) / rowTokens;
+                for (long row = 0; row < rows; row += _settings.Trainer.RowsPerBatch)
+                    batches.Add(data.Next((int)Math.Min(rows - row, _settings.Trainer.RowsPerBatch)));
+            }
+        }
+        finally
+        {
+            foreach (TokenShard shard in shards) shard.Dispose();
+        }
+        return batches.Count > 0 ? batches : throw new InvalidDataException(
+            $"{string.Join(", ", _settings.HeldOut)}: hold less than a row of {_settings.Context} tokens: there is nothing to evaluate on.");
+    }
+
+    private static void CheckTokens(TokenShard shard, int vocabulary)
+    {
+        int[] tokens = [];
+        for (int document = 0; document < shard.Documents; document++)
+        {
+            int length = checked((int)shard.LengthOf(document));
+            if (tokens.Length < length) tokens = new int[length];
+            shard.Read(document, 0, tokens.AsSpan(0, length));
+            foreach (int token in tokens.AsSpan(0, length))
+                if ((uint)token >= (uint)vocabulary)
+                    throw new InvalidDataException(
+                        $"{shard.Path}: document {document} has token {token}, but the model's vocabulary has {vocabulary} entries. The shard is of another tokenizer.");
+        }
+    }
+}

@@ -1,0 +1,112 @@
+using System.Text.Json;
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+/// <summary>From texts to a model that writes, by the command line alone.</summary>
+public sealed class TrainCommandTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private string Texts()
+    {
+        string[] sentences = ["吾輩は猫である。", "名前はまだ無い。", "どこで生れたか頓と見当がつかぬ。", "何でも薄暗いじめじめした所で泣いていた。"];
+        Random random = new(1);
+        return _folder.Write("text.jsonl", string.Concat(Enumerable.Range(0, 300).Select(i =>
+            $"{{\"text\":\"{string.Concat(Enumerable.Range(0, random.Next(1, 8)).Select(_ => sentences[random.Next(4)]))}{i}\"}}\n")));
+    }
+
+    private static async Task Succeed(params string[] arguments)
+    {
+        Fude.Result result = await Fude.Run(arguments);
+        Assert.True(result.Status == 0, result.Error);
+    }
+
+    private async Task<string> Shard()
+    {
+        await Succeed("corpus", "hold-out", Texts(), "--train", _folder["train.jsonl.gz"], "--held-out", _folder["held.jsonl.gz"], "--share", "0.2");
+        await Succeed("tokenizer", "train", _folder["train.jsonl.gz"], "--out", _folder["tokenizer"], "--vocab-size", "340", "--split-digits",
+            "--no-dummy-prefix", "--add-bos", "--user-defined", "\\n", "--control", "<|user|>", "--padding", "<pad>");
+        foreach (string name in (string[])["train", "held"])
+            await Succeed("corpus", "tokenize", _folder[$"{name}.jsonl.gz"], "--tokenizer", _folder["tokenizer"], "--out", _folder[$"shards/{name}"]);
+        return _folder["shards/train"];
+    }
+
+    private string Config(int vocabulary = 340) => _folder.Write("config.json", $$"""
+        {"model_type": "llama", "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2,
+         "vocab_size": {{vocabulary}}, "max_position_embeddings": 32, "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 2}
+        """);
+
+    private string[] Train(string shard, params string[] more) =>
+        ["train", "--config", Config(), "--tokenizer", _folder["tokenizer"], "--data", shard, "--held-out", _folder["shards/held"], "--out", _folder["run"],
+         "--context", "32", "--rows", "8", "--learning-rate", "1e-2", "--evaluate-every", "20", "--checkpoint-every", "10", .. more];
+
+    [Fact]
+    public async Task Texts_become_a_model_that_learnt_them_and_writes()
+    {
+        string shard = await Shard();
+        await Succeed(Train(shard, "--steps", "60", "--warmup-tokens", "1280", "--schedule", "wsd"));
+        JsonElement[] lines = [.. File.ReadLines(_folder["run/metrics.jsonl"]).Select(line => JsonDocument.Parse(line).RootElement)];
+        Assert.Equal(60, lines.Length);
+        Assert.Equal(0.0, lines[0].GetProperty("learning_rate").GetDouble());
+        Assert.Equal(1e-2, lines[5].GetProperty("learning_rate").GetDouble(), 12);
+        Assert.Equal([20, 40, 60], lines.Where(line => line.TryGetProperty("held_out_loss", out _)).Select(line => line.GetProperty("step").GetInt32()));
+        Assert.True(lines[59].GetProperty("held_out_loss").GetDouble() < 0.5 * lines[0].GetProperty("loss").GetDouble());
+        Assert.Contains("<svg", File.ReadAllText(_folder["run/report.html"]), StringComparison.Ordinal);
+        Assert.Equal("bfloat16", JsonDocument.Parse(File.ReadAllBytes(_folder["run/model/config.json"])).RootElement.GetProperty("torch_dtype").GetString());
+        Fude.Result written = await Fude.Run("generate", _folder["run/model"], "--prompt", "吾輩は猫である。", "--max-new-tokens", "5", "--json");
+        Assert.Equal(1, written.Json.GetProperty("prompt_ids")[0].GetInt32());
+        Assert.NotEmpty(written.Json.GetProperty("ids").EnumerateArray());
+    }
+
+    [Fact]
+    public async Task A_run_goes_on_can_be_made_longer_and_refuses_what_is_another_run()
+    {
+        string shard = await Shard();
+        await Succeed(Train(shard, "--steps", "20", "--schedule", "constant"));
+        await Succeed(Train(shard, "--steps", "30", "--schedule", "constant"));
+        Assert.Equal(Enumerable.Range(1, 30), File.ReadLines(_folder["run/metrics.jsonl"]).Select(line => JsonDocument.Parse(line).RootElement.GetProperty("step").GetInt32()));
+        byte[] resumed = File.ReadAllBytes(_folder["run/model/model.safetensors"]);
+        Directory.Delete(_folder["run"], recursive: true);
+        await Succeed(Train(shard, "--steps", "30", "--schedule", "constant"));
+        Assert.Equal(File.ReadAllBytes(_folder["run/model/model.safetensors"]), resumed);
+
+        Assert.Contains("began with seed", (await Fude.Run(Train(shard, "--steps", "40", "--seed", "2"))).Failure(), StringComparison.Ordinal);
+        Assert.Contains("began with shard 1", (await Fude.Run(Train(_folder["shards/held"], "--steps", "40"))).Failure(), StringComparison.Ordinal);
+        string[] other = Train(shard, "--steps", "40");
+        Config(vocabulary: 344);
+        Assert.Contains("began with config", (await Fude.Run(other)).Failure(), StringComparison.Ordinal);
+        Config(vocabulary: 270);
+        other[Array.IndexOf(other, "--out") + 1] = _folder["small"];
+        Assert.Contains("another tokenizer", (await Fude.Run(other)).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_model_is_trained_further_with_its_own_tokenizer()
+    {
+        string shard = await Shard();
+        await Succeed(Train(shard, "--steps", "10"));
+        await Succeed("train", "--from", _folder["run/model"], "--data", shard, "--out", _folder["more"], "--context", "32", "--rows", "2", "--steps", "3",
+            "--learning-rate", "0", "--save-format", "bf16");
+        Assert.Equal(File.ReadAllBytes(_folder["run/model/model.safetensors"]), File.ReadAllBytes(_folder["more/model/model.safetensors"]));
+        Assert.True(File.Exists(_folder["more/model/tokenizer.json"]));
+    }
+
+    [Theory]
+    [InlineData("--config", "x", "--from", "y", "--steps", "1")]
+    [InlineData("--steps", "1")]
+    [InlineData("--config", "x")]
+    [InlineData("--config", "x", "--steps", "1", "--schedule", "cosin")]
+    public async Task Wrong_usage_is_told(params string[] more) =>
+        _ = (await Fude.Run(["train", "--data", "x", "--out", _folder["run"], .. more])).Failure(status: 2);
+
+    [Fact]
+    public async Task Texts_that_are_not_there_are_named()
+    {
+        Assert.Contains("none.jsonl", (await Fude.Run("tokenizer", "train", _folder["none.jsonl"], "--out", _folder["t"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("none.jsonl", (await Fude.Run(
+            "corpus", "hold-out", _folder["none.jsonl"], "--train", _folder["a"], "--held-out", _folder["b"])).Failure(), StringComparison.Ordinal);
+    }
+}

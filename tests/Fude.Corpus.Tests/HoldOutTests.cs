@@ -1,0 +1,62 @@
+using Fude.TestData;
+using Fude.Tokenizers.Training;
+
+namespace Fude.Corpus.Tests;
+
+/// <summary>Which documents are held out depends on their text alone.</summary>
+public sealed class HoldOutTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    private string[] Split(string name, IEnumerable<string> documents, double share, double keep, out string[] heldOut)
+    {
+        string source = _folder[name + ".jsonl"], train = _folder[name + "-train.jsonl.gz"], held = _folder[name + "-held.jsonl"];
+        File.WriteAllLines(source, documents.Select(text => $"{{\"body\": \"{text}\"}}"));
+        HoldOutReport report = HoldOut.Split(new TrainingText(source) { Field = "body" }, train, held, share, keep);
+        string[] trained = [.. new TrainingText(train).Documents().Select(document => document.Text)];
+        heldOut = [.. new TrainingText(held).Documents().Select(document => document.Text)];
+        Assert.Equal((trained.Length, heldOut.Length), (report.Documents, report.HeldOutDocuments));
+        Assert.Equal(trained.Sum(text => text.EnumerateRunes().Count()), report.Characters);
+        Assert.Equal(heldOut.Sum(text => text.EnumerateRunes().Count()), report.HeldOutCharacters);
+        return trained;
+    }
+
+    [Fact]
+    public void Every_document_is_on_one_side_and_stays_there_whatever_else_comes()
+    {
+        string[] documents = [.. Enumerable.Range(0, 2000).Select(i => $"文書{i}𠮷")];
+        string[] trained = Split("all", documents, 0.1, 1, out string[] heldOut);
+        Assert.Equal(documents.Order(StringComparer.Ordinal), trained.Concat(heldOut).Order(StringComparer.Ordinal));
+        Assert.InRange(heldOut.Length, 150, 250);
+        // Half of them, in another order, and twice each.
+        string[] some = [.. documents.Where((_, i) => i % 2 == 0).Reverse().SelectMany(text => (string[])[text, text])];
+        string[] trainedAgain = Split("some", some, 0.1, 1, out string[] heldOutAgain);
+        Assert.All(heldOutAgain, text => Assert.Contains(text, heldOut));
+        Assert.All(trainedAgain, text => Assert.DoesNotContain(text, heldOut));
+        Assert.All(heldOut, text => Assert.True(HoldOut.Holds(text, 0.1)));
+    }
+
+    [Fact]
+    public void A_share_of_the_others_can_be_kept_and_the_same_ones_are_held_out()
+    {
+        string[] documents = [.. Enumerable.Range(0, 2000).Select(i => $"document {i}")];
+        Split("all", documents, 0.1, 1, out string[] heldOut);
+        string[] some = Split("some", documents, 0.1, 0.25, out string[] heldOutAgain);
+        Assert.Equal(heldOut, heldOutAgain);
+        Assert.InRange(some.Length, 380, 520);
+    }
+
+    [Fact]
+    public void A_broken_source_leaves_nothing_behind()
+    {
+        string source = _folder["broken.jsonl"];
+        File.WriteAllText(source, "{\"text\":\"a\"}\n{\n");
+        Assert.Contains("broken.jsonl:2", Assert.Throws<InvalidDataException>(
+            () => HoldOut.Split(new TrainingText(source), _folder["t.jsonl"], _folder["h.jsonl"], 0.01)).Message, StringComparison.Ordinal);
+        Assert.Equal([source], Directory.GetFiles(_folder.Path));
+        Assert.Throws<ArgumentOutOfRangeException>(() => HoldOut.Split(new TrainingText(source), _folder["t"], _folder["h"], 1));
+        Assert.Throws<ArgumentOutOfRangeException>(() => HoldOut.Split(new TrainingText(source), _folder["t"], _folder["h"], 0.1, 0));
+    }
+}

@@ -95,6 +95,8 @@ internal static class BenchCommand
 
         public Weight Vector(string name, int length) => store.Vector(name, length);
 
+        public void Release(Weight matrix) => store.Release(matrix);
+
         public void Dispose() => store.Dispose();
     }
 

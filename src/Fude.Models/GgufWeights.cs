@@ -38,6 +38,22 @@ internal sealed unsafe class GgufWeights : IWeightStore
         return entry.RotatedHeads == 0 ? stored : InOrder(entry, stored);
     }
 
+    public void Release(Weight matrix)
+    {
+        lock (_lock)
+        {
+            int index = _memory.FindIndex(buffer => buffer.Address == matrix.Address);
+            if (index < 0)
+            {
+                _file.Release(matrix);
+                return;
+            }
+            _copies.Remove(matrix.Name);
+            _memory[index].Dispose();
+            _memory.RemoveAt(index);
+        }
+    }
+
     public void Dispose()
     {
         _file.Dispose();
@@ -61,6 +77,7 @@ internal sealed unsafe class GgufWeights : IWeightStore
             nint from = stored.Address, to = buffer.Address;
             _ = Parallel.For(0, rows, row => Buffer.MemoryCopy(
                 (byte*)from + (entry.RowInFile(row) * rowBytes), (byte*)to + (row * rowBytes), rowBytes, rowBytes));
+            _file.Release(stored);
             Weight weight = new(entry.Name, stored.Format, stored.Rows, stored.Columns, buffer.Address);
             _copies.Add(entry.Name, weight);
             return weight;

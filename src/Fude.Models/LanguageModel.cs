@@ -24,7 +24,11 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     /// <param name="weights">Where the weights come from; the model owns them from now on, also when this fails.</param>
     /// <param name="adapter">An adapter to apply; the model owns it likewise.</param>
     /// <exception cref="InvalidDataException">A tensor is missing or has another shape.</exception>
-    public static LanguageModel Create(ModelConfig config, IWeightStore weights, LoraAdapter? adapter = null)
+    public static LanguageModel Create(ModelConfig config, IWeightStore weights, LoraAdapter? adapter = null) =>
+        CreateAsStored(config, new CpuWeights(weights), adapter);
+
+    /// <summary>Builds it over weights as they are: no matrix is laid out for a device.</summary>
+    internal static LanguageModel CreateAsStored(ModelConfig config, IWeightStore weights, LoraAdapter? adapter = null)
     {
         IWeightStore store = adapter is null ? weights : new AdaptedWeights(weights, adapter);
         try

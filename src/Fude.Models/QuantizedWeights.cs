@@ -13,6 +13,7 @@ internal sealed unsafe class QuantizedWeights : IWeightStore
     private readonly IProgress<double>? _progress;
     private readonly Dictionary<string, GgufEntry> _entries;
     private readonly Dictionary<string, Weight> _made = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _asked = new(StringComparer.Ordinal);
     private readonly List<NativeBuffer> _memory = [];
     private readonly Lock _lock = new();
 
@@ -32,7 +33,7 @@ internal sealed unsafe class QuantizedWeights : IWeightStore
     }
 
     /// <summary>The matrices that were asked for.</summary>
-    public IReadOnlyCollection<string> Asked => _made.Keys;
+    public IReadOnlyCollection<string> Asked => _asked;
 
     public bool Contains(string name) => _weights.Contains(name);
 
@@ -51,8 +52,22 @@ internal sealed unsafe class QuantizedWeights : IWeightStore
             Weight stored = files.Matrix(name, rows, columns, transposed);
             Weight made = Convert(stored, _mix.FormatOf(_config, entry, hasImportance: false));
             _made.Add(name, made);
-            _progress?.Report(_made.Count / (double)_entries.Count);
+            _asked.Add(name);
+            _progress?.Report(_asked.Count / (double)_entries.Count);
             return made;
+        }
+    }
+
+    public void Release(Weight matrix)
+    {
+        lock (_lock)
+        {
+            int index = _memory.FindIndex(buffer => buffer.Address == matrix.Address);
+            if (index < 0) return;
+            foreach (string name in _made.Where(made => made.Value.Address == matrix.Address).Select(made => made.Key).ToArray())
+                _made.Remove(name);
+            _memory[index].Dispose();
+            _memory.RemoveAt(index);
         }
     }
 

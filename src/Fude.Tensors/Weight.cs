@@ -16,6 +16,11 @@ public sealed class Weight
     public Weight(string name, NumberFormat format, int rows, int columns, nint address) =>
         (Name, Format, Rows, Columns, Address) = (name, format, rows, columns, address);
 
+    /// <summary>Rows of a matrix that is laid out in groups (<see cref="GroupLayout"/>), from <paramref name="firstRow"/> on.</summary>
+    internal Weight(string name, NumberFormat format, int rows, int columns, nint address, int firstRow)
+        : this(name, format, rows, columns, address) =>
+        (Groups, FirstRow) = (GroupLayout.Of(format) ?? throw new NotSupportedException($"{format} has no layout in groups."), firstRow);
+
     /// <summary>The name in the checkpoint.</summary>
     public string Name { get; }
 
@@ -28,10 +33,16 @@ public sealed class Weight
     /// <summary>Inputs of a linear layer, width of a table, length of a vector.</summary>
     public int Columns { get; }
 
-    /// <summary>Where the first number lies.</summary>
+    /// <summary>Where the first number lies; the first group, when the device has laid the matrix out anew for its kernels.</summary>
     public nint Address { get; }
 
-    /// <summary>Bytes of all its numbers.</summary>
+    /// <summary>How rows lie side by side in groups, or null when they lie one after the other.</summary>
+    internal GroupLayout? Groups { get; }
+
+    /// <summary>The row within the first group's matrix that is this weight's first; 0 where rows lie one after the other.</summary>
+    internal int FirstRow { get; }
+
+    /// <summary>Bytes of all its numbers, as files have them.</summary>
     public long Bytes => Rows * Format.Bytes(Columns);
 
     /// <summary>Some neighbouring rows, without copying: the queries of a fused query-key-value matrix.</summary>
@@ -40,6 +51,7 @@ public sealed class Weight
         ArgumentOutOfRangeException.ThrowIfNegative(firstRow);
         ArgumentOutOfRangeException.ThrowIfNegative(rows);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(rows, Rows - firstRow);
+        if (Groups is not null) return new Weight(Name, Format, rows, Columns, Address, FirstRow + firstRow);
         return new Weight(Name, Format, rows, Columns, Address + (nint)(firstRow * Format.Bytes(Columns)));
     }
 
@@ -60,6 +72,13 @@ public sealed class Weight
     {
         ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
         ArgumentOutOfRangeException.ThrowIfNotEqual(numbers.Length, Columns, nameof(numbers));
+        if (Groups is not null)
+        {
+            int place = FirstRow + row;
+            byte* group = (byte*)Address + (place / GroupLayout.Rows * Groups.GroupBytes(Columns));
+            Groups.Read(group, place % GroupLayout.Rows, 0, numbers);
+            return;
+        }
         const int Piece = 1 << 20;      // the bytes of a whole row may be more than a span can hold
         byte* start = (byte*)Address + (row * Format.Bytes(Columns));
         for (int first = 0; first < Columns; first += Piece)
@@ -81,6 +100,8 @@ public sealed class Weight
     {
         if (format == Format)
         {
+            if (Groups is not null)
+                throw new InvalidOperationException($"{Name} is laid out for a device: take the blocks from the store they came from.");
             ArgumentOutOfRangeException.ThrowIfGreaterThanOrEqual((uint)row, (uint)Rows, nameof(row));
             new ReadOnlySpan<byte>((byte*)Address + (row * Format.Bytes(Columns)), checked((int)Format.Bytes(Columns))).CopyTo(bytes);
             return;

@@ -17,6 +17,12 @@ public interface IWeightStore : IDisposable
     /// <summary>A vector, as float32 whatever the file holds.</summary>
     /// <exception cref="InvalidDataException">It is missing or has another length or an unknown number type.</exception>
     Weight Vector(string name, int length);
+
+    /// <summary>Says that a matrix has been copied and will not be read again, so that its memory can serve something else.</summary>
+    /// <param name="matrix">From <see cref="Matrix"/>, whole. Asking for it anew gives it back, read or made again.</param>
+    void Release(Weight matrix)
+    {
+    }
 }
 
 /// <summary>The weights whose names begin with a prefix: what one block of a model sees.</summary>

@@ -6,10 +6,10 @@ internal sealed unsafe class CpuKernels
     /// <summary>Every path with its name, the reference first. Tests run each supported one against it.</summary>
     internal static readonly (string Name, bool IsSupported, Func<CpuKernels> Make)[] Paths =
     [
-        Path(InstructionSets.Scalar, Of<LanesScalar>),
-        Path(InstructionSets.Vector128Name, Of<Lanes128>),
-        Path(InstructionSets.Avx2Name, Of<Lanes256>),
-        Path(InstructionSets.Avx512Name, Of<Lanes512>),
+        Path(InstructionSets.Scalar, Of<LanesScalar, LanesScalar>),
+        Path(InstructionSets.Vector128Name, Of<Lanes128, Lanes128>),
+        Path(InstructionSets.Avx2Name, Of<Lanes256, Lanes256>),
+        Path(InstructionSets.Avx512Name, Of<Lanes512, Lanes256>),
     ];
 
     private CpuKernels()
@@ -21,6 +21,11 @@ internal sealed unsafe class CpuKernels
 
     /// <summary>By <see cref="NumberFormat"/>.</summary>
     public required delegate*<void*, int, int, void>[] Embed { get; init; }
+
+    public required delegate*<void*, int, int, void> QuantizeRows { get; init; }
+
+    /// <summary>By <see cref="NumberFormat"/>; null where the format has no layout in groups.</summary>
+    public required delegate*<void*, int, int, void>[] GroupProduct { get; init; }
 
     public required delegate*<void*, int, int, void> RmsNorm { get; init; }
 
@@ -49,9 +54,12 @@ internal sealed unsafe class CpuKernels
     private static (string Name, bool IsSupported, Func<CpuKernels> Make) Path(string name, Func<CpuKernels> make) =>
         (name, InstructionSets.Supported.Contains(name), make);
 
-    private static CpuKernels Of<T>()
-        where T : unmanaged, ILanes<T> => new()
+    private static CpuKernels Of<T, TBlocks>()
+        where T : unmanaged, ILanes<T>
+        where TBlocks : unmanaged, IBlockLanes<TBlocks> => new()
         {
+            QuantizeRows = &QuantizedRows.Run<TBlocks>,
+            GroupProduct = GroupProducts<TBlocks>(),
             MatMul = [&MatMulKernel.Run<T, StoredFloat32>, &MatMulKernel.Run<T, StoredFloat16>, &MatMulKernel.Run<T, StoredBFloat16>],
             Embed = [&EmbedKernel.Run<T, StoredFloat32>, &EmbedKernel.Run<T, StoredFloat16>, &EmbedKernel.Run<T, StoredBFloat16>],
             RmsNorm = &NormKernels.RmsNorm<T>,
@@ -63,4 +71,19 @@ internal sealed unsafe class CpuKernels
             GeluTanh = &ElementKernels.GeluTanh<T>,
             Add = &ElementKernels.Add<T>,
         };
+
+    private static delegate*<void*, int, int, void>[] GroupProducts<T>()
+        where T : unmanaged, IBlockLanes<T>
+    {
+        delegate*<void*, int, int, void>[] products = new delegate*<void*, int, int, void>[Enum.GetValues<NumberFormat>().Length];
+        products[(int)NumberFormat.Q8_0] = &Fude.Tensors.GroupProduct.Run<T, GroupQ8Zero>;
+        products[(int)NumberFormat.Q4_0] = &Fude.Tensors.GroupProduct.Run<T, GroupQ4Zero>;
+        products[(int)NumberFormat.Q4_1] = &Fude.Tensors.GroupProduct.Run<T, GroupQ4One>;
+        products[(int)NumberFormat.Q5_0] = &Fude.Tensors.GroupProduct.Run<T, GroupQ5Zero>;
+        products[(int)NumberFormat.Q5_1] = &Fude.Tensors.GroupProduct.Run<T, GroupQ5One>;
+        products[(int)NumberFormat.Q4_K] = &Fude.Tensors.GroupProduct.Run<T, GroupQ4K>;
+        products[(int)NumberFormat.Q5_K] = &Fude.Tensors.GroupProduct.Run<T, GroupQ5K>;
+        products[(int)NumberFormat.Q6_K] = &Fude.Tensors.GroupProduct.Run<T, GroupQ6K>;
+        return products;
+    }
 }

@@ -96,13 +96,15 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         Check(x);
         if (products.Length != factors.Length) throw Mismatch("products", products.Length, "factors", factors.Length);
         long panelBytes = 0;
+        bool isGrouped = false;
         for (int i = 0; i < factors.Length; i++)
         {
             (Weight w, Weight? bias) = factors[i];
             ArgumentNullException.ThrowIfNull(w, nameof(factors));
             if (x.Columns != w.Columns) throw Mismatch("x", x.Columns, w.Name, w.Columns);
             if (bias is not null) CheckVector(bias, w.Rows, w.Name);
-            if (w.Format.IsQuantized()) panelBytes = WidenedRows.PanelBytes(w.Columns);
+            if (w.Groups is not null) isGrouped = true;
+            else if (w.Format.IsQuantized()) panelBytes = WidenedRows.PanelBytes(w.Columns);
         }
         for (int i = 0; i < factors.Length; i++) products[i] = New(x.Rows, factors[i].Weight.Rows);
         if (x.Rows == 0) return;      // a chunk of a prompt whose logits nobody wants
@@ -110,12 +112,40 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         Arena.Mark mark = _arena.Now;
         Products.Job job = new() { Parts = (Products.Part*)_arena.Take((long)factors.Length * sizeof(Products.Part)), Count = factors.Length };
         // A thread works on one item at a time, of whichever product: they share its scratch.
-        byte* scratch = x.Rows > MatMulKernel.FewRows ? (byte*)_arena.Take(MatMulKernel.ScratchBytes * Threads) : null;
+        byte* scratch = x.Rows > (isGrouped ? GroupProduct.FewRows : MatMulKernel.FewRows)
+            ? (byte*)_arena.Take(Math.Max(MatMulKernel.ScratchBytes, GroupProduct.ScratchBytes) * Threads)
+            : null;
         byte* panels = panelBytes > 0 ? (byte*)_arena.Take(panelBytes * Threads) : null;
+        QuantizedRows.Job bytes = isGrouped ? Quantize(x) : default;
         int items = 0;
         for (int i = 0; i < factors.Length; i++)
         {
             (Weight w, Weight? bias) = factors[i];
+            if (w.Groups is not null)
+            {
+                ref Products.Part grouped = ref job.Parts[i];
+                grouped = new()
+                {
+                    FirstItem = items,
+                    Work = _kernels.GroupProduct[(int)w.Format],
+                    Grouped = new()
+                    {
+                        X = bytes.Target,
+                        W = (byte*)w.Address,
+                        Bias = bias is null ? null : (float*)bias.Address,
+                        Y = (float*)products[i].Address,
+                        Rows = x.Rows,
+                        Inputs = x.Columns,
+                        Outputs = w.Rows,
+                        FirstRow = w.FirstRow,
+                        GroupBytes = (nint)w.Groups.GroupBytes(w.Columns),
+                        TileRows = bytes.TileRows,
+                        Scratch = scratch,
+                    },
+                };
+                items = checked(items + GroupProduct.Plan(ref grouped.Grouped, Threads));
+                continue;
+            }
             MatMulKernel.Job product = new()
             {
                 X = (float*)x.Address,
@@ -341,6 +371,22 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     /// <summary>A tensor with any contents.</summary>
     internal Tensor New(int rows, int columns) => new((nint)_arena.Take((long)rows * columns * sizeof(float)), rows, columns);
 
+    /// <summary>Rounds the rows of x to bytes, in the arena.</summary>
+    private QuantizedRows.Job Quantize(Tensor x)
+    {
+        QuantizedRows.Job rows = new()
+        {
+            X = (float*)x.Address,
+            Target = (byte*)_arena.Take(QuantizedRows.Bytes(x.Rows, x.Columns)),
+            Rows = x.Rows,
+            Columns = x.Columns,
+            TileRows = GroupProduct.TileRowsFor(x.Rows),
+            ItemTiles = (int)Math.Max(1, ParallelNumbers / 8 / x.Columns),
+        };
+        _crew.Run(_kernels.QuantizeRows, &rows, QuantizedRows.Items(rows));
+        return rows;
+    }
+
     private void Gather(Tensor y, int[] indices, Weight table, bool adds)
     {
         fixed (int* first = indices)
@@ -358,7 +404,14 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             if (table.Format.IsQuantized())
             {
                 nint rowBytes = (nint)table.Format.Bytes(table.Columns);
-                WidenedRows.EmbedJob widened = new() { Rows = job, Format = table.Format, RowBytes = rowBytes };
+                WidenedRows.EmbedJob widened = new()
+                {
+                    Rows = job,
+                    Format = table.Format,
+                    RowBytes = rowBytes,
+                    IsGrouped = table.Groups is not null,
+                    FirstRow = table.FirstRow,
+                };
                 _crew.Run(&WidenedRows.Embed, &widened, Items(y, job.ItemRows));
             }
             else _crew.Run(_kernels.Embed[(int)table.Format], &job, Items(y, job.ItemRows));

@@ -4,7 +4,7 @@ using System.Runtime.Intrinsics;
 namespace Fude.Tensors;
 
 /// <summary>Sixteen numbers in four 128-bit vectors, portable: Arm, and x86 without AVX2.</summary>
-internal readonly unsafe struct Lanes128(Vector128<float> a, Vector128<float> b, Vector128<float> c, Vector128<float> d) : ILanes<Lanes128>
+internal readonly unsafe partial struct Lanes128(Vector128<float> a, Vector128<float> b, Vector128<float> c, Vector128<float> d) : ILanes<Lanes128>
 {
     private readonly Vector128<float> _a = a, _b = b, _c = c, _d = d;
 

@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics.X86;
 namespace Fude.Tensors;
 
 /// <summary>Sixteen numbers in two ymm registers: AVX2 and FMA.</summary>
-internal readonly unsafe struct Lanes256(Vector256<float> a, Vector256<float> b) : ILanes<Lanes256>
+internal readonly unsafe partial struct Lanes256(Vector256<float> a, Vector256<float> b) : ILanes<Lanes256>
 {
     private readonly Vector256<float> _a = a, _b = b;
 

@@ -4,7 +4,7 @@ namespace Fude.Tensors;
 
 /// <summary>Sixteen numbers in a plain array: the reference that the other lanes must equal bit for bit.</summary>
 [InlineArray(16)]
-internal unsafe struct LanesScalar : ILanes<LanesScalar>
+internal unsafe partial struct LanesScalar : ILanes<LanesScalar>
 {
     private float _first;
 

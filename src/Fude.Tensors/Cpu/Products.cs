@@ -20,9 +20,13 @@ internal static unsafe class Products
         [FieldOffset(16)]
         public MatMulKernel.Job Direct;
 
-        /// <summary>Of a quantised format.</summary>
+        /// <summary>Of a quantised format whose rows lie one after the other.</summary>
         [FieldOffset(16)]
         public WidenedRows.MatMulJob Widened;
+
+        /// <summary>Of a quantised format in groups of rows.</summary>
+        [FieldOffset(16)]
+        public GroupProduct.Job Grouped;
     }
 
     internal struct Job

@@ -53,6 +53,10 @@ internal static unsafe class WidenedRows
         public EmbedKernel.Job Rows;
         public NumberFormat Format;
         public nint RowBytes;
+
+        /// <summary>Whether the table lies in groups (<see cref="GroupLayout"/>), and from which row on.</summary>
+        public bool IsGrouped;
+        public int FirstRow;
     }
 
     internal static void Embed(void* argument, int item, int worker)
@@ -68,11 +72,20 @@ internal static unsafe class WidenedRows
             for (int i = 0; i < width; i += piece)
             {
                 int count = Math.Min(piece, width - i);
-                job->Format.Widen(
+                if (job->IsGrouped) ReadGroup(job, rows.Indices[row], i, new Span<float>(numbers, count));
+                else job->Format.Widen(
                     new ReadOnlySpan<byte>(source + job->Format.Bytes(i), (int)job->Format.Bytes(count)), new Span<float>(numbers, count));
                 float* y = rows.Y + ((nint)row * width) + i;
                 for (int k = 0; k < count; k++) y[k] = rows.Adds ? y[k] + numbers[k] : numbers[k];
             }
         }
+    }
+
+    private static void ReadGroup(EmbedJob* job, int row, int first, Span<float> numbers)
+    {
+        GroupLayout layout = GroupLayout.Of(job->Format)!;
+        int place = job->FirstRow + row;
+        byte* group = job->Rows.Table + (place / GroupLayout.Rows * layout.GroupBytes(job->Rows.Width));
+        layout.Read(group, place % GroupLayout.Rows, first, numbers);
     }
 }

@@ -167,6 +167,14 @@ public sealed partial class Gguf : IWeightStore
         }
     }
 
+    /// <inheritdoc/>
+    /// <remarks>The pages are given up; they come back from the file should they be read again.</remarks>
+    public void Release(Weight matrix)
+    {
+        ArgumentNullException.ThrowIfNull(matrix);
+        foreach (MappedFile file in _files) file.Discard(matrix.Address, matrix.Bytes);
+    }
+
     /// <summary>Unmaps the files and frees the copies: every weight that came from here is gone.</summary>
     public void Dispose()
     {

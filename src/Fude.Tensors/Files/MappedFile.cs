@@ -1,4 +1,5 @@
 using System.IO.MemoryMappedFiles;
+using System.Runtime.InteropServices;
 
 namespace Fude.Tensors;
 
@@ -9,8 +10,10 @@ namespace Fude.Tensors;
 /// missing page is touched: replace weight files by renaming a new one over the old, as <see cref="SafeTensors"/> does, never in
 /// place. What is never disposed stays mapped: the acquired pointer keeps the handle's finalizer from unmapping it under a view.
 /// </remarks>
-internal sealed unsafe class MappedFile : IDisposable
+internal sealed unsafe partial class MappedFile : IDisposable
 {
+    private const int AdviceNotNeeded = 4;      // MADV_DONTNEED of Linux's mman.h
+
     private readonly MemoryMappedFile _map;
     private readonly MemoryMappedViewAccessor _view;
     private byte* _bytes;
@@ -75,6 +78,14 @@ internal sealed unsafe class MappedFile : IDisposable
         return new ReadOnlySpan<byte>(_bytes + offset, length);
     }
 
+    /// <summary>Gives up the whole pages among some bytes, if they are of this file; reading them again brings them back.</summary>
+    public void Discard(nint address, long length)
+    {
+        if (!OperatingSystem.IsLinux() || _bytes is null || address < (nint)_bytes || address + length > (nint)_bytes + Length) return;
+        nint page = Environment.SystemPageSize, first = (address + page - 1) & -page, end = (address + (nint)length) & -page;
+        if (end > first) _ = Advise(first, (nuint)(end - first), AdviceNotNeeded);
+    }
+
     public void Dispose()
     {
         if (_bytes is null) return;
@@ -83,4 +94,8 @@ internal sealed unsafe class MappedFile : IDisposable
         _view.Dispose();
         _map.Dispose();
     }
+
+    [LibraryImport("libc", EntryPoint = "madvise")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]
+    private static partial int Advise(nint address, nuint length, int advice);
 }

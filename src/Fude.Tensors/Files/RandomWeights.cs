@@ -61,6 +61,20 @@ public sealed unsafe class RandomWeights : IWeightStore
         }
     }
 
+    /// <inheritdoc/>
+    public void Release(Weight matrix)
+    {
+        ArgumentNullException.ThrowIfNull(matrix);
+        lock (_lock)
+        {
+            int index = _memory.FindIndex(buffer => buffer.Address == matrix.Address);
+            if (index < 0 || matrix == _patterns) return;
+            _weights.Remove(matrix.Name);
+            _memory[index].Dispose();
+            _memory.RemoveAt(index);
+        }
+    }
+
     /// <summary>Frees all weights.</summary>
     public void Dispose()
     {

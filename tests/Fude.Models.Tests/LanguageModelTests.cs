@@ -271,7 +271,7 @@ public sealed class LanguageModelTests
         Assert.Equal(0, small.Length);
     }
 
-    private static void RequireSameBitsHoweverRead(LanguageModel model, IOps ops, int[] text, int[] chunks, string what)
+    internal static void RequireSameBitsHoweverRead(LanguageModel model, IOps ops, int[] text, int[] chunks, string what)
     {
         int vocabulary = model.Config.Vocabulary;
         float[] whole = model.Logits(ops, Passes.Batch(text));

@@ -27,6 +27,17 @@ internal static class TinyModels
             """,
     };
 
+    /// <summary>The same families as wide as a super-block of 256 numbers, so that they can be of any number format.</summary>
+    public static ModelConfig Wide(string family)
+    {
+        string config = Configs[family];
+        foreach ((string key, int from, int to) in (ReadOnlySpan<(string, int, int)>)
+            [("hidden_size", 48, 256), ("hidden_size", 64, 256), ("n_embd", 48, 256), ("intermediate_size", 80, 512),
+             ("num_attention_heads", 6, 8), ("num_attention_heads", 4, 8), ("num_key_value_heads", 4, 8), ("n_head", 4, 8)])
+            config = config.Replace($"\"{key}\":{from},", $"\"{key}\":{to},", StringComparison.Ordinal);
+        return ModelConfig.Parse(Encoding.UTF8.GetBytes(config));
+    }
+
     public static LanguageModel Create(string family, NumberFormat format = NumberFormat.BF16) =>
         LanguageModel.Create(ModelConfig.Parse(Encoding.UTF8.GetBytes(Configs[family])), new RandomWeights(format));
 

@@ -3,10 +3,10 @@ namespace Fude.Tensors.Tests;
 /// <summary>The int8 product on every path against its numeric definition, written once more here, row by row, in plain loops.</summary>
 public sealed unsafe class GroupProductTests
 {
+    private static readonly NumberFormat[] Formats = [.. Enum.GetValues<NumberFormat>().Where(format => GroupLayout.Of(format) is not null)];
+
     public static TheoryData<string, NumberFormat> Cases() =>
-        new(from path in CpuKernels.Paths where path.IsSupported
-            from format in Enum.GetValues<NumberFormat>() where GroupLayout.Of(format) is not null
-            select (path.Name, format));
+        [.. from path in CpuKernels.Paths.Where(path => path.IsSupported) from format in Formats select (path.Name, format)];
 
     [Theory, MemberData(nameof(Cases))]
     public void Every_path_gives_the_bits_of_the_definition(string path, NumberFormat format)

@@ -19,7 +19,7 @@ internal sealed class Failure : Exception
     {
         string text = failure switch
         {
-            Failure or InvalidDataException or NotSupportedException or InvalidOperationException => failure.Message,
+            Failure or InvalidDataException or NotSupportedException or InvalidOperationException or Training.DivergenceException => failure.Message,
             ArgumentException argument => WithoutParameter(argument),
             UnauthorizedAccessException => Language.Say(
                 $"{failure.Message} Check the permissions of the file and its folder.",

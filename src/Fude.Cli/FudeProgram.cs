@@ -75,6 +75,7 @@ internal sealed class FudeProgram(Terminal terminal)
         InspectCommand.Create(terminal),
         LogitsCommand.Create(terminal),
         PerplexityCommand.Create(terminal),
+        EvaluateCommand.Create(terminal),
         MergeCommand.Create(terminal),
         ExportCommand.Create(terminal),
         ExportCommand.CreateQuantize(terminal),
@@ -82,6 +83,7 @@ internal sealed class FudeProgram(Terminal terminal)
         TokenizerCommand.Create(terminal),
         CorpusCommand.Create(terminal),
         TrainCommand.Create(terminal),
+        RunCommand.Create(terminal),
         BenchCommand.Create(terminal),
     };
 

@@ -50,7 +50,10 @@ internal sealed class TextArguments
     }
 
     /// <summary>The texts.</summary>
-    public TrainingText Of(ParseResult args) => new(args.GetRequiredValue(_files))
+    public TrainingText Of(ParseResult args) => Of(args, args.GetRequiredValue(_files));
+
+    /// <summary>Other files, laid out like these.</summary>
+    public TrainingText Of(ParseResult args, IReadOnlyList<string> files) => new(files)
     {
         Field = args.GetRequiredValue(_field),
         SkipBadLines = args.GetValue(_skipBad),

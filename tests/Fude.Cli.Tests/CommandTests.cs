@@ -127,7 +127,7 @@ public sealed class CommandTests
 
     [Theory]
     [InlineData]
-    [InlineData("merge")]
+    [InlineData("generate")]
     [InlineData("no-such-command")]
     public async Task Wrong_usage_is_status_2_and_says_where_help_is(params string[] arguments) =>
         Assert.Contains("--help", (await Fude.Run(arguments)).Failure(status: 2), StringComparison.Ordinal);
@@ -137,7 +137,7 @@ public sealed class CommandTests
     {
         Fude.Result help = await Fude.Run("--help");
         Assert.Equal(0, help.Status);
-        Assert.All(["generate", "chat", "tokenize", "detokenize", "explain", "inspect", "logits", "perplexity", "merge", "export", "quantize", "report", "bench"],
+        Assert.All(["generate", "chat", "tokenize", "detokenize", "explain", "inspect", "logits", "perplexity", "evaluate", "merge", "export", "quantize", "report", "run", "bench"],
             command => Assert.Contains(command, help.Output, StringComparison.Ordinal));
     }
 

@@ -1,0 +1,214 @@
+using System.CommandLine;
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Fude.Corpus;
+using Fude.Models;
+using Fude.Tensors;
+using Fude.Tokenizers;
+using Fude.Tokenizers.Training;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude evaluate: bits for each character of texts that a model has not seen, beside those of xz and of character n-grams.</summary>
+internal static class EvaluateCommand
+{
+    /// <summary>What was found of one text, or of all.</summary>
+    private sealed record Row(string Name, DocumentScore Model, double? XzBits, double? NgramBits)
+    {
+        public double? Xz => XzBits / Model.Characters;
+
+        public double? Ngram => NgramBits / Model.Characters;
+    }
+
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> model = Arguments.Model();
+        Option<int?> context = new("--context")
+        {
+            HelpName = "N",
+            Description = Say("Tokens in a window; the model's context when absent.", "窓のトークン数。省略時はモデルの文脈長。"),
+        };
+        Option<int?> stride = new("--stride")
+        {
+            HelpName = "M",
+            Description = Say("Tokens from one window to the next; half a window when absent.", "窓をずらすトークン数。省略時は窓の半分。"),
+        };
+        Option<bool> xz = new("--xz") { Description = Say("Compare with xz -9e, the program.", "xz -9e（外部プログラム）と比べる。") };
+        Option<string[]> ngrams = new("--ngrams")
+        {
+            HelpName = "FILE",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = true,
+            Description = Say(
+                "Compare with a 5-gram model of characters (Kneser-Ney) trained on these texts: those the model was trained on.",
+                "これらのテキスト（モデルの学習に使ったもの）で学習した文字 5-gram（Kneser-Ney）と比べる。"),
+        };
+        Option<string?> output = new("--out")
+        {
+            HelpName = "FILE",
+            Description = Say("Write the table to a file: .json or Markdown.", "表をファイルに書く。.json 以外は Markdown。"),
+        };
+        Option<string?> adapter = Arguments.Adapter();
+        Option<int?> threads = Arguments.Threads();
+        Option<bool> json = Arguments.Json();
+        Command command = new("evaluate", Say(
+            "Measure how many bits a model needs for each character (Unicode code point) of held-out texts.",
+            "取り分けておいたテキストの 1 文字（Unicode 符号位置）あたりに必要なビット数を測る。")) { model };
+        TextArguments text = TextArguments.AddTo(command, hasDocuments: true);
+        foreach (Option option in (Option[])[context, stride, xz, ngrams, output, adapter, threads, json]) command.Add(option);
+        FormatArguments format = FormatArguments.AddTo(command);
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            ModelFolder folder = ModelFolder.Open(args.GetRequiredValue(model));
+            Tokenizer tokenizer = folder.Tokenizer;
+            using LanguageModel loaded = format.Load(args, folder.Path, args.GetValue(adapter), terminal, stop);
+            using CpuOps ops = new(args.GetValue(threads) ?? 0);
+            int window = args.GetValue(context) ?? loaded.Config.Context, step = args.GetValue(stride) ?? Math.Max(1, window / 2);
+            using ProgressLine progress = new(terminal);
+            CharacterNgrams? counted = args.Given(ngrams) is { Length: > 0 } files
+                ? CharacterNgrams.Train(text.Of(args, files).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), stop).Select(document => document.Text), stop: stop)
+                : null;
+            List<Row> rows = [];
+            foreach (string file in text.Of(args).Files)
+            {
+                string[] documents = [.. text.Of(args, [file]).Documents(null, stop).Select(document => document.Text)];
+                if (documents.Length == 0) throw new InvalidDataException($"{file}: has no document to measure.");
+                int done = 0;
+                IProgress<int> told = progress.Of(Path.GetFileName(file), documents.Length);
+                IEnumerable<string> counting = documents.Select(document =>
+                {
+                    told.Report(++done);
+                    return document;
+                });
+                DocumentScore score = DocumentScore.Measure(loaded, tokenizer, ops, counting, window, step, stop);
+                rows.Add(new Row(NameOf(file), score, args.GetValue(xz) ? XzBits(documents, stop) : null, counted is null ? null : documents.Sum(document => counted.Measure(document).Bits)));
+            }
+            progress.Clear();
+            if (rows.Count > 1)
+                rows.Add(new Row(Say("all", "全体"), rows.Select(row => row.Model).Aggregate(DocumentScore.Add),
+                    args.GetValue(xz) ? rows.Sum(row => row.XzBits) : null, counted is null ? null : rows.Sum(row => row.NgramBits)));
+            if (args.GetValue(output) is { } path) Write(path, path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? Json(rows, window, step) : Markdown(rows));
+            terminal.Output.Write(args.GetValue(json) ? Json(rows, window, step) : Markdown(rows));
+            return 0;
+        }, stop));
+        return command;
+    }
+
+    private static string NameOf(string file)
+    {
+        string name = Path.GetFileName(file);
+        foreach (string ending in (string[])[".gz", ".jsonl", ".ndjson", ".json", ".txt"])
+            if (name.EndsWith(ending, StringComparison.OrdinalIgnoreCase) && name.Length > ending.Length) name = name[..^ending.Length];
+        return name;
+    }
+
+    private static string Markdown(List<Row> rows)
+    {
+        List<string[]> table =
+        [
+            [
+                Say("source", "出典"), Say("documents", "文書"), Say("characters", "文字"), Say("characters/token", "文字/トークン"), Say("bits/character", "ビット/文字"),
+                .. rows[0].XzBits is null ? (string[])[] : [Say("xz -9e", "xz -9e")], .. rows[0].NgramBits is null ? (string[])[] : [Say("5-gram", "5-gram")],
+            ],
+        ];
+        foreach (Row row in rows)
+            table.Add(
+            [
+                row.Name.Replace("|", "\\|", StringComparison.Ordinal), Whole(row.Model.Documents), Whole(row.Model.Characters),
+                Real((double)row.Model.Characters / row.Model.Tokens), Real(row.Model.BitsPerCharacter),
+                .. row.Xz is { } xz ? (string[])[Real(xz)] : [], .. row.Ngram is { } ngram ? (string[])[Real(ngram)] : [],
+            ]);
+        int[] widths = [.. Enumerable.Range(0, table[0].Length).Select(column => Math.Max(3, table.Max(line => LineEditor.Cells(line[column]))))];
+        table.Insert(1, [.. widths.Select((width, column) => column == 0 ? new string('-', width) : new string('-', width - 1) + ":")]);
+        StringBuilder text = new();
+        foreach (string[] line in table)
+        {
+            for (int column = 0; column < line.Length; column++)
+            {
+                string space = new(' ', widths[column] - LineEditor.Cells(line[column]));
+                text.Append("| ").Append(column == 0 ? line[column] + space : space + line[column]).Append(' ');
+            }
+            text.Append("|\n");
+        }
+        return text.ToString();
+
+        static string Whole(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
+        static string Real(double number) => number.ToString("F3", CultureInfo.InvariantCulture);
+    }
+
+    private static string Json(List<Row> rows, int context, int stride)
+    {
+        using StringWriter text = new() { NewLine = "\n" };
+        JsonLine.Write(text, json =>
+        {
+            json.WriteStartObject();
+            json.WriteNumber("context", context);
+            json.WriteNumber("stride", stride);
+            json.WriteStartArray("sources");
+            foreach (Row row in rows)
+            {
+                json.WriteStartObject();
+                json.WriteString("name", row.Name);
+                json.WriteNumber("documents", row.Model.Documents);
+                json.WriteNumber("characters", row.Model.Characters);
+                json.WriteNumber("tokens", row.Model.Tokens);
+                json.WriteReal("bits_per_character", row.Model.BitsPerCharacter);
+                if (row.Xz is { } xz) json.WriteReal("xz_bits_per_character", xz);
+                if (row.Ngram is { } ngram) json.WriteReal("ngram_bits_per_character", ngram);
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            json.WriteEndObject();
+        });
+        return text.ToString();
+    }
+
+    /// <summary>The bits of all documents, one after the other with a line end between, packed by xz -9e.</summary>
+    private static double XzBits(string[] documents, CancellationToken stop)
+    {
+        ProcessStartInfo start = new("xz", ["-9e", "--stdout"]) { RedirectStandardInput = true, RedirectStandardOutput = true };
+        Process process;
+        try
+        {
+            process = Process.Start(start)!;
+        }
+        catch (Win32Exception)
+        {
+            throw new Failure("the program xz is not installed; --xz compares with it.", "--xz で比べるプログラム xz がインストールされていません。");
+        }
+        using (process)
+        {
+            Task<long> packed = Task.Run(() =>
+            {
+                byte[] buffer = new byte[1 << 16];
+                long bytes = 0;
+                for (int read; (read = process.StandardOutput.BaseStream.Read(buffer)) > 0;) bytes += read;
+                return bytes;
+            }, CancellationToken.None);
+            using (Stream input = process.StandardInput.BaseStream)
+            {
+                foreach (string document in documents)
+                {
+                    stop.ThrowIfCancellationRequested();
+                    input.Write(Encoding.UTF8.GetBytes(document + "\n"));
+                }
+            }
+            long all = packed.GetAwaiter().GetResult();
+            process.WaitForExit();
+            if (process.ExitCode != 0) throw new Failure($"xz ended with status {process.ExitCode}.", $"xz が状態 {process.ExitCode} で終了しました。");
+            return 8.0 * all;
+        }
+    }
+
+    private static void Write(string path, string contents)
+    {
+        _ = Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
+        string pending = $"{path}.{Path.GetRandomFileName()}";
+        File.WriteAllText(pending, contents);
+        File.Move(pending, path, overwrite: true);
+    }
+}

@@ -1,0 +1,293 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using System.Text.RegularExpressions;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>A setting of a step, as the recipe has it.</summary>
+/// <param name="Name">The option of the command, without its dashes, or the name of its argument.</param>
+/// <param name="Place">Where it stands.</param>
+/// <param name="Values">What it is given; paths are whole.</param>
+/// <param name="ValuePlaces">Where each stands.</param>
+internal sealed record StepSetting(string Name, RecipePlace Place, IReadOnlyList<string> Values, IReadOnlyList<RecipePlace> ValuePlaces)
+{
+    /// <summary>The text to write into the file that the value names, or null: a setting that was given as an object.</summary>
+    public string? Contents { get; init; }
+
+    /// <summary>Whether it is an argument and not an option.</summary>
+    public bool IsArgument { get; init; }
+
+    /// <summary>Whether it is an option without a value.</summary>
+    public bool IsFlag { get; init; }
+}
+
+/// <summary>A step of a recipe.</summary>
+internal sealed record RecipeStep(StepKind Kind, string Name, RecipePlace Place, IReadOnlyList<StepSetting> Settings)
+{
+    /// <summary>What it reads, which is not written by its own settings.</summary>
+    public IEnumerable<(string Path, RecipePlace Place)> Inputs => PathsOf(Kind.Inputs);
+
+    /// <summary>What it writes; the first is where its state lies beside.</summary>
+    public IEnumerable<(string Path, RecipePlace Place)> Outputs => PathsOf(Kind.Outputs);
+
+    /// <summary>The command line that does it, without the command.</summary>
+    public string[] Arguments()
+    {
+        List<string> words = [.. Kind.Fixed];
+        foreach (StepSetting setting in Settings.Where(setting => !setting.IsArgument))
+        {
+            if (setting.IsFlag) words.Add($"--{setting.Name}");
+            else
+                foreach (string value in setting.Values) words.AddRange(value.Length == 0 ? [$"--{setting.Name}", ""] : [$"--{setting.Name}={value}"]);
+        }
+        StepSetting[] positional = [.. Settings.Where(setting => setting.IsArgument)];
+        if (positional.Length > 0) words.Add("--");
+        words.AddRange(positional.SelectMany(setting => setting.Values));
+        return [.. words];
+    }
+
+    private IEnumerable<(string, RecipePlace)> PathsOf(string[] names) =>
+        from name in names
+        from setting in Settings
+        where setting.Name == name
+        from pair in setting.Values.Zip(setting.ValuePlaces)
+        select pair;
+}
+
+/// <summary>A recipe: which steps make a model of data, in which order, with which settings. It is checked whole before any step begins.</summary>
+internal sealed partial class Recipe
+{
+    private const string StepKey = "step", NameKey = "name", StepsKey = "steps", VariablesKey = "variables", DescriptionKey = "description";
+    private static readonly string[] Keys = [NameKey, DescriptionKey, VariablesKey, StepsKey];
+
+    private readonly string _folder;
+    private readonly Dictionary<string, string> _variables = new(StringComparer.Ordinal);
+
+    private Recipe(string file) => _folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
+
+    /// <summary>What it makes.</summary>
+    public string Name { get; private set; } = "";
+
+    /// <summary>The steps, in order.</summary>
+    public IReadOnlyList<RecipeStep> Steps { get; private set; } = [];
+
+    /// <summary>Reads and checks a recipe.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="terminal">Of the commands.</param>
+    /// <param name="given">Variables that are set otherwise than in the file.</param>
+    /// <exception cref="Failure">It is wrong; the message says where and what.</exception>
+    public static Recipe Read(string file, Terminal terminal, IReadOnlyDictionary<string, string> given)
+    {
+        RecipeValue root = RecipeValue.ReadFile(file);
+        Require(root, RecipeValueKind.Object, "a recipe");
+        Recipe recipe = new(file) { Name = Path.GetFileNameWithoutExtension(file) };
+        foreach (RecipeMember member in root.Members)
+            if (!Keys.Contains(member.Name)) throw Unknown(member, Say("a recipe", "レシピ"), Keys);
+        if (root[NameKey] is { } name) recipe.Name = Require(name.Value, RecipeValueKind.String, NameKey).Text;
+        if (root[DescriptionKey] is { } description) _ = Require(description.Value, RecipeValueKind.String, DescriptionKey);
+        recipe.ReadVariables(root[VariablesKey], given, file);
+        if (root[StepsKey] is not { } steps) throw root.Place.Wrong("a recipe has 'steps', a list of what is done.", "レシピには手順のリスト 'steps' が必要です。");
+        List<RecipeStep> read = [];
+        foreach (RecipeValue step in Require(steps.Value, RecipeValueKind.Array, StepsKey).Items)
+        {
+            read.Add(recipe.ReadStep(step, terminal));
+            if (read.FindIndex(other => other.Name == read[^1].Name) is int first && first < read.Count - 1)
+                throw read[^1].Place.Wrong(
+                    $"two steps are called '{read[^1].Name}'; the other is at line {read[first].Place.Line}. Give one of them another \"name\".",
+                    $"'{read[^1].Name}' という手順が二つあります（もう一つは {read[first].Place.Line} 行目）。\"name\" で区別してください。");
+        }
+        if (read.Count == 0) throw steps.Value.Place.Wrong("the recipe has no step.", "手順がありません。");
+        recipe.Steps = read;
+        CheckPaths(read);
+        return recipe;
+    }
+
+    private static RecipeValue Require(RecipeValue value, RecipeValueKind kind, string what)
+    {
+        if (value.Kind == kind) return value;
+        string wanted = (value with { Kind = kind }).KindName;
+        throw value.Place.Wrong($"'{what}' is {value.KindName}; {wanted} is expected.", $"'{what}' は{value.KindName}です。{wanted}が必要です。");
+    }
+
+    private static Failure Unknown(RecipeMember member, string owner, IEnumerable<string> known)
+    {
+        string[] names = [.. known.Order(StringComparer.Ordinal)];
+        return member.Place.Wrong(
+            $"there is no '{member.Name}' in {owner}.{NearestName.Hint(member.Name, names)} There are: {string.Join(", ", names)}.",
+            $"{owner}に '{member.Name}' はありません。{NearestName.Hint(member.Name, names)} あるのは: {string.Join("、", names)}。");
+    }
+
+    private void ReadVariables(RecipeMember? member, IReadOnlyDictionary<string, string> given, string file)
+    {
+        foreach (RecipeMember variable in member is null ? [] : Require(member.Value, RecipeValueKind.Object, VariablesKey).Members)
+        {
+            if (!VariableName().IsMatch(variable.Name))
+                throw variable.Place.Wrong($"'{variable.Name}' is no name of a variable: letters, digits, - and _ are.", $"変数の名前 '{variable.Name}' には英数字と - と _ だけが使えます。");
+            RecipeValue value = Require(variable.Value, RecipeValueKind.String, variable.Name);
+            // A path that is given on the command line is one from where the user stands.
+            _variables.Add(variable.Name, given.TryGetValue(variable.Name, out string? other) ? Path.GetFullPath(other) : Expanded(value.Text, value.Place));
+        }
+        foreach (string name in given.Keys)
+            if (!_variables.ContainsKey(name))
+                throw new Failure(
+                    $"{file} has no variable '{name}' to set.{NearestName.Hint(name, _variables.Keys)}", $"{file} に変数 '{name}' はありません。{NearestName.Hint(name, _variables.Keys)}");
+    }
+
+    private RecipeStep ReadStep(RecipeValue value, Terminal terminal)
+    {
+        Require(value, RecipeValueKind.Object, StepKey);
+        if (value[StepKey] is not { } named)
+            throw value.Place.Wrong(
+                $"a step says what it is, as in \"step\": \"{StepKind.All[0].Name}\".", $"手順には \"step\": \"{StepKind.All[0].Name}\" のような種類の指定が必要です。");
+        string word = Require(named.Value, RecipeValueKind.String, StepKey).Text;
+        StepKind kind = StepKind.All.FirstOrDefault(kind => kind.Name == word) ?? throw named.Value.Place.Wrong(
+            $"there is no step '{word}'.{NearestName.Hint(word, StepKind.All.Select(kind => kind.Name))} There are: {string.Join(", ", StepKind.All.Select(kind => kind.Name))}.",
+            $"'{word}' という手順はありません。{NearestName.Hint(word, StepKind.All.Select(kind => kind.Name))} あるのは: {string.Join("、", StepKind.All.Select(kind => kind.Name))}。");
+        string name = value[NameKey] is { } given ? Require(given.Value, RecipeValueKind.String, NameKey).Text : word;
+        if (name.Length == 0 || name.Any(char.IsControl))
+            throw value[NameKey]!.Value.Place.Wrong("a step's name is a word.", "手順の名前が空か、制御文字を含んでいます。");
+
+        Command command = kind.Create(terminal);
+        Dictionary<string, Symbol> known = Symbols(command, kind);
+        List<StepSetting> settings = [];
+        List<(RecipeMember Member, string Name)> written = [];
+        foreach (RecipeMember member in value.Members)
+        {
+            if (member.Name is StepKey or NameKey) continue;
+            if (!known.TryGetValue(member.Name, out Symbol? symbol)) throw Unknown(member, Say($"the step '{word}'", $"手順 '{word}' "), [.. known.Keys, NameKey, StepKey]);
+            if (member.Value.Kind == RecipeValueKind.Object && kind.Written.Contains(member.Name)) written.Add((member, member.Name));
+            else if (Setting(member, symbol, kind) is { } setting) settings.Add(setting);
+        }
+        foreach ((string required, Symbol symbol) in known)
+            if ((symbol is Option { Required: true } or Argument { Arity.MinimumNumberOfValues: > 0 } || required == kind.Outputs[0]) && !settings.Exists(setting => setting.Name == required))
+                throw value.Place.Wrong($"the step '{name}' needs '{required}': {symbol.Description}", $"手順 '{name}' には '{required}' が必要です: {symbol.Description}");
+        string output = settings.First(setting => setting.Name == kind.Outputs[0]).Values[0];
+        foreach ((RecipeMember member, string key) in written)
+            settings.Add(new StepSetting(key, member.Place, [$"{output}.{key}.json"], [member.Value.Place]) { Contents = member.Value.ToJson() });
+        // Arguments by the command's order, whatever that of the recipe.
+        List<string> order = [.. command.Arguments.Select(argument => argument.Name)];
+        RecipeStep step = new(kind, name, value.Place, [.. settings.OrderBy(setting => order.IndexOf(setting.Name))]);
+        CheckArguments(step, command);
+        return step;
+    }
+
+    /// <summary>The settings that a step can have: the command's options and arguments by their names.</summary>
+    private static Dictionary<string, Symbol> Symbols(Command command, StepKind kind)
+    {
+        Dictionary<string, Symbol> known = new(StringComparer.Ordinal);
+        foreach (Argument argument in command.Arguments) known.Add(argument.Name, argument);
+        foreach (Option option in command.Options)
+            if (option is not (HelpOption or VersionOption) && !kind.Fixed.Contains(option.Name)) known.Add(option.Name.TrimStart('-'), option);
+        return known;
+    }
+
+    private StepSetting? Setting(RecipeMember member, Symbol symbol, StepKind kind)
+    {
+        Type type = symbol is Option option ? option.ValueType : ((Argument)symbol).ValueType;
+        bool isList = type.IsArray;
+        type = isList ? type.GetElementType()! : Nullable.GetUnderlyingType(type) ?? type;
+        if (type.IsArray) (isList, type) = (true, type.GetElementType()!);
+        IReadOnlyList<RecipeValue> values = member.Value.Kind == RecipeValueKind.Array && isList ? member.Value.Items : [member.Value];
+        if (isList && values.Count == 0)
+            throw member.Value.Place.Wrong($"'{member.Name}' is an empty list; leave it out, or name one.", $"'{member.Name}' のリストが空です。");
+        bool isPath = kind.Inputs.Contains(member.Name) || kind.Outputs.Contains(member.Name);
+        if (type == typeof(bool))
+        {
+            bool isOn = Require(member.Value, RecipeValueKind.Boolean, member.Name).Text == "true";
+            return isOn ? new StepSetting(member.Name, member.Place, [], []) { IsFlag = true } : null;
+        }
+        return new StepSetting(member.Name, member.Place, [.. values.Select(value => Text(member.Name, value, type, isPath))], [.. values.Select(value => value.Place)])
+        {
+            IsArgument = symbol is Argument,
+        };
+    }
+
+    private string Text(string name, RecipeValue value, Type type, bool isPath)
+    {
+        bool isWhole = type == typeof(int) || type == typeof(long) || type == typeof(ulong);
+        if (isWhole || type == typeof(double) || type == typeof(float))
+        {
+            Require(value, RecipeValueKind.Number, name);
+            bool isRight = !isWhole
+                || (type == typeof(int) ? int.TryParse(value.Text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out _)
+                    : type == typeof(long) ? long.TryParse(value.Text, NumberStyles.AllowLeadingSign, CultureInfo.InvariantCulture, out _)
+                    : ulong.TryParse(value.Text, NumberStyles.None, CultureInfo.InvariantCulture, out _));
+            if (!isRight)
+                throw value.Place.Wrong($"'{name}' is {value.Text}; a whole number is expected.", $"'{name}' は {value.Text} です。整数が必要です。");
+            return value.Text;
+        }
+        string text = Expanded(Require(value, RecipeValueKind.String, name).Text, value.Place);
+        if (!isPath) return text;
+        if (text.Length == 0 || text.Contains('\0', StringComparison.Ordinal)) throw value.Place.Wrong($"'{name}' is no path.", $"'{name}' がパスになっていません。");
+        return Path.GetFullPath(text, _folder);
+    }
+
+    private string Expanded(string text, RecipePlace place) => Reference().Replace(text, match =>
+    {
+        string name = match.Groups[1].Value;
+        return _variables.TryGetValue(name, out string? value) ? value : throw place.Wrong(
+            $"there is no variable '{name}' above.{NearestName.Hint(name, _variables.Keys)}", $"変数 '{name}' は定義されていません。{NearestName.Hint(name, _variables.Keys)}");
+    });
+
+    /// <summary>Has the command look at its words: what it finds wrong is said where it stands.</summary>
+    private static void CheckArguments(RecipeStep step, Command command)
+    {
+        ParseResult parsed = Parse(command, step);
+        if (parsed.Errors.Count == 0) return;
+        ParseError error = parsed.Errors[0];
+        string? name = error.SymbolResult switch
+        {
+            OptionResult option => option.Option.Name.TrimStart('-'),
+            ArgumentResult { Parent: OptionResult option } => option.Option.Name.TrimStart('-'),
+            ArgumentResult argument => argument.Argument.Name,
+            _ => null,
+        };
+        StepSetting? setting = step.Settings.FirstOrDefault(setting => setting.Name == name);
+        RecipePlace place = setting is null ? step.Place : setting.ValuePlaces is [RecipePlace first, ..] ? first : setting.Place;
+        throw place.Wrong(error.Message.ReplaceLineEndings(" "), error.Message.ReplaceLineEndings(" "));
+    }
+
+    /// <summary>The words of a step as its command understands them.</summary>
+    internal static ParseResult Parse(Command command, RecipeStep step) =>
+        command.Parse(step.Arguments(), new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
+
+    // Everything that is read is there, or is written by a step before; nothing is written twice.
+    private static void CheckPaths(List<RecipeStep> steps)
+    {
+        for (int i = 0; i < steps.Count; i++)
+        {
+            foreach ((string path, RecipePlace place) in steps[i].Inputs)
+            {
+                if (steps[i].Settings.Any(setting => setting.Contents is not null && setting.Values[0] == path)) continue;
+                if (steps[..i].Exists(step => Writes(step, path)) || Fingerprint.Exists(path)) continue;
+                RecipeStep? later = steps[i..].Find(step => Writes(step, path));
+                throw later is null
+                    ? place.Wrong($"{path} is not there, and no step writes it.", $"{path} がありません。これを書き出す手順もありません。")
+                    : place.Wrong(
+                        $"{path} is only written by the step '{later.Name}' at line {later.Place.Line}: that step belongs before this one.",
+                        $"{path} を書き出す手順 '{later.Name}' は {later.Place.Line} 行目にあります。この手順より前に置いてください。");
+            }
+            foreach ((string path, RecipePlace place) in steps[i].Outputs)
+            {
+                if (steps[..i].Find(step => Writes(step, path)) is { } other)
+                    throw place.Wrong($"{path} is written by the step '{other.Name}' too.", $"{path} は手順 '{other.Name}' も書き出します。");
+                if (steps[i].Inputs.FirstOrDefault(input => IsWithin(input.Path, path)).Path is { } own)
+                    throw place.Wrong($"{own} is read by the same step that writes {path}.", $"同じ手順が {path} に書き込み、{own} を読み込みます。");
+            }
+        }
+    }
+
+    private static bool Writes(RecipeStep step, string path) => step.Outputs.Any(output => IsWithin(path, output.Path));
+
+    private static bool IsWithin(string path, string folder) =>
+        path == folder || path.StartsWith(folder + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+
+    [GeneratedRegex(@"\$\{([^}]*)\}")]
+    private static partial Regex Reference();
+
+    [GeneratedRegex(@"^[A-Za-z0-9_-]+$")]
+    private static partial Regex VariableName();
+}

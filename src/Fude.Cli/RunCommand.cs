@@ -1,0 +1,213 @@
+using System.CommandLine;
+using System.Globalization;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude run: does the steps of a recipe, those alone whose inputs or settings have changed.</summary>
+internal static class RunCommand
+{
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> file = new("recipe")
+        {
+            HelpName = "RECIPE",
+            Description = Say("The recipe, a JSON file; docs/RECIPES.md says what it holds.", "レシピの JSON ファイル。書き方は docs/RECIPES.md にある。"),
+        };
+        Option<string[]> set = new("--set")
+        {
+            HelpName = "NAME=VALUE",
+            Description = Say("Sets a variable of the recipe, such as the folder of the data.", "レシピの変数（データのフォルダーなど）を設定する。"),
+        };
+        set.Validators.Add(result =>
+        {
+            foreach (string pair in result.Tokens.Select(token => token.Value))
+                if (pair.IndexOf('=', StringComparison.Ordinal) <= 0)
+                    result.AddError(Say($"--set: '{pair}' is not of the form NAME=VALUE.", $"--set: '{pair}' は NAME=VALUE の形ではありません。"));
+        });
+        Option<string?> until = new("--until")
+        {
+            HelpName = "STEP",
+            Description = Say("The last step to do.", "この手順まで実行する。"),
+        };
+        Option<string[]> adopt = new("--adopt")
+        {
+            HelpName = "STEP",
+            Description = Say(
+                "Takes what lies at the step's outputs for its result, without doing it.", "手順の出力先にあるものを、実行せずにその結果とみなす。"),
+        };
+        Option<bool> dry = new("--dry-run")
+        {
+            Description = Say("Check the recipe and say what would be done.", "レシピを検査し、実行される手順を表示するだけにする。"),
+        };
+        Command command = new("run", Say(
+            "Do what a recipe describes: data, tokenizer, training, tuning, quantising, evaluation.",
+            "レシピに書かれた手順（データ、トークナイザー、学習、調整、量子化、評価）を実行する。")) { file, set, until, adopt, dry };
+        command.SetAction(async (args, stop) =>
+        {
+            Dictionary<string, string> given = new(StringComparer.Ordinal);
+            foreach (string pair in args.GetValue(set) ?? [])
+                given[pair[..pair.IndexOf('=', StringComparison.Ordinal)]] = pair[(pair.IndexOf('=', StringComparison.Ordinal) + 1)..];
+            Recipe recipe = Recipe.Read(args.GetRequiredValue(file), terminal, given);
+            string[] adopted = args.GetValue(adopt) ?? [];
+            foreach (string name in adopted.Append(args.GetValue(until)).OfType<string>())
+                if (!recipe.Steps.Any(step => step.Name == name))
+                    throw new Failure(
+                        $"the recipe has no step '{name}'.{NearestName.Hint(name, recipe.Steps.Select(step => step.Name))}",
+                        $"レシピに '{name}' という手順はありません。{NearestName.Hint(name, recipe.Steps.Select(step => step.Name))}");
+            return await new RecipeRun(terminal, recipe, args.GetRequiredValue(file)).RunAsync(args.GetValue(until), adopted, args.GetValue(dry), stop).ConfigureAwait(false);
+        });
+        return command;
+    }
+}
+
+/// <summary>The steps of a recipe, one after the other.</summary>
+internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
+{
+    private const string Aside = ".old";
+
+    /// <summary>Does what has to be done.</summary>
+    /// <param name="until">The last step to do; null for all.</param>
+    /// <param name="adopted">Steps whose outputs are taken for their results as they are.</param>
+    /// <param name="isDry">Only says what would be done.</param>
+    /// <param name="stop">Ends the run; it goes on where it was when it is run again.</param>
+    public async Task<int> RunAsync(string? until, IReadOnlyList<string> adopted, bool isDry, CancellationToken stop)
+    {
+        HashSet<string> changed = new(StringComparer.Ordinal);
+        for (int i = 0; i < recipe.Steps.Count; i++)
+        {
+            RecipeStep step = recipe.Steps[i];
+            string head = string.Create(CultureInfo.InvariantCulture, $"[{i + 1}/{recipe.Steps.Count}] {step.Name}");
+            if (isDry)
+            {
+                // What a step before would write anew is not known yet.
+                bool waits = step.Inputs.Any(input => changed.Any(path => input.Path == path || input.Path.StartsWith(path + Path.DirectorySeparatorChar, StringComparison.Ordinal)));
+                bool isCurrent = !waits && IsCurrent(step, StepState.Read(StepState.PathOf(step)), Now(step, stop), stop);
+                if (!isCurrent) changed.UnionWith(step.Outputs.Select(output => output.Path));
+                terminal.Output.WriteLine($"{head}: {(isCurrent ? Say("up to date", "変更なし") : Say("to be done", "実行する"))}");
+            }
+            else
+            {
+                int status = await RunAsync(step, head, adopted.Contains(step.Name), stop).ConfigureAwait(false);
+                if (status != 0) return status;
+            }
+            if (step.Name == until) break;
+        }
+        return 0;
+    }
+
+    private async Task<int> RunAsync(RecipeStep step, string head, bool isAdopted, CancellationToken stop)
+    {
+        string stateFile = StepState.PathOf(step);
+        StepState? before = StepState.Read(stateFile);
+        foreach (StepSetting setting in step.Settings.Where(setting => setting.Contents is not null)) WriteContents(setting);
+        StepState now = Now(step, stop);
+        if (isAdopted)
+        {
+            (now with { Outputs = Results(step, stop), IsDone = true }).Write(stateFile);
+            terminal.Error.WriteLine($"{head}: {Say("taken as it is", "あるものを採用")}");
+            return 0;
+        }
+        if (IsCurrent(step, before, now, stop))
+        {
+            terminal.Error.WriteLine($"{head}: {Say("up to date", "変更なし")}");
+            return 0;
+        }
+        bool goesOn = step.Kind.MayChange is not null && before is not null && before.BeganAs(now);
+        terminal.Error.WriteLine($"{head}: {(goesOn ? Say("goes on", "続きから実行") : Say("begins", "開始"))}");
+        if (!goesOn) MakeRoom(step, before);
+        now.Write(stateFile);
+
+        Command command = step.Kind.Create(terminal);
+        foreach ((string path, _) in step.Outputs) _ = Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        int status;
+        try
+        {
+            status = await Recipe.Parse(command, step).InvokeAsync(
+                new InvocationConfiguration { Output = terminal.Output, Error = terminal.Error, EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null },
+                stop).ConfigureAwait(false);
+        }
+        catch (Exception failure) when (failure is not OperationCanceledException)
+        {
+            string why = Failure.Explain(failure)["fude: ".Length..];
+            throw new Failure($"{step.Place}: the step '{step.Name}' failed: {why}", $"{step.Place}: 手順 '{step.Name}' が失敗しました: {why}");
+        }
+        if (status != 0) return status;
+        (now with { Outputs = Results(step, stop), IsDone = true }).Write(stateFile);
+        return 0;
+    }
+
+    private static bool IsCurrent(RecipeStep step, StepState? before, StepState now, CancellationToken stop) =>
+        before is { IsDone: true } && before.IsOf(now) && StepState.Same(before.Outputs, Found(step, stop));
+
+    /// <summary>What a step would be done with now.</summary>
+    private static StepState Now(RecipeStep step, CancellationToken stop)
+    {
+        Dictionary<string, string> inputs = new(StringComparer.Ordinal);
+        foreach (StepSetting setting in step.Settings.Where(setting => step.Kind.Inputs.Contains(setting.Name)))
+            for (int i = 0; i < setting.Values.Count; i++)
+                inputs[string.Create(CultureInfo.InvariantCulture, $"{setting.Name}[{i}]")] =
+                    setting.Contents is { } contents ? Fingerprint.OfText(contents) : Fingerprint.Of(setting.Values[i], stop) ?? "";
+        string[] paths = [.. step.Kind.Inputs, .. step.Kind.Outputs, .. step.Kind.Neutral];
+        return new StepState(Settings(step, paths), Settings(step, [.. paths, .. step.Kind.MayChange ?? []]), inputs, new Dictionary<string, string>(), false);
+    }
+
+    private static string Settings(RecipeStep step, string[] without) => string.Join('\n', step.Settings
+        .Where(setting => !without.Contains(setting.Name))
+        .OrderBy(setting => setting.Name, StringComparer.Ordinal)
+        .Select(setting => $"{setting.Name} = {(setting.IsFlag ? "true" : string.Join(", ", setting.Values.Select(value => $"'{value}'")))}")
+        .Prepend(step.Kind.Name));
+
+    private static Dictionary<string, string> Results(RecipeStep step, CancellationToken stop)
+    {
+        Dictionary<string, string> found = Found(step, stop);
+        foreach (StepSetting setting in step.Settings.Where(setting => step.Kind.Outputs.Contains(setting.Name)))
+            if (!found.ContainsKey(setting.Name))
+                throw new Failure(
+                    $"{step.Place}: the step '{step.Name}' has no result: {ResultOf(step, setting.Values[0])} is not there.",
+                    $"{step.Place}: 手順 '{step.Name}' の結果 {ResultOf(step, setting.Values[0])} がありません。");
+        return found;
+    }
+
+    private static Dictionary<string, string> Found(RecipeStep step, CancellationToken stop)
+    {
+        Dictionary<string, string> found = new(StringComparer.Ordinal);
+        foreach (StepSetting setting in step.Settings.Where(setting => step.Kind.Outputs.Contains(setting.Name)))
+            if (Fingerprint.Of(ResultOf(step, setting.Values[0]), stop) is { } fingerprint) found[setting.Name] = fingerprint;
+        return found;
+    }
+
+    private static string ResultOf(RecipeStep step, string output) => step.Kind.Result is { } part ? Path.Combine(output, part) : output;
+
+    /// <summary>Moves aside what an earlier recipe left where the step writes; what it never wrote is not touched.</summary>
+    private void MakeRoom(RecipeStep step, StepState? before)
+    {
+        foreach ((string path, RecipePlace place) in step.Outputs)
+        {
+            foreach (string one in (string[])[path, path + ".bin", path + ".idx"])
+            {
+                if (!File.Exists(one) && !Directory.Exists(one)) continue;
+                if (before is null)
+                    throw place.Wrong(
+                        $"{one} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt {step.Name}.",
+                        $"{one} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt {step.Name} で結果とみなしてください。");
+                string aside = one + Aside;
+                if (File.Exists(aside)) File.Delete(aside);
+                if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
+                Directory.Move(one, aside);
+                terminal.Error.WriteLine(Say($"{Path.GetFileName(file)}: what was at {one} is now {aside}", $"{Path.GetFileName(file)}: {one} にあったものを {aside} に移しました"));
+            }
+        }
+    }
+
+    // Only where it is another: what reads it may look at its date.
+    private static void WriteContents(StepSetting setting)
+    {
+        string path = setting.Values[0];
+        _ = Directory.CreateDirectory(Path.GetDirectoryName(path)!);
+        if (File.Exists(path) && File.ReadAllText(path) == setting.Contents) return;
+        string pending = $"{path}.{Path.GetRandomFileName()}";
+        File.WriteAllText(pending, setting.Contents);
+        File.Move(pending, path, overwrite: true);
+    }
+}

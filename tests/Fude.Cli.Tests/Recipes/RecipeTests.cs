@@ -1,0 +1,109 @@
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+/// <summary>A recipe is checked whole before anything is done, and what is wrong is said where it stands.</summary>
+public sealed class RecipeTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    public RecipeTests() => _folder.Write("猫.txt", "吾輩は猫である。名前はまだ無い。\n");
+
+    public static TheoryData<string, string> Mistakes() => new()
+    {
+        // What is no JSON, or no recipe.
+        { "{\n  \"steps\": [,]\n}", ":2:13: this is not JSON" },
+        { "{\n  \"steps\": [\n", ":3:1: this is not JSON" },
+        { "", ":1:1: this is not JSON" },
+        { "{} {}", ":1:4: this is not JSON" },
+        { "[]", ":1:1: 'a recipe' is a list; an object is expected" },
+        { "{}", ":1:1: a recipe has 'steps'" },
+        { "{\"steps\": []}", ":1:11: the recipe has no step" },
+        { "{\"steps\": {}}", ":1:11: 'steps' is an object; a list is expected" },
+        { "{\n  \"stesp\": []\n}", ":2:3: there is no 'stesp' in a recipe. Did you mean 'steps'?" },
+        { "{\"name\": 3, \"steps\": []}", ":1:10: 'name' is a number; a string is expected" },
+        { "{\"steps\": [], \"steps\": []}", ":1:15: 'steps' is given twice" },
+        { "{\"variables\": {\"a b\": \"x\"}, \"steps\": []}", ":1:16: 'a b' is no name of a variable" },
+
+        // Steps and their settings.
+        { "{\"steps\": [3]}", ":1:12: 'step' is a number; an object is expected" },
+        { "{\"steps\": [{\"name\": \"x\"}]}", ":1:12: a step says what it is" },
+        { "{\"steps\": [\n {\"step\": \"tokeniser\"}]}", ":2:11: there is no step 'tokeniser'. Did you mean 'tokenizer'?" },
+        { Step("\"vocab_sise\": 300"), ":3:25: there is no 'vocab_sise' in the step 'tokenizer'. Did you mean 'vocab-size'?" },
+        { Step("\"vocab-size\": \"300\""), ":3:39: 'vocab-size' is a string; a number is expected" },
+        { Step("\"vocab-size\": 300.5"), ":3:39: 'vocab-size' is 300.5; a whole number is expected" },
+        { Step("\"vocab-size\": 99999999999"), ":3:39: 'vocab-size' is 99999999999; a whole number is expected" },
+        { Step("\"split-digits\": \"yes\""), ":3:41: 'split-digits' is a string; true or false is expected" },
+        { Step("\"model\": \"trigram\""), ":3:34: " },
+        { Step("\"padding\": 3"), ":3:36: 'padding' is a number; a string is expected" },
+        { Step("\"padding\": null"), ":3:36: 'padding' is null; a string is expected" },
+        { Step("\"user-defined\": []"), ":3:41: 'user-defined' is an empty list" },
+        { Step("\"user-defined\": [\"a\", 3]"), ":3:47: 'user-defined' is a number; a string is expected" },
+        { Step("\"field\": \"${tex}\""), ":3:34: there is no variable 'tex' above. Did you mean 'text'?" },
+        { Step("\"help\": true"), ":3:25: there is no 'help' in the step 'tokenizer'" },
+        { "{\"steps\": [{\"step\": \"tokenizer\", \"out\": \"t\"}]}", ":1:12: the step 'tokenizer' needs 'files'" },
+        { "{\"steps\": [{\"step\": \"tokenizer\", \"files\": [\"猫.txt\"]}]}", ":1:12: the step 'tokenizer' needs 'out'" },
+        { "{\"steps\": [{\"step\": \"train\", \"out\": \"r\", \"data\": [\"猫.txt\"], \"steps\": 1}]}", ":1:12: Give either --config" },
+
+        // Files and the order of steps.
+        { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\", \"犬.txt\"]}]}", ":2:55: " },
+        { "{\"steps\": [\n {\"step\": \"tokenize\", \"files\": [\"猫.txt\"], \"tokenizer\": \"t\", \"out\": \"s\"},\n {\"step\": \"tokenizer\", \"files\": [\"猫.txt\"], \"out\": \"t\"}]}",
+            "is only written by the step 'tokenizer' at line 3" },
+        { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"tokenizer\", \"out\": \"u\", \"files\": [\"猫.txt\"]}]}",
+            ":3:2: two steps are called 'tokenizer'; the other is at line 2" },
+        { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"tokenizer\", \"name\": \"b\", \"out\": \"t\", \"files\": [\"猫.txt\"]}]}",
+            "is written by the step 'tokenizer' too" },
+        { "{\"steps\": [\n {\"step\": \"hold-out\", \"files\": [\"猫.txt\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}", "is read by the same step that writes" },
+    };
+
+    [Theory, MemberData(nameof(Mistakes))]
+    public async Task A_mistake_is_said_with_its_line_and_column(string recipe, string expected)
+    {
+        string file = _folder.Write("recipe.json", recipe);
+        string[] before = [.. Directory.EnumerateFileSystemEntries(_folder.Path).Order()];
+        Assert.Contains("recipe.json" + (expected.StartsWith(':') ? expected : ""), (await Fude.Run("run", file)).Failure(), StringComparison.Ordinal);
+        Assert.Contains(expected, (await Fude.Run("run", file)).Failure(), StringComparison.Ordinal);
+        Assert.Equal(before, Directory.EnumerateFileSystemEntries(_folder.Path).Order());
+    }
+
+    [Fact]
+    public async Task A_recipe_that_is_not_there_is_named() =>
+        Assert.Contains("none.json", (await Fude.Run("run", _folder["none.json"])).Failure(), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("--set", "texts=.", "no variable 'texts' to set. Did you mean 'text'?")]
+    [InlineData("--until", "tokenize", "no step 'tokenize'. Did you mean 'tokenizer'?")]
+    [InlineData("--adopt", "x", "no step 'x'.")]
+    public async Task What_the_recipe_has_not_cannot_be_named_on_the_command_line(string option, string value, string expected)
+    {
+        string file = _folder.Write("recipe.json", Step("\"vocab-size\": 300"));
+        Assert.Contains(expected, (await Fude.Run("run", file, option, value)).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_setting_of_a_variable_has_a_name_and_a_value() =>
+        Assert.Contains("NAME=VALUE", (await Fude.Run("run", "r.json", "--set", "data")).Failure(status: 2), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("rows", "rows", 0)]
+    [InlineData("vocab_size", "vocab-size", 0)]
+    [InlineData("contxet", "context", 1)]
+    [InlineData("kitten", "sitting", 3)]
+    [InlineData("", "abc", 3)]
+    public void Names_are_as_far_apart_as_letters_have_to_be_changed(string a, string b, int expected) => Assert.Equal(expected, NearestName.Distance(a, b));
+
+    [Fact]
+    public void Comments_trailing_commas_and_a_byte_order_mark_are_let_pass()
+    {
+        string file = _folder.Write("recipe.json", "\uFEFF// a recipe\n{\"a\": [1, 2.50, /* here */ true, null, \"𠮷\",], \"b\": {},}");
+        RecipeValue value = RecipeValue.ReadFile(file);
+        Assert.Equal("{\"a\":[1,2.50,true,null,\"\\uD842\\uDFB7\"],\"b\":{}}\n", value.ToJson());
+        Assert.Equal((2, 7, 40), (value["a"]!.Value.Place.Line, value["a"]!.Value.Place.Column, value["a"]!.Value.Items[4].Place.Column));
+        Assert.Equal(47, value["b"]!.Place.Column);      // 𠮷 is one character
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private static string Step(string setting) =>
+        "{\"variables\": {\"text\": \"text\"}, \"steps\": [\n  {\n  \"step\": \"tokenizer\",  " + setting + ", \"files\": [\"猫.txt\"], \"out\": \"t\"}]}";
+}

@@ -1,0 +1,196 @@
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+/// <summary>Recipes that are run: what is done, what is left as it is, and what is done again.</summary>
+public sealed class RunCommandTests : IDisposable
+{
+    private const string Recipe = """
+        {
+          "variables": { "data": "data", "work": "work" },
+          "steps": [
+            { "step": "hold-out", "files": ["${data}/text.jsonl"], "share": 0.2, "train": "${work}/train.jsonl", "held-out": "${work}/held-out.jsonl" },
+            { "step": "tokenizer", "files": ["${work}/train.jsonl"], "vocab-size": 320, "out": "${work}/tokenizer", "user-defined": ["\n"], "threads": 1 },
+            { "step": "tokenize", "name": "shard", "files": ["${work}/train.jsonl"], "tokenizer": "${work}/tokenizer", "out": "${work}/shards/train" },
+            { "step": "tokenize", "name": "held-out shard", "files": ["${work}/held-out.jsonl"], "tokenizer": "${work}/tokenizer", "out": "${work}/shards/held-out" },
+            {
+              "step": "train", "out": "${work}/run", "tokenizer": "${work}/tokenizer", "data": ["${work}/shards/train"], "held-out": ["${work}/shards/held-out"],
+              "config": { "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
+                          "vocab_size": 320, "max_position_embeddings": 16 },      // small enough for a test
+              "context": 16, "rows": 2, "steps": 6, "checkpoint-every": 2, "evaluate-every": 3, "learning-rate": 1e-2
+            },
+            { "step": "quantize", "model": "${work}/run/model", "gguf": "${work}/model.gguf", "format": "f16" },
+            { "step": "evaluate", "files": ["${work}/held-out.jsonl"], "ngrams": ["${work}/train.jsonl"], "model": "${work}/run/model", "out": "${work}/evaluation.md" }
+          ]
+        }
+        """;
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly string _file;
+
+    public RunCommandTests()
+    {
+        string[] words = ["吾輩", "は", "猫", "である", "名前", "まだ", "無い", "。", "どこ", "で", "生れた", "か", "とんと", "見当", "が", "つかぬ"];
+        Random random = new(1);
+        _ = Directory.CreateDirectory(_folder["data"]);
+        _folder.Write("data/text.jsonl", string.Concat(Enumerable.Range(0, 120).Select(_ =>
+            $"{{\"text\": \"{string.Concat(Enumerable.Range(0, 30).Select(_ => words[random.Next(words.Length)]))}\"}}\n")));
+        _file = _folder.Write("recipe.json", Recipe);
+    }
+
+    [Fact]
+    public async Task A_recipe_makes_a_model_and_then_has_nothing_left_to_do()
+    {
+        Assert.All(await Steps("--dry-run"), step => Assert.EndsWith(": to be done", step, StringComparison.Ordinal));
+        Assert.False(Directory.Exists(_folder["work"]));
+        Fude.Result first = await Run();
+        Assert.True(first.Status == 0, first.Error);
+        Assert.Equal(7, first.Error.Split(": begins\n").Length - 1);
+        Assert.True(File.Exists(_folder["work/run/model/model.safetensors"]));
+        Assert.True(File.Exists(_folder["work/run/model/tokenizer.json"]));
+        Assert.True(File.Exists(_folder["work/run/report.html"]));
+        Assert.NotEmpty((await Fude.Run("logits", _folder["work/model.gguf"], "--ids", "1", "--json")).Output);
+        Assert.NotEmpty((await Fude.Run("logits", _folder["work/run/model"], "--ids", "1", "--json")).Output);
+
+        Assert.Contains("| held-out |", await File.ReadAllTextAsync(_folder["work/evaluation.md"]), StringComparison.Ordinal);
+
+        DateTime written = File.GetLastWriteTimeUtc(_folder["work/run/model/model.safetensors"]);
+        Assert.Equal(7, (await Run()).Error.Split(": up to date\n").Length - 1);
+        Assert.All(await Steps("--dry-run"), step => Assert.EndsWith(": up to date", step, StringComparison.Ordinal));
+        Assert.Equal(written, File.GetLastWriteTimeUtc(_folder["work/run/model/model.safetensors"]));
+        Assert.DoesNotContain(Directory.EnumerateFileSystemEntries(_folder["work"]), path => path.EndsWith(".old", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Only_what_has_changed_is_done_again_and_what_was_there_is_moved_aside()
+    {
+        await Done();
+        // What no result depends on is no change.
+        Edit("\"threads\": 1", "\"threads\": 2");
+        Assert.Equal(["up to date", "up to date", "up to date", "up to date", "up to date", "up to date", "up to date"], await States());
+        // A document more is another tokenizer and so on.
+        File.AppendAllText(_folder["data/text.jsonl"], "{\"text\": \"吾輩はここで始めて人間というものを見た。\"}\n");
+        byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
+        Fude.Result again = await Run();
+        Assert.True(again.Status == 0, again.Error);
+        Assert.True(again.Error.Split(": begins\n").Length - 1 >= 4, again.Error);
+        Assert.Equal(model, File.ReadAllBytes(_folder["work/run.old/model/model.safetensors"]));
+        Assert.NotEqual(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
+    }
+
+    [Fact]
+    public async Task A_result_that_was_changed_or_lost_is_made_again()
+    {
+        await Done();
+        byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
+        File.Delete(_folder["work/shards/held-out.bin"]);
+        Directory.Delete(_folder["work/run/model"], recursive: true);
+        Assert.Equal(["up to date", "up to date", "up to date", "to be done", "to be done", "to be done", "to be done"], await States());
+        await Done();
+        Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
+        File.AppendAllText(_folder["work/tokenizer/tokenizer.json"], " ");
+        await Done();
+        Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
+    }
+
+    // A longer run begins like the shorter one: it goes on from its checkpoint.
+    [Fact]
+    public async Task Training_goes_on_where_only_its_schedule_is_another()
+    {
+        Edit("\"learning-rate\": 1e-2", "\"learning-rate\": 1e-2, \"schedule\": \"constant\"");
+        await Done();
+        Edit("\"steps\": 6", "\"steps\": 9");
+        Fude.Result longer = await Run();
+        Assert.Contains("[5/7] train: goes on\n", longer.Error, StringComparison.Ordinal);
+        Assert.Equal(9, File.ReadLines(_folder["work/run/metrics.jsonl"]).Count());
+        Assert.False(Directory.Exists(_folder["work/run.old"]));
+        byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
+        Directory.Delete(_folder["work"], recursive: true);
+        await Done();
+        Assert.Equal(File.ReadAllBytes(_folder["work/run/model/model.safetensors"]), model);
+    }
+
+    [Fact]
+    public async Task A_step_that_fails_is_named_with_its_place_and_the_next_run_begins_there()
+    {
+        string text = await File.ReadAllTextAsync(_folder["data/text.jsonl"]);
+        await File.WriteAllTextAsync(_folder["data/text.jsonl"], text + "nonsense\n");
+        string failure = (await Fude.Run("run", _file)).Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1];
+        Assert.Contains("recipe.json:4:5: the step 'hold-out' failed: ", failure, StringComparison.Ordinal);
+        Assert.Contains("text.jsonl:121", failure, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(_folder["data/text.jsonl"], text);
+        await Done();
+        Edit("\"vocab-size\": 320", "\"vocab-size\": 300000");
+        Fude.Result wrong = await Run();
+        Assert.Contains("the step 'tokenizer' failed: ", wrong.Error, StringComparison.Ordinal);
+        Edit("\"vocab-size\": 300000", "\"vocab-size\": 320");
+        await Done();
+    }
+
+    [Fact]
+    public async Task A_damaged_state_is_named_and_without_it_nothing_is_overwritten()
+    {
+        await Done();
+        string state = _folder["work/tokenizer.step.json"];
+        byte[] good = File.ReadAllBytes(state);
+        foreach (string damaged in (string[])["", "{", "[]", "{\"done\": true}", "{\"done\": 1, \"settings\": null}"])
+        {
+            File.WriteAllText(state, damaged);
+            Fude.Result result = await Run();
+            Assert.Equal(1, result.Status);
+            Assert.Contains("tokenizer.step.json: is not the state of a recipe's step", result.Error, StringComparison.Ordinal);
+        }
+        File.Delete(state);
+        Assert.Contains("--adopt tokenizer", (await Run()).Error, StringComparison.Ordinal);
+        Assert.True(File.Exists(_folder["work/tokenizer/tokenizer.json"]));
+        Assert.Equal(0, (await Run("--adopt", "tokenizer")).Status);
+        Assert.Equal(good, File.ReadAllBytes(state));
+    }
+
+    [Fact]
+    public async Task A_step_that_was_killed_goes_on_or_begins_again()
+    {
+        await Done();
+        byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
+        // As a kill leaves them: begun and not done, a half-written tokenizer, a run with checkpoints.
+        foreach (string state in (string[])["work/tokenizer.step.json", "work/run.step.json"])
+            File.WriteAllText(_folder[state], File.ReadAllText(_folder[state]).Replace("\"done\": true", "\"done\": false", StringComparison.Ordinal));
+        File.Delete(_folder["work/tokenizer/tokenizer_config.json"]);
+        Directory.Delete(_folder["work/run/model"], recursive: true);
+        Fude.Result result = await Run();
+        Assert.Contains("[2/7] tokenizer: begins\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("[5/7] train: goes on\n", result.Error, StringComparison.Ordinal);
+        Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
+    }
+
+    [Fact]
+    public async Task The_data_may_lie_elsewhere_and_a_run_may_end_early()
+    {
+        Directory.Move(_folder["data"], _folder["elsewhere"]);
+        Fude.Result result = await Run("--set", $"data={_folder["elsewhere"]}", "--until", "tokenizer");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.True(File.Exists(_folder["work/tokenizer/tokenizer.json"]));
+        Assert.False(Directory.Exists(_folder["work/shards"]));
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private Task<Fude.Result> Run(params string[] options) => Fude.Run(["run", _file, .. options]);
+
+    private async Task Done()
+    {
+        Fude.Result result = await Run();
+        Assert.True(result.Status == 0, result.Error);
+    }
+
+    private async Task<string[]> Steps(params string[] options) => (await Run(options)).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
+
+    private async Task<string[]> States() => [.. (await Steps("--dry-run")).Select(line => line[(line.LastIndexOf(": ", StringComparison.Ordinal) + 2)..])];
+
+    private void Edit(string old, string changed)
+    {
+        string text = File.ReadAllText(_file);
+        Assert.Contains(old, text, StringComparison.Ordinal);
+        File.WriteAllText(_file, text.Replace(old, changed, StringComparison.Ordinal));
+    }
+}

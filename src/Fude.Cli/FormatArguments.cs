@@ -81,7 +81,7 @@ internal sealed class FormatArguments
     public static IProgress<double> Progress(ProgressLine line, CancellationToken stop) =>
         line.Of(Say("quantising", "量子化中"), stop);
 
-    private static Option<QuantizationMix?> Parsed(string name) => new(name)
+    internal static Option<QuantizationMix?> Parsed(string name) => new(name)
     {
         HelpName = Names,
         Arity = ArgumentArity.ExactlyOne,

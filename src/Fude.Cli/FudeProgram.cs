@@ -76,6 +76,8 @@ internal sealed class FudeProgram(Terminal terminal)
         LogitsCommand.Create(terminal),
         PerplexityCommand.Create(terminal),
         EvaluateCommand.Create(terminal),
+        TuneCommand.Create(terminal),
+        DpoCommand.Create(terminal),
         MergeCommand.Create(terminal),
         ExportCommand.Create(terminal),
         ExportCommand.CreateQuantize(terminal),

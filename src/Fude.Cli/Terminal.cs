@@ -9,8 +9,10 @@ namespace Fude.Cli;
 /// <param name="IsInteractive">A person sits at a terminal: input and output both are one.</param>
 /// <param name="InputIsRedirected">Input comes from a file or a pipe.</param>
 /// <param name="ErrorIsScreen">Progress can be drawn on <see cref="Error"/>.</param>
+/// <param name="OutputIsScreen">Colours can be seen on <see cref="Output"/>.</param>
 internal sealed record Terminal(
-    Stream Input, TextWriter Output, TextWriter Error, bool IsInteractive = false, bool InputIsRedirected = true, bool ErrorIsScreen = false)
+    Stream Input, TextWriter Output, TextWriter Error, bool IsInteractive = false, bool InputIsRedirected = true, bool ErrorIsScreen = false,
+    bool OutputIsScreen = false)
 {
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
 
@@ -36,6 +38,6 @@ internal sealed record Terminal(
         StreamWriter output = new(Console.OpenStandardOutput(), Utf8, bufferSize: 16384) { AutoFlush = screen, NewLine = "\n" };
         StreamWriter error = new(Console.OpenStandardError(), Utf8, bufferSize: 1024) { AutoFlush = true, NewLine = "\n" };
         return new Terminal(Console.OpenStandardInput(), output, error,
-            IsInteractive: screen && !Console.IsInputRedirected, Console.IsInputRedirected, ErrorIsScreen: !Console.IsErrorRedirected);
+            IsInteractive: screen && !Console.IsInputRedirected, Console.IsInputRedirected, ErrorIsScreen: !Console.IsErrorRedirected, OutputIsScreen: screen);
     }
 }

@@ -21,6 +21,9 @@ public sealed class ChatTemplate
 
     private ChatTemplate(JinjaSource source) => (_source, _body) = (source, JinjaParser.Parse(source));
 
+    /// <summary>Its text.</summary>
+    internal string Source => _source.Text;
+
     /// <summary>Reads a template.</summary>
     /// <param name="source">Its text.</param>
     /// <param name="origin">Where the text comes from, for messages: a file's path.</param>

@@ -11,7 +11,7 @@ public static class LoraMerge
     private static readonly string[] Companions =
     [
         "config.json", "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
-        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "chat_template.json",
+        "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "chat_template.json", PromptFormat.RecordName,
     ];
 
     /// <summary>Merges a model and an adapter into a new folder: all of it, or nothing.</summary>
@@ -59,6 +59,10 @@ public static class LoraMerge
             Directory.CreateDirectory(pending);
             foreach (string name in Companions)
                 if (File.Exists(Path.Combine(model.Path, name))) File.Copy(Path.Combine(model.Path, name), Path.Combine(pending, name));
+            // The merged model answers in the format that the adapter was trained with.
+            foreach (string name in (string[])["chat_template.jinja", PromptFormat.RecordName])
+                if (File.Exists(Path.Combine(adapterFolder, name)))
+                    File.Copy(Path.Combine(adapterFolder, name), Path.Combine(pending, name), overwrite: true);
             SafeTensors.WriteSharded(pending, tensors.ConvertAll(tensor => Stoppable(tensor, stop)), maxShardBytes);
             if (Directory.Exists(output)) Directory.Delete(output);
             Directory.Move(pending, output);

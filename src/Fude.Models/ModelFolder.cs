@@ -136,9 +136,12 @@ public sealed class ModelFolder
     /// <param name="progress">Hears what part of the weights is done, from 0 to 1.</param>
     /// <exception cref="InvalidDataException">A tensor is missing, has another shape, belongs to no part of the model, or has a number
     /// that the format cannot hold.</exception>
-    public LanguageModel LoadModel(QuantizationMix mix, string? adapterFolder = null, IProgress<double>? progress = null) => LoadModel(
-        adapterFolder is null ? null : LoraAdapter.Open(adapterFolder),
-        weights => new QuantizedWeights(weights, OpenWeights, Config, mix, progress));
+    public LanguageModel LoadModel(QuantizationMix mix, string? adapterFolder = null, IProgress<double>? progress = null) =>
+        LoadModel(mix, adapterFolder is null ? null : LoraAdapter.Open(adapterFolder), progress);
+
+    /// <summary>Loads the weights in another number format beside an adapter's.</summary>
+    internal LanguageModel LoadModel(QuantizationMix mix, LoraAdapter? adapter, IProgress<double>? progress) =>
+        LoadModel(adapter, weights => new QuantizedWeights(weights, OpenWeights, Config, mix, progress));
 
     /// <summary>Loads the weights through another store that a device or an optimiser needs, which owns them from then on.</summary>
     internal LanguageModel LoadModel(LoraAdapter? adapter, Func<IWeightStore, IWeightStore> through)

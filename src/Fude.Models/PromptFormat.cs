@@ -24,18 +24,30 @@ public sealed record PromptFormatGuess(PromptFormat Format, bool IsSure, string 
 /// <remarks>Names are stable and versioned: a format never changes under its name.</remarks>
 public sealed class PromptFormat
 {
+    /// <summary>The file in which a folder says which format its model was tuned with.</summary>
+    internal const string RecordName = "prompt_format.json";
+
     private readonly Writer _writer;
     private readonly string? _system;
     private readonly bool _mayHaveSystem;
+    private readonly Func<string?, string>? _template;
+    private readonly string _begin = "<s>", _end = "</s>";
 
-    private delegate string Writer(string? system, IReadOnlyList<Exchange> history, string question, string? input);
+    // The answer is null where the model is to write it.
+    private delegate void Writer(
+        PromptDraft draft, string? system, IReadOnlyList<Exchange> history, string question, string? input, string? answer);
 
     private PromptFormat(
-        string name, string description, bool addSpecialTokens, bool hasTurns, string? system, Writer writer, bool mayHaveSystem = false)
+        string name, string description, bool addSpecialTokens, bool hasTurns, string? system, Writer writer, bool mayHaveSystem = false,
+        Func<string?, string>? template = null)
     {
         (Name, Description, AddSpecialTokens, HasTurns) = (name, description, addSpecialTokens, hasTurns);
-        (_system, _mayHaveSystem, _writer) = (system, mayHaveSystem, writer);
+        (_system, _mayHaveSystem, _writer, _template) = (system, mayHaveSystem, writer, template);
     }
+
+    private PromptFormat(PromptFormat other, string? system, string begin, string end)
+        : this(other.Name, other.Description, other.AddSpecialTokens, other.HasTurns, system, other._writer, other._mayHaveSystem, other._template) =>
+        (_begin, _end) = (begin, end);
 
     /// <summary>The name of <see cref="OfTemplate"/>'s format: what a folder's own template says.</summary>
     public const string TemplateName = "chat-template";
@@ -67,48 +79,64 @@ public sealed class PromptFormat
     /// <summary>Japanese StableLM Instruct Beta, by its card: the second tag is &lt;&lt;SYS&gt;&gt; too, and there are two BOS.</summary>
     public static PromptFormat StableLmBeta { get; } = new("japanese-stablelm-instruct-beta",
         "japanese-stablelm-instruct-beta-7b/70b and ja_vocab-beta-7b: <<SYS>> twice and two BOS, as the card has it.",
-        addSpecialTokens: true, hasTurns: true, "あなたは役立つアシスタントです。", (system, history, question, input) =>
+        addSpecialTokens: true, hasTurns: true, "あなたは役立つアシスタントです。", (draft, system, history, question, input, answer) =>
             // With no input its blank line stays.
-            WriteLlama2(system, "<<SYS>>", history, $"{question}\n\n{input}", " "));
+            WriteLlama2(draft, system, "<<SYS>>", history, $"{question}\n\n{input}", answer, " "));
 
     /// <summary>Japanese StableLM Instruct of 3 billion parameters and Gamma.</summary>
     public static PromptFormat StableLmAlpaca { get; } = new("japanese-stablelm-instruct-alpaca",
         "japanese-stablelm-3b-4e1t-instruct and japanese-stablelm-instruct-gamma-7b.",
         addSpecialTokens: false, hasTurns: false,
-        "以下は、タスクを説明する指示と、文脈のある入力の組み合わせです。要求を適切に満たす応答を書きなさい。", (system, _, question, input) =>
-            $"{system}\n\n### 指示: \n{question}{(string.IsNullOrEmpty(input) ? "" : $"\n\n### 入力: \n{input}")}\n\n### 応答: \n");
+        "以下は、タスクを説明する指示と、文脈のある入力の組み合わせです。要求を適切に満たす応答を書きなさい。", (draft, system, _, question, input, answer) =>
+            Close(draft.Add($"{system}\n\n### 指示: \n{question}{(string.IsNullOrEmpty(input) ? "" : $"\n\n### 入力: \n{input}")}\n\n### 応答: \n"), answer));
 
     /// <summary>ELYZA's instruction models.</summary>
     public static PromptFormat Elyza { get; } = new("elyza-llama2-instruct",
         "ELYZA-japanese-Llama-2-7b-instruct and -fast-instruct: the text carries its own BOS.",
-        addSpecialTokens: false, hasTurns: true, "あなたは誠実で優秀な日本人のアシスタントです。", (system, history, question, input) =>
-            WriteLlama2(system, "<</SYS>>", history, Joined(question, input), " "));
+        addSpecialTokens: false, hasTurns: true, "あなたは誠実で優秀な日本人のアシスタントです。", (draft, system, history, question, input, answer) =>
+            WriteLlama2(draft, system, "<</SYS>>", history, Joined(question, input), answer, " "));
 
     /// <summary>Llama 2 Chat, as its chat template in transformers writes it.</summary>
     public static PromptFormat Llama2Chat { get; } = new("llama2-chat", "Llama-2-chat and models made from it.",
-        addSpecialTokens: false, hasTurns: true, null, (system, history, question, input) =>
-            WriteLlama2(system, "<</SYS>>", history, Joined(question, input), "", trim: true), mayHaveSystem: true);
+        addSpecialTokens: false, hasTurns: true, null, (draft, system, history, question, input, answer) =>
+            WriteLlama2(draft, system, "<</SYS>>", history, Joined(question, input), answer, "", trim: true), mayHaveSystem: true);
 
     /// <summary>llm-jp's instruction models of version 1.0.</summary>
     public static PromptFormat LlmJpInstruct { get; } = new("llm-jp-instruct-v1.0",
         "The instruct variants of llm-jp-1.3b/13b-v1.0: the question, then ### 回答： without a line break.",
-        addSpecialTokens: false, hasTurns: false, null, (_, _, question, input) => $"{Joined(question, input)}### 回答：");
+        addSpecialTokens: false, hasTurns: false, null, (draft, _, _, question, input, answer) =>
+            Close(draft.Add($"{Joined(question, input)}### 回答："), answer));
 
     /// <summary>llm-jp's later instruction models.</summary>
     public static PromptFormat LlmJpAlpaca { get; } = new("llm-jp-instruct-v1.1",
         "The instruct variants of llm-jp from December 2023 on (v1.1, v2.0): ### 指示: and ### 応答: with half-width colons.",
         addSpecialTokens: false, hasTurns: true, "以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。",
-        (system, history, question, input) =>
+        (draft, system, history, question, input, answer) =>
         {
-            StringBuilder text = new(system);
+            draft.Add(system);
             foreach (Exchange turn in history)
-                text.Append("\n\n### 指示:\n").Append(turn.Question).Append("\n\n### 応答:\n").Append(turn.Answer).Append("<EOD|LLM-jp>");
-            return text.Append("\n\n### 指示:\n").Append(Joined(question, input)).Append("\n\n### 応答:\n").ToString();
+                draft.Add("\n\n### 指示:\n").Add(turn.Question).Add("\n\n### 応答:\n").Answer($"{turn.Answer}<EOD|LLM-jp>");
+            Close(draft.Add("\n\n### 指示:\n").Add(Joined(question, input)).Add("\n\n### 応答:\n"), answer is null ? null : $"{answer}<EOD|LLM-jp>");
         });
+
+    /// <summary>Instructions as Stanford's Alpaca has them, in Japanese and with turns, between the special tokens of any tokenizer.</summary>
+    public static PromptFormat Alpaca { get; } = new("alpaca",
+        "Models that fude tunes: ### 指示: and ### 応答: after a preamble, between the tokenizer's own BOS and EOS; for instructions.",
+        addSpecialTokens: false, hasTurns: true, "以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。",
+        (draft, system, history, question, input, answer) =>
+            WriteTurns(draft, system, history, Joined(question, input), answer, "### 指示:\n", "\n\n### 応答:\n", "\n\n"),
+        template: system => Template(system, "### 指示:\n", "\n\n### 応答:\n", "\n\n"));
+
+    /// <summary>A conversation with as few tokens around what is said as possible, between the special tokens of any tokenizer.</summary>
+    public static PromptFormat FudeChat { get; } = new("fude-chat",
+        "Models that fude tunes: ユーザー： and 応答： on lines of their own, between the tokenizer's own BOS and EOS; for conversations.",
+        addSpecialTokens: false, hasTurns: true, null, (draft, system, history, question, input, answer) =>
+            WriteTurns(draft, system, history, Joined(question, input), answer, "ユーザー：", "\n応答：", "\n"),
+        mayHaveSystem: true, template: system => Template(system, "ユーザー：", "\n応答：", "\n"));
 
     /// <summary>Every format.</summary>
     public static IReadOnlyList<PromptFormat> All { get; } =
-        [Plain, LlmJpBase, LlmJpInstruct, LlmJpAlpaca, StableLmBeta, StableLmAlpaca, Elyza, Llama2Chat];
+        [Plain, LlmJpBase, LlmJpInstruct, LlmJpAlpaca, StableLmBeta, StableLmAlpaca, Elyza, Llama2Chat, Alpaca, FudeChat];
 
     /// <summary>The format of that name.</summary>
     /// <exception cref="ArgumentException">There is none; the message lists them.</exception>
@@ -123,7 +151,7 @@ public sealed class PromptFormat
     public static PromptFormat Named(string name, ModelFolder folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        return name != TemplateName ? Named(name) : OfFolder(folder) ?? throw new ArgumentException(
+        return name != TemplateName ? Named(name).For(folder) : OfFolder(folder.Path, folder) ?? throw new ArgumentException(
             $"{folder.Path} has no chat template: neither chat_template.jinja nor chat_template in tokenizer_config.json. " +
             $"The formats without one are {string.Join(", ", All.Select(format => format.Name))}.", nameof(name));
     }
@@ -136,41 +164,127 @@ public sealed class PromptFormat
     {
         ArgumentNullException.ThrowIfNull(template);
         return new(TemplateName, "The chat template that came with the model.", addSpecialTokens: false, hasTurns: true, null,
-            (system, history, question, input) =>
+            (draft, system, history, question, input, answer) =>
             {
                 List<ChatTurn> messages = [];
                 if (!string.IsNullOrEmpty(system)) messages.Add(new("system", system));
                 foreach (Exchange turn in history)
                 {
                     messages.Add(new("user", turn.Question));
-                    messages.Add(new("assistant", turn.Answer));
+                    AddTurn(turn.Answer, isLast: false);
                 }
                 messages.Add(new("user", Joined(question, input)));
-                return template.Render(messages, addGenerationPrompt: true, bosToken, eosToken);
-            }, mayHaveSystem: true);
+                if (answer is null) draft.Add(template.Render(messages, addGenerationPrompt: true, bosToken, eosToken));
+                else AddTurn(answer, isLast: true);
+
+                // What the template writes of the conversation so far begins with the prompt that it writes without the answer: the rest is the
+                // answer. Templates that write earlier turns in another way than the last have no such place.
+                void AddTurn(string text, bool isLast)
+                {
+                    if (answer is null)
+                    {
+                        messages.Add(new("assistant", text));
+                        return;
+                    }
+                    string before = template.Render(messages, addGenerationPrompt: true, bosToken, eosToken);
+                    messages.Add(new("assistant", text));
+                    string after = template.Render(messages, addGenerationPrompt: false, bosToken, eosToken), known = draft.Text;
+                    if (!before.StartsWith(known, StringComparison.Ordinal) || !after.StartsWith(before, StringComparison.Ordinal))
+                        throw new NotSupportedException(
+                            "The chat template writes a conversation with its answer in another way than it writes the prompt for that answer, so a " +
+                            $"model cannot be trained on what it will read. The formats without a template are {string.Join(", ", All.Select(format => format.Name))}.");
+                    string written = after[before.Length..];
+                    // Nothing is generated after the end of an answer: a line break behind it is no part of it.
+                    int end = string.IsNullOrEmpty(eosToken) ? -1 : written.LastIndexOf(eosToken, StringComparison.Ordinal);
+                    int length = end < 0 || written[(end + eosToken!.Length)..].Trim().Length > 0 ? written.Length : end + eosToken.Length;
+                    draft.Add(before[known.Length..]).Answer(written[..length]);
+                    if (!isLast) draft.Add(written[length..]);
+                }
+            }, mayHaveSystem: true, template: _ => $"{template.Source}\n");
     }
 
     /// <summary>The format of a folder's own chat template, or null.</summary>
-    private static PromptFormat? OfFolder(ModelFolder folder)
+    /// <param name="path">Where the template is looked for: the model's own folder, or that of an adapter.</param>
+    /// <param name="folder">The model, whose tokenizer knows what begins and ends a text.</param>
+    private static PromptFormat? OfFolder(string path, ModelFolder folder)
     {
         string file = Path.Combine(folder.Path, "tokenizer_config.json");
         ConfigReader? config = File.Exists(file) ? ConfigReader.Load(file) : null;
-        if (ChatTemplate.Of(folder.Path, config) is not { } template) return null;
-        return OfTemplate(template, Token("bos_token", tokenizer => tokenizer.BeginId), Token("eos_token", tokenizer => tokenizer.EndId));
+        return ChatTemplate.Of(path, path == folder.Path ? config : null) is { } template
+            ? OfTemplate(template, BeginOf(folder, config), EndOf(folder, config))
+            : null;
+    }
 
-        // Written as a string or as an object with its content; what the configuration does not name, the tokenizer may.
-        string? Token(string key, Func<Tokenizer, int?> id) => config?.Value(key) switch
+    private static string? BeginOf(ModelFolder folder, ConfigReader? config) => Token(folder, config, "bos_token", tokenizer => tokenizer.BeginId);
+
+    private static string? EndOf(ModelFolder folder, ConfigReader? config) => Token(folder, config, "eos_token", tokenizer => tokenizer.EndId);
+
+    // Written as a string or as an object with its content; what the configuration does not name, the tokenizer may.
+    private static string? Token(ModelFolder folder, ConfigReader? config, string key, Func<Tokenizer, int?> id) => config?.Value(key) switch
+    {
+        { ValueKind: JsonValueKind.String } text => text.GetString(),
+        { ValueKind: JsonValueKind.Object } token when token.TryGetProperty("content", out JsonElement content)
+            && content.ValueKind == JsonValueKind.String => content.GetString(),
+        _ => folder.HasTokenizer && id(folder.Tokenizer) is { } found ? folder.Tokenizer.TokenOf(found) : null,
+    };
+
+    /// <summary>The format with what the model's own tokenizer begins and ends texts with, where it takes that from the tokenizer.</summary>
+    public PromptFormat For(ModelFolder folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        if (_template is null || Name == TemplateName) return this;
+        string file = Path.Combine(folder.Path, "tokenizer_config.json");
+        ConfigReader? config = File.Exists(file) ? ConfigReader.Load(file) : null;
+        return new(this, _system, BeginOf(folder, config) ?? "", EndOf(folder, config) ?? "");
+    }
+
+    /// <summary>The format with other words about the model's task; empty for none.</summary>
+    /// <exception cref="NotSupportedException">It has no place for them.</exception>
+    public PromptFormat WithSystem(string system)
+    {
+        ArgumentNullException.ThrowIfNull(system);
+        return HasSystem || system.Length == 0 ? new(this, system, _begin, _end) : throw WithoutSystem();
+    }
+
+    /// <summary>Says in a folder which format its model was tuned with, so that <see cref="Guess"/> finds it there. A format between the
+    /// tokenizer's own special tokens is written as a chat template too, for other programs.</summary>
+    /// <param name="folder">The model's folder, or its adapter's.</param>
+    public void Record(string folder)
+    {
+        using (FileStream file = new(Path.Combine(folder, RecordName), FileMode.Create, FileAccess.Write))
         {
-            { ValueKind: JsonValueKind.String } text => text.GetString(),
-            { ValueKind: JsonValueKind.Object } token when token.TryGetProperty("content", out JsonElement content)
-                && content.ValueKind == JsonValueKind.String => content.GetString(),
-            _ => folder.HasTokenizer && id(folder.Tokenizer) is { } found ? folder.Tokenizer.TokenOf(found) : null,
-        };
+            using Utf8JsonWriter json = new(file, new JsonWriterOptions
+            {
+                Indented = true,
+                Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
+            });
+            json.WriteStartObject();
+            json.WriteString("name", Name);
+            if (_system is not null) json.WriteString("system", _system);
+            json.WriteEndObject();
+        }
+        string template = Path.Combine(folder, "chat_template.jinja");
+        if (_template is not null) File.WriteAllText(template, _template(_system));
+        else File.Delete(template);         // the base model's, which the tuned one does not follow
+    }
+
+    /// <summary>The format that a folder says it was tuned with, or null.</summary>
+    private static PromptFormat? Recorded(string path, ModelFolder folder)
+    {
+        string file = Path.Combine(path, RecordName);
+        if (!File.Exists(file)) return null;
+        ConfigReader json = ConfigReader.Load(file);
+        string name = json.TextOrNull("name") ?? throw json.Bad("name", "is missing; expected the name of a prompt format");
+        PromptFormat format = name == TemplateName
+            ? OfFolder(path, folder) ?? throw json.Bad("name", $"is {TemplateName}, but there is no chat_template.jinja beside it")
+            : All.FirstOrDefault(known => known.Name == name)?.For(folder)
+                ?? throw json.Unsupported("name", string.Join(", ", All.Select(known => known.Name)));
+        return json.TextOrNull("system") is { } system ? format.WithSystem(system) : format;
     }
 
     /// <summary>Chooses a format for a model's folder.</summary>
     /// <remarks>
-    /// Published names decide (the folder's, the adapter's, config.json's _name_or_path), then the folder's own chat template. Where they
+    /// What fude wrote beside a model or an adapter that it tuned decides. Then published names do (the folder's, the adapter's, config.json's _name_or_path), then the folder's own chat template. Where they
     /// say nothing, a GPT-2 that ends texts
     /// with id 7 or has 50,688 rows is one of llm-jp's, whose tokenizer must not append the end of the document; anything else is
     /// <see cref="Plain"/>, and the guess says that it is not sure.
@@ -182,15 +296,32 @@ public sealed class PromptFormat
     public static PromptFormatGuess Guess(ModelFolder folder, string? adapterFolder = null)
     {
         ArgumentNullException.ThrowIfNull(folder);
+        foreach (string? place in (string?[])[adapterFolder, folder.Path])
+            if (place is not null && Recorded(place, folder) is { } recorded) return new(recorded, true, $"{Path.Combine(place, RecordName)} says so.");
         string? adapter = adapterFolder is null ? null : Path.GetFileName(Path.TrimEndingDirectorySeparator(adapterFolder));
         string? origin = folder.ConfigJson.TryGetProperty("_name_or_path", out JsonElement path) && path.ValueKind == JsonValueKind.String
             ? path.GetString() : null;
         foreach (string? name in (string?[])[adapter, folder.Name, origin])
             if (name is not null && OfName(name) is { } format) return new(format, true, $"The name '{name}' says so.");
-        if (OfFolder(folder) is { } own) return new(own, true, "The folder's chat template says so.");
+        if (OfFolder(folder.Path, folder) is { } own) return new(own, true, "The folder's chat template says so.");
         return folder.Config is Gpt2Config gpt2 && (gpt2.Vocabulary == 50_688 || (gpt2.EosTokens is [7] && gpt2.Vocabulary > 7))
             ? new(LlmJpBase, false, "config.json looks like llm-jp's; its name does not say whether it follows instructions.")
             : new(Plain, false, $"Neither the name '{folder.Name}' nor config.json says how its instructions were written.");
+    }
+
+    /// <summary>Writes a conversation with its answers, as a model is trained on it.</summary>
+    /// <param name="turns">Its turns, one or more.</param>
+    /// <param name="input">What the last turn's instruction is about, where the format keeps it apart.</param>
+    /// <param name="system">What the model is told about its task instead of the format's own words; null for those.</param>
+    /// <remarks>It is what <see cref="Write"/> gives for the last question, with that question's answer behind it.</remarks>
+    /// <exception cref="NotSupportedException">The format has no place for earlier turns, or for a system text; or its template writes
+    /// answers in another way than the prompts for them.</exception>
+    public AnsweredPrompt WriteAnswered(IReadOnlyList<Exchange> turns, string? input = null, string? system = null)
+    {
+        ArgumentNullException.ThrowIfNull(turns);
+        if (turns.Count == 0) throw new ArgumentException("A conversation has at least one turn.", nameof(turns));
+        PromptDraft draft = Draft([.. turns.SkipLast(1)], turns[^1].Question, input, system, turns[^1].Answer);
+        return new(draft.Text, AddSpecialTokens, draft.Answers);
     }
 
     /// <summary>Writes a prompt.</summary>
@@ -202,14 +333,22 @@ public sealed class PromptFormat
     public Prompt Write(string question, string? input = null, string? system = null, IReadOnlyList<Exchange>? history = null)
     {
         ArgumentNullException.ThrowIfNull(question);
-        if (history is { Count: > 0 } && !HasTurns)
+        return new Prompt(Draft(history ?? [], question, input, system, null).Text, AddSpecialTokens);
+    }
+
+    private PromptDraft Draft(IReadOnlyList<Exchange> history, string question, string? input, string? system, string? answer)
+    {
+        if (history.Count > 0 && !HasTurns)
             throw new NotSupportedException(
                 $"The prompt format {Name} has no place for earlier turns; {With(format => format.HasTurns)} have.");
-        if (!string.IsNullOrEmpty(system) && !HasSystem)
-            throw new NotSupportedException(
-                $"The prompt format {Name} has no place for a system text; {With(format => format.HasSystem)} have.");
-        return new Prompt(_writer(system ?? _system, history ?? [], question, input), AddSpecialTokens);
+        if (!string.IsNullOrEmpty(system) && !HasSystem) throw WithoutSystem();
+        PromptDraft draft = new(_begin, _end);
+        _writer(draft, system ?? _system, history, question, input, answer);
+        return draft;
     }
+
+    private NotSupportedException WithoutSystem() =>
+        new($"The prompt format {Name} has no place for a system text; {With(format => format.HasSystem)} have.");
 
     /// <inheritdoc/>
     public override string ToString() => Name;
@@ -232,25 +371,65 @@ public sealed class PromptFormat
         };
     }
 
-    private static string WriteText(string? system, IReadOnlyList<Exchange> history, string question, string? input) =>
-        Joined(question, input);
+    private static void WriteText(PromptDraft draft, string? system, IReadOnlyList<Exchange> history, string question, string? input, string? answer) =>
+        Close(draft.Add(Joined(question, input)), answer);
+
+    // Nothing is written where the model is to answer.
+    private static void Close(PromptDraft draft, string? answer)
+    {
+        if (answer is not null) draft.Answer(answer);
+    }
 
     private static string Joined(string question, string? input) => string.IsNullOrEmpty(input) ? question : $"{question}\n\n{input}";
 
     // The system text stands inside the first question.
-    private static string WriteLlama2(
-        string? system, string closing, IReadOnlyList<Exchange> history, string question, string end, bool trim = false)
+    private static void WriteLlama2(
+        PromptDraft draft, string? system, string closing, IReadOnlyList<Exchange> history, string question, string? answer, string end, bool trim = false)
     {
-        StringBuilder text = new();
-        string head = string.IsNullOrEmpty(system) ? "" : $"<<SYS>>\n{system}\n{closing}\n\n";
+        string head = string.IsNullOrEmpty(system) ? "" : $"<<SYS>>\n{system}\n{closing}\n\n", gap = end.Length == 0 ? " " : "";
         foreach (Exchange turn in history)
         {
-            text.Append("<s>[INST] ").Append(Trimmed(head + turn.Question));
-            text.Append(" [/INST] ").Append(Trimmed(turn.Answer)).Append(" </s>");
+            Ask(turn.Question);
+            draft.Answer($"{gap}{Trimmed(turn.Answer)} </s>");
             head = "";
         }
-        return text.Append("<s>[INST] ").Append(Trimmed(head + question)).Append(" [/INST]").Append(end).ToString();
+        Ask(question);
+        Close(draft, answer is null ? null : $"{gap}{Trimmed(answer)} </s>");
+
+        void Ask(string what) => draft.Add("<s>[INST] ").Add(Trimmed(head + what)).Add(" [/INST]").Add(end);
 
         string Trimmed(string part) => trim ? part.Trim() : part;
     }
+
+    private static void WriteTurns(
+        PromptDraft draft, string? system, IReadOnlyList<Exchange> history, string question, string? answer, string ask, string reply, string gap)
+    {
+        draft.Add(draft.Begin);
+        if (!string.IsNullOrEmpty(system)) draft.Add(system).Add("\n\n");
+        foreach (Exchange turn in history) draft.Add(ask).Add(turn.Question).Add(reply).Answer(turn.Answer + draft.End).Add(gap);
+        Close(draft.Add(ask).Add(question).Add(reply), answer is null ? null : answer + draft.End);
+    }
+
+    /// <summary>What <see cref="WriteTurns"/> writes, as a chat template.</summary>
+    private static string Template(string? system, string ask, string reply, string gap)
+    {
+        (ask, reply, gap) = (Quoted(ask), Quoted(reply), Quoted(gap));
+        string own = string.IsNullOrEmpty(system) ? "" : $"{{%- else %}}{{{{- {Quoted($"{system}\n\n")} }}}}\n";
+        return $$$"""
+            {{- bos_token }}
+            {%- for message in messages %}
+            {%- if loop.first %}
+            {%- if message['role'] == 'system' %}{{- message['content'] + '\n\n' if message['content'] else '' }}
+            {{{own}}}{%- endif %}
+            {%- endif %}
+            {%- if message['role'] == 'user' %}{{- {{{ask}}} + message['content'] + {{{reply}}} }}
+            {%- elif message['role'] == 'assistant' %}{{- message['content'] + eos_token + ('' if loop.last else {{{gap}}}) }}
+            {%- endif %}
+            {%- endfor %}
+
+            """;
+    }
+
+    private static string Quoted(string text) => "'" +
+        text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("'", "\\'", StringComparison.Ordinal).Replace("\n", "\\n", StringComparison.Ordinal) + "'";
 }

@@ -13,17 +13,19 @@ public static class ReferenceScores
 
     /// <summary>The scores of all pairs: from the file when it has them, else computed and written to it.</summary>
     /// <param name="file">Where they are kept.</param>
-    /// <param name="modelFolder">The reference's folder: its config.json and weights are part of the fingerprint.</param>
+    /// <param name="modelFolder">The reference's folder, whose config.json and weights are part of the fingerprint; or its GGUF file.</param>
     /// <param name="pairs">The pairs.</param>
     /// <param name="score">Computes: <see cref="Learner.Score(PreferencePair)"/> of the reference, or of the model in training with its
     /// adapter off.</param>
     /// <param name="progress">Told how many pairs are done, when they have to be computed; or null.</param>
+    /// <param name="variant">What else the scores depend on: the format that the reference's weights are quantised to.</param>
     public static AnswerScores[] Of(
-        string file, string modelFolder, IReadOnlyList<PreferencePair> pairs, Func<PreferencePair, AnswerScores> score, Action<int>? progress = null)
+        string file, string modelFolder, IReadOnlyList<PreferencePair> pairs, Func<PreferencePair, AnswerScores> score, Action<int>? progress = null,
+        string variant = "")
     {
         ArgumentNullException.ThrowIfNull(pairs);
         ArgumentNullException.ThrowIfNull(score);
-        byte[] header = Header(modelFolder, pairs);
+        byte[] header = Header(modelFolder, pairs, variant);
         if (Read(file, header, pairs.Count) is { } known) return known;
         AnswerScores[] scores = new AnswerScores[pairs.Count];
         for (int i = 0; i < scores.Length; i++)
@@ -63,18 +65,16 @@ public static class ReferenceScores
         return scores;
     }
 
-    private static byte[] Header(string modelFolder, IReadOnlyList<PreferencePair> pairs)
+    private static byte[] Header(string modelFolder, IReadOnlyList<PreferencePair> pairs, string variant)
     {
         using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
-        byte[] buffer = new byte[1 << 20];
-        foreach (string path in Directory.EnumerateFiles(modelFolder).Order(StringComparer.Ordinal))
+        foreach ((string name, long length, byte[] content) in ModelFingerprint.Files(modelFolder))
         {
-            if (Path.GetExtension(path) is not (".safetensors" or ".bin") && Path.GetFileName(path) != "config.json") continue;
-            Add(MemoryMarshal.AsBytes(Path.GetFileName(path).AsSpan()));
-            using FileStream stream = File.OpenRead(path);
-            Length(stream.Length);
-            for (int read = stream.Read(buffer); read > 0; read = stream.Read(buffer)) hash.AppendData(buffer.AsSpan(0, read));
+            Add(MemoryMarshal.AsBytes(name.AsSpan()));
+            Length(length);
+            hash.AppendData(content);
         }
+        Add(MemoryMarshal.AsBytes(variant.AsSpan()));
         foreach (PreferencePair pair in pairs)
         {
             Add(MemoryMarshal.AsBytes<int>(pair.Prompt));

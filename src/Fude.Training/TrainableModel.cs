@@ -13,7 +13,7 @@ public sealed class TrainableModel : IDisposable
     private static readonly string[] Companions =
     [
         "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-        "vocab.json", "merges.txt", "chat_template.jinja",
+        "vocab.json", "merges.txt", "chat_template.jinja", PromptFormat.RecordName,
     ];
 
     private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
@@ -37,6 +37,9 @@ public sealed class TrainableModel : IDisposable
 
     /// <summary>Their gradients.</summary>
     public Gradients Gradients { get; }
+
+    /// <summary>The prompt format that it learns, written down beside the weights; null for none.</summary>
+    public PromptFormat? Format { get; set; }
 
     /// <summary>Whether only a low-rank adapter is trained.</summary>
     public bool IsAdapter => Model.Adapter is not null;
@@ -65,12 +68,18 @@ public sealed class TrainableModel : IDisposable
     /// <param name="folder">The base model.</param>
     /// <param name="adapterConfig">The text of an adapter_config.json.</param>
     /// <param name="seed">Draws A; B is 0, so the adapter begins by changing nothing.</param>
+    /// <param name="mix">The number formats that the base's weights are quantised to while they are loaded (QLoRA: Dettmers et al., 2023,
+    /// arXiv:2305.14314); null for those they are stored in.</param>
+    /// <param name="progress">Hears what part of the weights is quantised, from 0 to 1.</param>
     /// <exception cref="InvalidDataException">A file is missing or damaged, or target_modules names no layer.</exception>
     /// <exception cref="NotSupportedException">Model or adapter are of a kind that fude does not compute.</exception>
-    public static TrainableModel LoadWithAdapter(string folder, ReadOnlyMemory<byte> adapterConfig, ulong seed)
+    public static TrainableModel LoadWithAdapter(
+        string folder, ReadOnlyMemory<byte> adapterConfig, ulong seed, QuantizationMix? mix = null, IProgress<double>? progress = null)
     {
         TrainableWeights weights = new(new InitialNumbers(seed));
-        LanguageModel model = ModelFolder.Open(folder).LoadModel(LoraAdapter.Create(adapterConfig, weights), store => store);
+        ModelFolder files = ModelFolder.Open(folder);
+        LoraAdapter adapter = LoraAdapter.Create(adapterConfig, weights);
+        LanguageModel model = mix is { } format ? files.LoadModel(format, adapter, progress) : files.LoadModel(adapter, store => store);
         return new TrainableModel(model, weights, adapterConfig.ToArray(), null);
     }
 
@@ -99,12 +108,14 @@ public sealed class TrainableModel : IDisposable
         if (IsAdapter)
         {
             SafeTensors.Write(Path.Combine(folder, "adapter_model.safetensors"), tensors);
+            Format?.Record(folder);
             return;
         }
         SafeTensors.WriteSharded(folder, tensors);
-        if ((tokenizer ?? _folder) is not { } source || Path.GetFullPath(source) == Path.GetFullPath(folder)) return;
-        foreach (string name in Companions)
-            if (File.Exists(Path.Combine(source, name))) File.Copy(Path.Combine(source, name), Path.Combine(folder, name), overwrite: true);
+        if ((tokenizer ?? _folder) is { } source && Path.GetFullPath(source) != Path.GetFullPath(folder))
+            foreach (string name in Companions)
+                if (File.Exists(Path.Combine(source, name))) File.Copy(Path.Combine(source, name), Path.Combine(folder, name), overwrite: true);
+        Format?.Record(folder);
     }
 
     // config.json says which format the numbers are in; transformers loads the model in it.

@@ -76,7 +76,7 @@ public sealed class PromptFormatTests
     [Fact]
     public void An_unknown_name_is_an_error_that_lists_the_known_ones()
     {
-        string message = Assert.Throws<ArgumentException>(() => PromptFormat.Named("alpaca")).Message;
+        string message = Assert.Throws<ArgumentException>(() => PromptFormat.Named("vicuna")).Message;
         foreach (PromptFormat format in PromptFormat.All) Assert.Contains(format.Name, message, StringComparison.Ordinal);
         Assert.Equal(PromptFormat.All.Count, PromptFormat.All.Select(format => format.Name).Distinct().Count());
     }
@@ -174,5 +174,107 @@ public sealed class PromptFormatTests
         config["_name_or_path"] = "elyza/ELYZA-japanese-Llama-2-7b-instruct";
         folder.Write("config.json", config.ToJsonString());
         Assert.Equal(PromptFormat.Elyza, PromptFormat.Guess(ModelFolder.Open(folder.Path)).Format);
+    }
+
+    public static TheoryData<string> Names() => new(PromptFormat.All.Select(format => format.Name));
+
+    [Theory, MemberData(nameof(Names))]
+    public void What_is_trained_is_the_prompt_of_generation_with_the_answer_behind_it(string name)
+    {
+        PromptFormat format = PromptFormat.Named(name);
+        Exchange[] turns = format.HasTurns ? [new("こんにちは", "はい、何でしょう。"), new("名前は？", "筆です。")] : [new("名前は？", "筆です。")];
+        AnsweredPrompt answered = format.WriteAnswered(turns);
+        Prompt prompt = format.Write("名前は？", history: [.. turns.SkipLast(1)]);
+        Assert.Equal(turns.Length, answered.Answers.Count);
+        Assert.Equal(prompt.Text, answered.Text[..answered.Answers[^1].Start]);
+        Assert.Equal(prompt.AddSpecialTokens, answered.AddSpecialTokens);
+        Assert.Equal(answered.Text.Length, answered.Answers[^1].End);
+        for (int i = 0; i < turns.Length; i++)
+            Assert.Equal(turns[i].Answer, answered.Text[answered.Answers[i].Start..answered.Answers[i].End]
+                .Replace("</s>", "", StringComparison.Ordinal).Replace("<EOD|LLM-jp>", "", StringComparison.Ordinal).Trim());
+        Assert.Throws<ArgumentException>(() => format.WriteAnswered([]));
+    }
+
+    [Fact]
+    public void Answers_end_as_the_format_ends_them()
+    {
+        static string[] Answers(PromptFormat format, params Exchange[] turns)
+        {
+            AnsweredPrompt answered = format.WriteAnswered(turns);
+            return [.. answered.Answers.Select(range => answered.Text[range.Start..range.End])];
+        }
+
+        Exchange one = new("あ", "い"), two = new("う", "え");
+        Assert.Equal(["い </s>", "え </s>"], Answers(PromptFormat.Elyza, one, two));
+        Assert.Equal([" い </s>", " え </s>"], Answers(PromptFormat.Llama2Chat, one, two));
+        Assert.Equal(["い<EOD|LLM-jp>", "え<EOD|LLM-jp>"], Answers(PromptFormat.LlmJpAlpaca, one, two));
+        Assert.Equal(["い</s>", "え</s>"], Answers(PromptFormat.FudeChat, one, two));
+        Assert.Equal(["い"], Answers(PromptFormat.LlmJpInstruct, one));
+        Assert.Equal("### 入力: \n犬", PromptFormat.StableLmAlpaca.WriteAnswered([one], input: "犬").Text.Split("\n\n")[2]);
+    }
+
+    [Fact]
+    public void The_formats_of_fude_are_written_letter_by_letter_as_their_chat_templates_write_them()
+    {
+        using TemporaryFolder folder = new();
+        Exchange[] turns = [new("こんにちは", "はい、'何'でしょう。"), new("名\\前は\n？", "筆です。")];
+        Assert.Equal("<s>ユーザー：こんにちは\n応答：はい、'何'でしょう。</s>\nユーザー：名\\前は\n？\n応答：", PromptFormat.FudeChat.Write(turns[1].Question, history: turns[..1]).Text);
+        Assert.Equal("<s>以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。\n\n### 指示:\nこんにちは\n\n### 応答:\nはい、'何'でしょう。</s>\n\n" +
+            "### 指示:\n名\\前は\n？\n\n### 応答:\n", PromptFormat.Alpaca.Write(turns[1].Question, history: turns[..1]).Text);
+        foreach (PromptFormat format in (ReadOnlySpan<PromptFormat>)[
+            PromptFormat.Alpaca, PromptFormat.FudeChat, PromptFormat.Alpaca.WithSystem("猫'\\n\nとして"), PromptFormat.Alpaca.WithSystem(""), PromptFormat.FudeChat.WithSystem("猫として")])
+        {
+            format.Record(folder.Path);
+            PromptFormat template = PromptFormat.OfTemplate(ChatTemplate.Parse(File.ReadAllText(folder["chat_template.jinja"]), "t"), "<s>", "</s>");
+            foreach (string? system in (ReadOnlySpan<string?>)[null, "犬として"])
+            {
+                Assert.Equal(format.Write("あ", "い", system, turns).Text, template.Write("あ", "い", system, turns).Text);
+                AnsweredPrompt own = format.WriteAnswered(turns, system: system), theirs = template.WriteAnswered(turns, system: system);
+                Assert.Equal(own.Text, theirs.Text);
+                Assert.Equal(own.Answers, theirs.Answers);
+            }
+        }
+    }
+
+    [Fact]
+    public void Answers_are_found_in_any_chat_template_that_writes_them_behind_their_prompts()
+    {
+        PromptFormat chatMl = PromptFormat.OfTemplate(ChatTemplate.Parse(
+            "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}" +
+            "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}", "t"), null, "<|im_end|>");
+        AnsweredPrompt answered = chatMl.WriteAnswered([new("あ", "い"), new("う", "え")]);
+        Assert.Equal("<|im_start|>user\nあ<|im_end|>\n<|im_start|>assistant\nい<|im_end|>\n<|im_start|>user\nう<|im_end|>\n<|im_start|>assistant\nえ<|im_end|>", answered.Text);
+        Assert.Equal(["い<|im_end|>", "え<|im_end|>"], answered.Answers.Select(range => answered.Text[range.Start..range.End]));
+        PromptFormat shouting = PromptFormat.OfTemplate(ChatTemplate.Parse(
+            "{% for m in messages %}{{ m['content'] if loop.last else m['content'] | upper }}{% endfor %}", "t"), null, null);
+        Fails.With<NotSupportedException>(() => shouting.WriteAnswered([new("a", "b"), new("c", "d")]), "chat template", "fude-chat");
+    }
+
+    [Fact]
+    public void A_folder_that_says_its_format_is_believed_before_its_name_and_its_template()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder["ELYZA-japanese-Llama-2-7b-instruct"], adapter = folder["llm-jp-13b-instruct-lora"];
+        Directory.CreateDirectory(path);
+        Directory.CreateDirectory(adapter);
+        File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), "config.json"), Path.Combine(path, "config.json"));
+        PromptFormat.FudeChat.WithSystem("猫として").Record(path);
+        PromptFormatGuess guess = PromptFormat.Guess(ModelFolder.Open(path));
+        Assert.Equal(("fude-chat", true), (guess.Format.Name, guess.IsSure));
+        Assert.StartsWith("猫として\n\nユーザー：あ", guess.Format.Write("あ").Text, StringComparison.Ordinal);      // no tokenizer, so no BOS
+        PromptFormat.LlmJpInstruct.Record(adapter);
+        Assert.Equal("llm-jp-instruct-v1.0", PromptFormat.Guess(ModelFolder.Open(path), adapter).Format.Name);
+        // A format of another kind takes the template of the one before away.
+        PromptFormat.Elyza.Record(path);
+        Assert.False(File.Exists(Path.Combine(path, "chat_template.jinja")));
+        Assert.Equal("elyza-llama2-instruct", PromptFormat.Guess(ModelFolder.Open(path)).Format.Name);
+
+        foreach ((string bad, string named) in (ReadOnlySpan<(string, string)>)[("{}", "name"), ("[]", "object"), ("""{"name": "chat-template"}""", "chat_template.jinja")])
+        {
+            File.WriteAllText(Path.Combine(path, "prompt_format.json"), bad);
+            Fails.With<InvalidDataException>(() => PromptFormat.Guess(ModelFolder.Open(path)), "prompt_format.json", named);
+        }
+        File.WriteAllText(Path.Combine(path, "prompt_format.json"), """{"name": "vicuna"}""");
+        Fails.With<NotSupportedException>(() => PromptFormat.Guess(ModelFolder.Open(path)), "vicuna", "fude-chat");
     }
 }

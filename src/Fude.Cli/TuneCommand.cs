@@ -1,0 +1,169 @@
+using System.CommandLine;
+using System.CommandLine.Parsing;
+using System.Globalization;
+using Fude.Models;
+using Fude.Tensors;
+using Fude.Training;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude tune: teaches a model to follow instructions and to converse, all of it or an adapter beside it.</summary>
+internal static class TuneCommand
+{
+    private const int AuditedByDefault = 3;
+
+    public static Command Create(Terminal terminal)
+    {
+        Command command = new("tune", Say(
+            "Tune a model on instructions or conversations: all weights, or a LoRA adapter.", "指示や会話でモデルを調整する（全重み、または LoRA アダプター）。"));
+        TuningArguments common = new(command, Say(
+            "JSONL (also .gz) of instruction/input/output, messages, conversations, utterances, or trees of Open Assistant; several files are mixed, each of its examples taken WEIGHT times an epoch.",
+            "instruction/input/output、messages、conversations、utterances、Open Assistant の木の JSONL（.gz も可）。複数なら混ぜ、各例を 1 周に WEIGHT 回使う。"),
+            fullRate: 2e-5, loraRate: 2e-4, batch: 32, mayCut: true);
+        Option<bool> last = new("--last-answer-only")
+        {
+            Description = Say("Learn the last answer of each conversation only; all answers when absent.", "会話の最後の応答だけを学習する。省略時はすべての応答。"),
+        };
+        Option<bool> allReplies = new("--all-replies")
+        {
+            Description = Say("Of trees, learn every reply once; the best ranked path when absent.", "木のすべての返答を一度ずつ学習する。省略時は最上位の枝だけ。"),
+        };
+        Option<bool> second = new("--second-speaker-only")
+        {
+            Description = Say("Of conversations of two people, be the second to speak; each of the two in turn when absent.", "二人の会話では後に話す人だけをモデルとする。省略時は両方の立場で読む。"),
+        };
+        Option<string[]> heldOut = new("--held-out")
+        {
+            HelpName = "FILE",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = true,
+            Description = Say("Examples that are only evaluated on.", "評価だけに使う例のファイル。"),
+        };
+        Option<double> share = TuningArguments.Number("--held-out-share", 0.0, Say("The share of the data's records that is only evaluated on, by their hash.", "評価だけに使う例の割合（ハッシュで選ぶ）。"));
+        Option<long> evaluate = TuningArguments.Number("--evaluate-every", 50L, Say("Steps between evaluations on what is held out.", "評価の間隔（ステップ）。"));
+        Option<int> patience = TuningArguments.Number("--patience", 0, Say("Evaluations without a better result after which the run ends; 0 for never.", "改善のない評価がこの回数続いたら終える。0 なら終えない。"));
+        Option<double> smoothing = TuningArguments.Number("--label-smoothing", 0.0, Say("Label smoothing.", "ラベル平滑化。"));
+        Option<double> zLoss = TuningArguments.Number("--z-loss", 0.0, Say("Weight of the z-loss.", "z-loss の重み。"));
+        Option<int?> audit = new("--audit")
+        {
+            HelpName = "N",
+            Arity = ArgumentArity.ZeroOrOne,
+            CustomParser = result => result.Tokens.Count == 0 ? AuditedByDefault
+                : int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out int count) && count > 0 ? count
+                : TuningArguments.Wrong<int?>(result, result.Tokens[0].Value),
+            Description = Say($"Train nothing: show of each file the first N examples ({AuditedByDefault} when absent), with the tokens that are learnt marked.",
+                $"学習せず、各ファイルの最初の N 例（省略時 {AuditedByDefault}）について、学習するトークンに印を付けて見せる。"),
+        };
+        Option<bool> json = new("--json") { Description = Say("With --audit: one JSON object an example.", "--audit の結果を 1 例 1 行の JSON で出力する。") };
+        foreach (Option option in (Option[])[last, allReplies, second, heldOut, share, evaluate, patience, smoothing, zLoss, audit, json]) command.Add(option);
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(json) is { Implicit: false } && result.GetResult(audit) is null)
+                result.AddError(Say("--json is for --audit.", "--json は --audit と共に使います。"));
+        });
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            bool isAudit = args.GetResult(audit) is not null;
+            TuningSettings settings = common.Read(args, needsOutput: !isAudit) with
+            {
+                LastAnswerOnly = args.GetValue(last),
+                Reader = new DialogueReader { TakesAllReplies = args.GetValue(allReplies), TakesBothSpeakers = !args.GetValue(second) },
+                HeldOut = args.Given(heldOut) ?? [],
+                HeldOutShare = args.GetValue(share),
+                EvaluateEvery = args.GetValue(evaluate),
+                Patience = args.GetValue(patience),
+                Loss = new LossForm((float)args.GetValue(smoothing), (float)args.GetValue(zLoss)),
+            };
+            return isAudit ? TuningAudit.Run(terminal, settings, args.GetValue(audit) ?? AuditedByDefault, args.GetValue(json), stop) : Run(terminal, settings, "fude tune", stop);
+        }, stop));
+        return command;
+    }
+
+    /// <summary>A run from its settings to its model; also one of preferences.</summary>
+    internal static int Run(Terminal terminal, TuningSettings settings, string title, CancellationToken stop)
+    {
+        TuningData data;
+        using (ProgressLine reading = new(terminal))
+            data = new TuningData(settings, new Counter(count => reading.Draw(Say($"reading: {count:N0} examples", $"読み込み中: {count:N0} 例"))), stop);
+        terminal.Error.WriteLine(Say($"prompt format {data.Encoder.Format}", $"プロンプト書式 {data.Encoder.Format}"));
+        foreach (SourceSummary source in data.Sources) terminal.Error.WriteLine(Describe(source));
+        ReportLeftOut(terminal.Error, data);
+        using ProgressLine loading = new(terminal);
+        using Tuning run = new(settings, data, FormatArguments.Progress(loading, stop),
+            done => loading.Draw(Say($"reference: {done:N0} of {data.Sources.Sum(source => source.Examples):N0} pairs judged", $"参照モデルの評価: {done:N0} / {data.Sources.Sum(source => source.Examples):N0} 組")), stop);
+        loading.Clear();
+        terminal.Error.WriteLine(Say(
+            $"{run.Model.Count / 1e6:0.###} M trained weights{(run.Model.IsAdapter ? " of an adapter" : "")}; {run.Schedule.Steps:N0} steps of {settings.Batch:N0} examples{(run.IsResumed ? $", from step {run.State.Step:N0} on" : "")}",
+            $"学習する重み {run.Model.Count / 1e6:0.###} M{(run.Model.IsAdapter ? "（アダプター）" : "")}、{settings.Batch:N0} 例 × {run.Schedule.Steps:N0} ステップ{(run.IsResumed ? $"、ステップ {run.State.Step:N0} から再開" : "")}"));
+        using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
+        bool isDone;
+        using (TrainingLine line = new(terminal, run.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, Roofline.MatrixPeak(run.Device)))
+        {
+            isDone = run.Run(report =>
+            {
+                log.Add(report, [.. run.LastStep]);
+                line.Show(report);
+            }, stop);
+        }
+        string page = File.Exists(Path.Combine(settings.Output, "metrics.jsonl")) && new FileInfo(Path.Combine(settings.Output, "metrics.jsonl")).Length > 0 ? log.Finish() : "";
+        if (!isDone)
+        {
+            terminal.Error.WriteLine(Say($"stopped after step {run.State.Step:N0}; the same command goes on from there.", $"ステップ {run.State.Step:N0} で中断しました。同じコマンドで再開できます。"));
+            return 1;
+        }
+        if (run.Evaluate() is { } loss)
+            terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Say("loss on what is held out", "検証用の例の損失")} {loss:F4}"));
+        ReportLeftOut(terminal.Error, data);
+        string use = run.Model.IsAdapter ? $"fude chat {settings.Model} --adapter {run.ResultPath}" : $"fude chat {run.ResultPath}";
+        terminal.Error.WriteLine(Say($"wrote {run.ResultPath} and {page}. Try: {use}", $"{run.ResultPath} と {page} に書き出しました。試すには: {use}"));
+        return 0;
+    }
+
+    /// <summary>Says what was left out or changed, with reasons, counts and first places.</summary>
+    public static void ReportLeftOut(TextWriter output, TuningData data)
+    {
+        foreach ((string reason, long count, string places) in data.Tally.BadByReason)
+            output.WriteLine(Failure.OneLine(Say($"left out: {count:N0} ({reason}): {places}", $"除外 {count:N0} 件（{reason}）: {places}")));
+        foreach ((string reason, long count, string places) in data.Tally.Notes)
+            output.WriteLine(Failure.OneLine(Say($"note: {count:N0} ({reason}): {places}", $"注意 {count:N0} 件（{reason}）: {places}")));
+        if (data.Encoder.Straddling > 0)
+            output.WriteLine(Say(
+                $"note: {data.Encoder.Straddling:N0} tokens straddle the border of prompt and answer; they are learnt, but generation meets other tokens there. --audit shows them.",
+                $"注意: プロンプトと応答の境目をまたぐトークンが {data.Encoder.Straddling:N0} 個あります。学習しますが、生成時の境目とは異なります。--audit で確かめられます。"));
+    }
+
+    private static string Describe(SourceSummary source)
+    {
+        string weight = source.Weight.ToString(CultureInfo.InvariantCulture), heldOut = source.HeldOut > 0 ? Say($", {source.HeldOut:N0} held out", $"、検証用 {source.HeldOut:N0} 例") : "";
+        return Say(
+            $"{source.File}: {source.Examples:N0} examples × {weight}{heldOut}; {source.Tokens:N0} tokens, {source.Trained:N0} of them learnt; the longest has {source.Longest:N0}",
+            $"{source.File}: {source.Examples:N0} 例 × {weight}{heldOut}、{source.Tokens:N0} トークン（うち学習 {source.Trained:N0}）、最長 {source.Longest:N0}");
+    }
+
+    private static IEnumerable<KeyValuePair<string, string>> Describe(TuningSettings settings, TuningData data)
+    {
+        List<(string Name, object? Value)> all =
+        [
+            ("model", settings.Model), ("data", string.Join(", ", settings.Data.Select(source => $"{source.File}:{source.Weight.ToString(CultureInfo.InvariantCulture)}"))),
+            ("format", data.Encoder.Format), ("system", settings.System), ("held-out", string.Join(", ", settings.HeldOut)), ("held-out-share", settings.HeldOutShare),
+            ("context", settings.Context ?? data.Folder.Config.Context), ("too-long", settings.TooLong), ("lora-rank", settings.Lora?.Rank), ("lora-alpha", settings.Lora?.Alpha),
+            ("lora-dropout", settings.Lora?.Dropout), ("lora-targets", settings.Lora?.Targets is { } targets ? string.Join(", ", targets) : null), ("weights", settings.BaseFormat),
+            ("preference-loss", settings.Preference), ("epochs", settings.Epochs), ("batch", settings.Batch), ("tokens-per-batch", settings.TokensPerBatch),
+            ("learning-rate", settings.LearningRate), ("schedule", settings.Schedule), ("warmup", settings.WarmUp), ("final-rate", settings.FinalRate),
+            ("weight-decay", settings.WeightDecay), ("beta1", settings.AdamW.Beta1), ("beta2", settings.AdamW.Beta2), ("epsilon", settings.AdamW.Epsilon),
+            ("clip", settings.ClipNorm), ("label-smoothing", settings.Loss.LabelSmoothing), ("z-loss", settings.Loss.ZLoss), ("dropout", settings.Dropout),
+            ("seed", settings.Seed), ("save-format", settings.SaveFormat),
+        ];
+        foreach (SourceSummary source in data.Sources)
+            all.Add(($"examples of {source.File}", $"{source.Examples}, {source.HeldOut} held out, {source.Tokens} tokens, {source.Trained} learnt"));
+        foreach ((string reason, long count, string places) in data.Tally.BadByReason) all.Add(($"left out: {reason}", $"{count}: {places}"));
+        foreach ((string reason, long count, string places) in data.Tally.Notes) all.Add(($"note: {reason}", $"{count}: {places}"));
+        return all.Where(one => one.Value is not (null or "")).Select(one => KeyValuePair.Create(one.Name, string.Create(CultureInfo.InvariantCulture, $"{one.Value}")));
+    }
+
+    internal sealed class Counter(Action<int> report) : IProgress<int>
+    {
+        public void Report(int value) => report(value);
+    }
+}

@@ -1,0 +1,57 @@
+using System.Globalization;
+
+namespace Fude.Training;
+
+/// <summary>What became of the records of training data: none is left out without a word here.</summary>
+/// <param name="skipBad">Records that may be broken, empty or of no use before one of them is an error.</param>
+public sealed class DataTally(long skipBad = 0)
+{
+    private const int PlacesNamed = 3;
+
+    private readonly Dictionary<string, Entry> _bad = new(StringComparer.Ordinal), _notes = new(StringComparer.Ordinal);
+
+    /// <summary>Records left out because they are broken, empty or of no use.</summary>
+    public long Bad { get; private set; }
+
+    /// <summary>Each reason for leaving records out, with how many there were and where the first ones are, in the order of their first places.</summary>
+    public IReadOnlyList<(string Reason, long Count, string Places)> BadByReason => List(_bad);
+
+    /// <summary>What else was not taken as it stands: cut, divided, left out on request.</summary>
+    public IReadOnlyList<(string Reason, long Count, string Places)> Notes => List(_notes);
+
+    /// <summary>Counts a record that is left out.</summary>
+    /// <param name="file">Its file.</param>
+    /// <param name="line">Its line.</param>
+    /// <param name="reason">What is wrong with it.</param>
+    /// <exception cref="InvalidDataException">It is one too many.</exception>
+    public void AddBad(string file, long line, string reason)
+    {
+        if (++Bad > skipBad)
+            throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"{file}:{line}: {reason}. ") + (skipBad == 0
+                ? "Correct it, or allow a number of bad records to be left out (--skip-bad N)."
+                : string.Create(CultureInfo.InvariantCulture, $"This is bad record {Bad}; {skipBad} may be left out at most (--skip-bad).")));
+        Add(_bad, file, line, ReasonAlone(reason));
+    }
+
+    /// <summary>Counts a record of which something else is to be said.</summary>
+    public void AddNote(string file, long line, string reason) => Add(_notes, file, line, reason);
+
+    // Messages of the JSON reader name positions; what they count under does not.
+    private static string ReasonAlone(string reason) => reason.StartsWith("broken JSON", StringComparison.Ordinal) ? "broken JSON" : reason;
+
+    private static void Add(Dictionary<string, Entry> entries, string file, long line, string reason)
+    {
+        if (!entries.TryGetValue(reason, out Entry? entry)) entries.Add(reason, entry = new Entry());
+        if (++entry.Count <= PlacesNamed) entry.Places.Add(string.Create(CultureInfo.InvariantCulture, $"{file}:{line}"));
+    }
+
+    private static List<(string, long, string)> List(Dictionary<string, Entry> entries) => [.. entries.Select(pair => (pair.Key, pair.Value.Count,
+        string.Join(", ", pair.Value.Places) + (pair.Value.Count > pair.Value.Places.Count ? ", …" : "")))];
+
+    private sealed class Entry
+    {
+        public long Count { get; set; }
+
+        public List<string> Places { get; } = [];
+    }
+}

@@ -1,0 +1,324 @@
+using System.Text.Json;
+
+namespace Fude.Training;
+
+/// <summary>Reads instruction data: JSONL (one object a line) or a JSON array, also packed by gzip; the keys tell which kind a record is.</summary>
+/// <remarks>
+/// | record | dialogue |
+/// | --- | --- |
+/// | <c>{"instruction", "input", "output"}</c> (Alpaca), also "context" and "response" (Dolly); "question"/"answer", "prompt"/"completion"; "system" and "history": [[question, answer], …] where they are there | one turn, after those of the history |
+/// | <c>{"messages": [{"role", "content"}]}</c>; a message with "weight": 0 is not learnt | as it stands |
+/// | <c>{"conversations": [{"from", "value"}]}</c> (ShareGPT), also "conversation" | as it stands |
+/// | <c>{"utterances": [{"name", "text"}]}</c> with the names user and agent | as it stands |
+/// | <c>{"utterances": [{"interlocutor_id", "text"}]}</c>, also "speaker": a conversation of two people | twice: each of the two is the model once |
+/// | <c>{"prompt": {"role", "text", "replies": [...]}}</c>, a tree of Open Assistant; or its messages one a line with "message_id" and "parent_id" | the best answers, or all |
+///
+/// Roles are user, human, prompter; assistant, gpt, agent, bot, model; system. Neighbouring messages of one role are joined by a line break.
+/// An answer before the first question and a question after the last answer are left out, and the tally says so.
+/// </remarks>
+public sealed class DialogueReader
+{
+    private const int DeepestTree = 1000;
+    private const char PersonPrefix = '\0';
+
+    private static readonly (string Question, string? Input, string Answer)[] Pairs =
+    [
+        ("instruction", "input", "output"), ("instruction", "context", "response"), ("instruction", "input", "response"), ("instruction", "context", "output"),
+        ("question", "context", "answer"), ("prompt", null, "completion"), ("prompt", null, "response"),
+    ];
+
+    /// <summary>Whether a conversation of two people is taken from both sides; otherwise only the second to speak is the model.</summary>
+    public bool TakesBothSpeakers { get; init; } = true;
+
+    /// <summary>Whether all replies of a tree are taken, each assistant message learnt in one dialogue and context in the others; otherwise at
+    /// every message the best ranked reply, or the first where there are no ranks.</summary>
+    public bool TakesAllReplies { get; init; }
+
+    /// <summary>The dialogues of a file, in its order.</summary>
+    /// <param name="file">The file.</param>
+    /// <param name="tally">Hears of every record that is left out.</param>
+    /// <exception cref="FileNotFoundException">It is not there.</exception>
+    /// <exception cref="InvalidDataException">It is damaged, or more records are bad than may be.</exception>
+    public IEnumerable<Dialogue> Read(string file, DataTally tally)
+    {
+        ArgumentNullException.ThrowIfNull(tally);
+        Dictionary<string, Node> flat = new(StringComparer.Ordinal);
+        List<(Node Node, string? Parent)> inOrder = [];
+        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally))
+        {
+            if (record.TryGetProperty("message_id", out JsonElement id) && id.ValueKind == JsonValueKind.String && !record.TryGetProperty("replies", out _))
+            {
+                Node node = Node.Of(record, line);
+                if (!flat.TryAdd(id.GetString()!, node)) tally.AddBad(file, line, "a message of this message_id was there before");
+                else inOrder.Add((node, Text(record, "parent_id")));
+                continue;
+            }
+            ulong fingerprint = Dialogue.FingerprintOf(record.GetRawText());
+            foreach (Dialogue dialogue in OfRecord(record, file, line, tally)) yield return dialogue with { Fingerprint = fingerprint };
+        }
+        List<Node> roots = [];
+        foreach ((Node node, string? parent) in inOrder)
+        {
+            if (parent is null) roots.Add(node);
+            else if (flat.TryGetValue(parent, out Node? above)) above.Replies.Add(node);
+            else tally.AddBad(file, node.Line, "its parent_id names no message of the file");
+        }
+        HashSet<Node> reached = [.. roots];
+        Stack<Node> open = new(roots);
+        while (open.TryPop(out Node? node))
+            foreach (Node reply in node.Replies)
+                if (reached.Add(reply)) open.Push(reply);
+        foreach ((Node node, string? parent) in inOrder)
+            if (parent is not null && flat.ContainsKey(parent) && !reached.Contains(node)) tally.AddBad(file, node.Line, "no first message leads to it");
+        foreach (Node root in roots)
+            foreach (Dialogue dialogue in OfTree(root, file, tally)) yield return dialogue with { Fingerprint = Dialogue.FingerprintOf(root.Text) };
+    }
+
+    private List<Dialogue> OfRecord(JsonElement record, string file, long line, DataTally tally)
+    {
+        if (record.TryGetProperty("prompt", out JsonElement prompt) && prompt.ValueKind == JsonValueKind.Object)
+            return OfTree(Node.OfTree(prompt, line), file, tally);
+        foreach (string key in (ReadOnlySpan<string>)["messages", "conversations", "conversation", "utterances"])
+            if (record.TryGetProperty(key, out JsonElement list) && list.ValueKind == JsonValueKind.Array)
+                return OfMessages(list, key, Text(record, "system"), file, line, tally);
+        foreach ((string question, string? input, string answer) in Pairs)
+            if (record.TryGetProperty(question, out _) && record.TryGetProperty(answer, out _))
+                return OfPair(record, question, input, answer, file, line, tally);
+        tally.AddBad(file, line,
+            $"its keys ({string.Join(", ", record.EnumerateObject().Take(12).Select(property => property.Name))}) are of no kind of record that fude knows: " +
+            "instruction/input/output, messages, conversations, utterances, or a tree of Open Assistant");
+        return [];
+    }
+
+    private static List<Dialogue> OfPair(JsonElement record, string questionKey, string? inputKey, string answerKey, string file, long line, DataTally tally)
+    {
+        foreach (string? key in (ReadOnlySpan<string?>)[questionKey, inputKey, answerKey, "system"])
+            if (key is not null && record.TryGetProperty(key, out JsonElement value) && value.ValueKind is not (JsonValueKind.String or JsonValueKind.Null))
+                return Bad($"\"{key}\" is no text but {value.ValueKind}");
+        string question = Text(record, questionKey) ?? "", input = (inputKey is null ? null : Text(record, inputKey)) ?? "", answer = Text(record, answerKey) ?? "";
+        if (string.IsNullOrWhiteSpace(answer)) return Bad($"\"{answerKey}\" is empty");
+        if (string.IsNullOrWhiteSpace(question)) (question, input) = (input, "");
+        if (string.IsNullOrWhiteSpace(question)) return Bad($"\"{questionKey}\" is empty");
+        List<DialogueTurn> turns = [];
+        if (record.TryGetProperty("history", out JsonElement history) && history.ValueKind == JsonValueKind.Array)
+            foreach (JsonElement pair in history.EnumerateArray())
+            {
+                if (pair.ValueKind != JsonValueKind.Array || pair.GetArrayLength() != 2 || pair.EnumerateArray().Any(part => part.ValueKind != JsonValueKind.String))
+                    return Bad("\"history\" is no list of pairs of texts");
+                if (string.IsNullOrWhiteSpace(pair[1].GetString())) return Bad("an answer in \"history\" is empty");
+                turns.Add(new DialogueTurn(pair[0].GetString()!, pair[1].GetString()!));
+            }
+        turns.Add(new DialogueTurn(question, answer));
+        return [new Dialogue(turns, Text(record, "system"), string.IsNullOrWhiteSpace(input) ? null : input, file, line)];
+
+        List<Dialogue> Bad(string reason)
+        {
+            tally.AddBad(file, line, reason);
+            return [];
+        }
+    }
+
+    private List<Dialogue> OfMessages(JsonElement list, string key, string? system, string file, long line, DataTally tally)
+    {
+        List<(string Speaker, string Text, bool IsTrained)> messages = [];
+        foreach (JsonElement message in list.EnumerateArray())
+        {
+            if (message.ValueKind != JsonValueKind.Object) return Bad($"\"{key}\" holds something that is no message");
+            // Ids of people are no roles, also where one is called AI.
+            string? person = Text(message, "interlocutor_id") ?? Text(message, "speaker");
+            string? speaker = Text(message, "role") ?? Text(message, "from") ?? Text(message, "name") ?? (person is null ? null : $"{PersonPrefix}{person}");
+            string? text = Content(message, "content") ?? Content(message, "value") ?? Content(message, "text");
+            if (speaker is null) return Bad($"a message of \"{key}\" does not say who speaks (role, from, name, interlocutor_id, speaker)");
+            if (text is null) return Bad($"a message of \"{key}\" has no text (content, value, text)");
+            bool isTrained = !(message.TryGetProperty("weight", out JsonElement weight) && weight.ValueKind == JsonValueKind.Number && weight.GetDouble() == 0);
+            messages.Add((speaker, text, isTrained));
+        }
+        if (messages.Count == 0) return Bad($"\"{key}\" is empty");
+        string[] strangers = [.. messages.Select(message => message.Speaker).Where(speaker => RoleOf(speaker) is null).Distinct()];
+        if (strangers.Length == 0) return Made(messages.ConvertAll(message => (RoleOf(message.Speaker)!.Value, message.Text, message.IsTrained)));
+
+        // Two people talk: whoever is the model, the other is the user.
+        string[] people = [.. messages.Select(message => message.Speaker).Distinct()];
+        if (people.Length != 2 || strangers.Length != 2)
+            return Bad(people.Length == 1
+                ? $"only '{people[0].TrimStart(PersonPrefix)}' speaks in \"{key}\""
+                : $"'{strangers[0].TrimStart(PersonPrefix)}' in \"{key}\" is no role that fude knows: user, assistant and system, their usual other names, or two people");
+        List<Dialogue> dialogues = [];
+        foreach (string model in TakesBothSpeakers ? people.Reverse() : [people[1]])
+            dialogues.AddRange(Made(messages.ConvertAll(message => (message.Speaker == model ? Role.Assistant : Role.User, message.Text, message.IsTrained)), ofPeople: true));
+        return dialogues;
+
+        List<Dialogue> Made(List<(Role, string, bool)> spoken, bool ofPeople = false) =>
+            Of(spoken, system, file, line, tally, ofPeople) is { } dialogue ? [dialogue] : [];
+
+        List<Dialogue> Bad(string reason)
+        {
+            tally.AddBad(file, line, reason);
+            return [];
+        }
+    }
+
+    internal static Dialogue? Of(List<(Role Role, string Text, bool IsTrained)> messages, string? system, string file, long line, DataTally tally, bool ofPeople = false)
+    {
+        List<DialogueTurn> turns = [];
+        string? question = null;
+        (string Text, bool IsTrained)? answer = null;
+        foreach ((Role role, string text, bool isTrained) in messages)
+        {
+            switch (role)
+            {
+                case Role.System when turns.Count > 0 || question is not null || answer is not null:
+                    tally.AddBad(file, line, "a system message stands amid the conversation");
+                    return null;
+                case Role.System:
+                    system = system is null ? text : $"{system}\n{text}";
+                    break;
+                case Role.User when answer is null:
+                    question = question is null ? text : $"{question}\n{text}";
+                    break;
+                case Role.User:
+                    turns.Add(new DialogueTurn(question!, answer.Value.Text, answer.Value.IsTrained));
+                    (question, answer) = (text, null);
+                    break;
+                case Role.Assistant when question is null:
+                    // Of two people one begins: from the other side that is nothing to tell of.
+                    if (!ofPeople) tally.AddNote(file, line, "an answer before the first question is left out");
+                    break;
+                default:
+                    answer = answer is null ? (text, isTrained) : ($"{answer.Value.Text}\n{text}", answer.Value.IsTrained && isTrained);
+                    break;
+            }
+        }
+        if (answer is not null) turns.Add(new DialogueTurn(question!, answer.Value.Text, answer.Value.IsTrained));
+        else if (question is not null && turns.Count > 0 && !ofPeople) tally.AddNote(file, line, "a question after the last answer is left out");
+        string? problem = turns.Count == 0 ? "there is no question with an answer in it"
+            : turns.Exists(turn => string.IsNullOrWhiteSpace(turn.Answer)) ? "an answer is empty"
+            : turns.Exists(turn => string.IsNullOrWhiteSpace(turn.Question)) ? "a question is empty"
+            : !turns.Exists(turn => turn.IsTrained) ? "all its answers have weight 0"
+            : null;
+        if (problem is null) return new Dialogue(turns, string.IsNullOrWhiteSpace(system) ? null : system, null, file, line);
+        tally.AddBad(file, line, problem);
+        return null;
+    }
+
+    private List<Dialogue> OfTree(Node root, string file, DataTally tally)
+    {
+        List<Dialogue> dialogues = [];
+        HashSet<Node> learnt = [];
+        Stack<(Node Node, List<Node> Path)> open = new();
+        open.Push((root, []));
+        while (open.TryPop(out (Node Node, List<Node> Path) at))
+        {
+            (Node node, List<Node> before) = at;
+            if (before.Count > DeepestTree || before.Contains(node))
+            {
+                tally.AddBad(file, root.Line, $"a path of the tree is longer than {DeepestTree} messages");
+                return [];
+            }
+            List<Node> path = [.. before, node];
+            List<Node> replies = [.. node.Replies.Where(reply => !reply.IsDeleted).OrderBy(reply => reply.Rank)];      // stable: the first of equals
+            if (!TakesAllReplies && replies.Count > 1) replies = [replies[0]];
+            foreach (Node reply in Enumerable.Reverse(replies)) open.Push((reply, path));
+            if (replies.Count > 0) continue;
+            List<(Role, string, bool)> messages = [];
+            foreach (Node message in path)
+            {
+                if ((message.Problem ?? (RoleOf(message.Speaker) is null ? $"'{message.Speaker}' is no role" : null)) is { } problem)
+                {
+                    tally.AddBad(file, root.Line, problem);
+                    return dialogues;
+                }
+                messages.Add((RoleOf(message.Speaker)!.Value, message.Text, RoleOf(message.Speaker) != Role.Assistant || learnt.Add(message)));
+            }
+            // A path that ends in a question may have nothing that other paths do not teach.
+            if (TakesAllReplies && !messages.Exists(message => message is { Item1: Role.Assistant, Item3: true }) && dialogues.Count > 0) continue;
+            if (Of(messages, null, file, root.Line, tally, ofPeople: true) is { } dialogue) dialogues.Add(dialogue);
+        }
+        return dialogues;
+    }
+
+    internal enum Role
+    {
+        User,
+        Assistant,
+        System,
+    }
+
+    internal static Role? RoleOf(string name) => name.ToLowerInvariant() switch
+    {
+        "user" or "human" or "prompter" => Role.User,
+        "assistant" or "gpt" or "agent" or "bot" or "model" or "chatgpt" => Role.Assistant,
+        "system" => Role.System,
+        _ => null,
+    };
+
+    internal static string? Text(JsonElement json, string key) =>
+        json.TryGetProperty(key, out JsonElement value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+
+    // A text, or a list of parts that are all text, as OpenAI's API has it too.
+    internal static string? Content(JsonElement message, string key)
+    {
+        if (!message.TryGetProperty(key, out JsonElement value)) return null;
+        if (value.ValueKind != JsonValueKind.Array) return value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+        List<string> parts = [];
+        foreach (JsonElement part in value.EnumerateArray())
+        {
+            if (part.ValueKind != JsonValueKind.Object || Text(part, "type") != "text" || Text(part, "text") is not { } text) return null;
+            parts.Add(text);
+        }
+        return string.Concat(parts);
+    }
+
+    /// <summary>A message of a tree.</summary>
+    private sealed class Node
+    {
+        public required string Speaker { get; init; }
+
+        public required string Text { get; init; }
+
+        public required long Rank { get; init; }
+
+        public required bool IsDeleted { get; init; }
+
+        public required long Line { get; init; }
+
+        public string? Problem { get; init; }
+
+        public List<Node> Replies { get; } = [];
+
+        // Translations of the set keep the original beside them.
+        public static Node Of(JsonElement json, long line)
+        {
+            string? speaker = DialogueReader.Text(json, "role"), text = DialogueReader.Text(json, "text_ja") ?? DialogueReader.Text(json, "text");
+            return new Node
+            {
+                Speaker = speaker ?? "",
+                Text = text ?? "",
+                Rank = json.TryGetProperty("rank", out JsonElement rank) && rank.ValueKind == JsonValueKind.Number && rank.TryGetInt64(out long place)
+                    ? place : long.MaxValue,
+                IsDeleted = json.TryGetProperty("deleted", out JsonElement deleted) && deleted.ValueKind == JsonValueKind.True,
+                Line = line,
+                Problem = speaker is null ? "a message of the tree has no \"role\"" : text is null ? "a message of the tree has no \"text\"" : null,
+            };
+        }
+
+        // A loop, not a recursion: how deep a tree is, its file decides (JSON's own limit is 64).
+        public static Node OfTree(JsonElement json, long line)
+        {
+            Node root = Of(json, line);
+            Stack<(JsonElement Json, Node Node)> open = new([(json, root)]);
+            while (open.TryPop(out (JsonElement Json, Node Node) at))
+            {
+                if (!at.Json.TryGetProperty("replies", out JsonElement replies) || replies.ValueKind != JsonValueKind.Array) continue;
+                foreach (JsonElement reply in replies.EnumerateArray())
+                {
+                    if (reply.ValueKind != JsonValueKind.Object) continue;
+                    Node node = Of(reply, line);
+                    at.Node.Replies.Add(node);
+                    open.Push((reply, node));
+                }
+            }
+            return root;
+        }
+    }
+}

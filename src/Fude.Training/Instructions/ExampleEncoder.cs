@@ -1,0 +1,230 @@
+using System.Globalization;
+using Fude.Models;
+using Fude.Tokenizers;
+
+namespace Fude.Training;
+
+/// <summary>What is done with a conversation that has more tokens than fit.</summary>
+public enum TooLong
+{
+    /// <summary>It is an error that names its file and line.</summary>
+    Error,
+
+    /// <summary>It is left out.</summary>
+    Skip,
+
+    /// <summary>Its end is cut off.</summary>
+    Cut,
+
+    /// <summary>It is divided between turns into several conversations; a turn too long by itself is left out.</summary>
+    Split,
+}
+
+/// <summary>A conversation's text and tokens, for people to see which of them are learnt.</summary>
+/// <param name="Prompt">The text and its answers.</param>
+/// <param name="Ids">The tokens.</param>
+/// <param name="Offsets">The range of the text, in UTF-16 units, that each stands for; empty for one put around it.</param>
+/// <param name="IsTrained">Whether each is learnt.</param>
+/// <param name="Straddling">Tokens that are part of an answer and part of what stands around it.</param>
+public sealed record MaskedText(
+    AnsweredPrompt Prompt, IReadOnlyList<int> Ids, IReadOnlyList<(int Start, int End)> Offsets, IReadOnlyList<bool> IsTrained, int Straddling);
+
+/// <summary>Conversations → tokens and which of them are learnt.</summary>
+/// <remarks>
+/// The format writes the conversation and says which of its characters are answers, the end of the sequence included; the tokenizer says
+/// which characters each token stands for. A token is learnt when it stands for a character of an answer: also one that straddles the
+/// border, whose other part is prompt (otherwise nothing would teach the beginning of that answer); <see cref="MaskedText.Straddling"/>
+/// counts these, as generation, which ends the prompt at the border, meets other tokens there. A text that does not end with the token that
+/// ends generation gets it, and learns it.
+/// </remarks>
+/// <param name="format">Writes the conversations.</param>
+/// <param name="tokenizer">The model's.</param>
+/// <param name="end">The token that ends generation; null where there is none.</param>
+/// <param name="context">Tokens that fit.</param>
+public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int? end, int context)
+{
+    /// <summary>What is done with a conversation that is too long.</summary>
+    public TooLong TooLong { get; init; }
+
+    /// <summary>Whether only the last answer of each conversation is learnt.</summary>
+    public bool LastAnswerOnly { get; init; }
+
+    /// <summary><see cref="MaskedText.Straddling"/> of all examples so far.</summary>
+    public long Straddling { get; private set; }
+
+    /// <summary>The format.</summary>
+    public PromptFormat Format => format;
+
+    /// <summary>Tokens and mask of a conversation, however long.</summary>
+    /// <exception cref="NotSupportedException">The format has no place for it.</exception>
+    public MaskedText Mask(Dialogue dialogue)
+    {
+        ArgumentNullException.ThrowIfNull(dialogue);
+        IReadOnlyList<DialogueTurn> turns = dialogue.Turns;
+        AnsweredPrompt prompt = format.WriteAnswered([.. turns.Select(turn => new Exchange(turn.Question, turn.Answer))], dialogue.Input, dialogue.System);
+        EncodedText encoded = tokenizer.EncodeWithOffsets(prompt.Text, prompt.AddSpecialTokens);
+        List<int> ids = [.. encoded.Ids];
+        List<(int Start, int End)> offsets = [.. encoded.Offsets];
+        bool[] trained = new bool[ids.Count + 1];
+        bool endIsTrained = turns[^1].IsTrained;
+        int straddling = 0, answer = 0;
+        for (int i = 0; i < ids.Count; i++)
+        {
+            (int start, int stop) = offsets[i];
+            // Ranges never go backwards, neither of tokens nor of answers.
+            while (answer < prompt.Answers.Count && prompt.Answers[answer].End <= start) answer++;
+            if (stop <= start || answer == prompt.Answers.Count || stop <= prompt.Answers[answer].Start) continue;
+            if (!turns[answer].IsTrained || (LastAnswerOnly && answer + 1 < turns.Count)) continue;
+            trained[i] = true;
+            // Of a character of several tokens each has the range of the whole, which is on one side.
+            if (start < prompt.Answers[answer].Start || stop > prompt.Answers[answer].End) straddling++;
+        }
+        if (ids.Count > 0 && ids[^1] == end) trained[ids.Count - 1] = endIsTrained;
+        else if (end is { } last)
+        {
+            trained[ids.Count] = endIsTrained;
+            ids.Add(last);
+            offsets.Add((prompt.Text.Length, prompt.Text.Length));
+        }
+        return new MaskedText(prompt, ids, offsets, trained[..ids.Count], straddling);
+    }
+
+    /// <summary>The examples that a conversation gives: one, or several or none when it is too long.</summary>
+    /// <param name="dialogue">The conversation.</param>
+    /// <param name="tally">Hears what is left out, cut or divided.</param>
+    /// <exception cref="InvalidDataException">It is too long, or the format has no place for it, and no more of that is allowed.</exception>
+    public IEnumerable<TrainingExample> Encode(Dialogue dialogue, DataTally tally)
+    {
+        ArgumentNullException.ThrowIfNull(dialogue);
+        ArgumentNullException.ThrowIfNull(tally);
+        MaskedText whole;
+        try
+        {
+            whole = Mask(dialogue);
+        }
+        catch (Exception e) when (e is NotSupportedException or ArgumentException)
+        {
+            // A template may refuse a conversation too.
+            tally.AddBad(dialogue.File, dialogue.Line, e.Message.TrimEnd('.'));
+            return [];
+        }
+        if (whole.Ids.Count <= context) return Made(whole, dialogue, whole.Ids.Count, tally) is { } example ? [example] : [];
+        switch (TooLong)
+        {
+            case TooLong.Skip:
+                tally.AddNote(dialogue.File, dialogue.Line, Words($"longer than {context} tokens: left out"));
+                return [];
+            case TooLong.Cut:
+                tally.AddNote(dialogue.File, dialogue.Line, Words($"longer than {context} tokens: its end is cut off"));
+                return Made(whole, dialogue, context, tally) is { } cut ? [cut] : [];
+            case TooLong.Split:
+                return Parts(dialogue, tally);
+            default:
+                throw new InvalidDataException(
+                    Words($"{dialogue.File}:{dialogue.Line}: its {whole.Ids.Count} tokens do not fit into {context}. Leave such examples out ") +
+                    "(--too-long skip), cut their end off (cut), or divide them between turns (split).");
+        }
+    }
+
+    /// <summary>The pair of a preference; null when it is left out, for there is no such thing as a cut one.</summary>
+    /// <param name="preference">The preference.</param>
+    /// <param name="tally">Hears what is left out.</param>
+    /// <remarks>The prompt is what both texts begin with, at most up to the answers. Where a token straddles the border, it belongs to the answers.</remarks>
+    /// <exception cref="InvalidDataException">It is too long, or the format has no place for it, and no more of that is allowed.</exception>
+    public PreferencePair? Encode(PreferenceDialogue preference, DataTally tally)
+    {
+        ArgumentNullException.ThrowIfNull(preference);
+        ArgumentNullException.ThrowIfNull(tally);
+        (string file, long line) = (preference.Chosen.File, preference.Chosen.Line);
+        MaskedText chosen, rejected;
+        try
+        {
+            (chosen, rejected) = (Mask(preference.Chosen), Mask(preference.Rejected));
+        }
+        catch (Exception e) when (e is NotSupportedException or ArgumentException)
+        {
+            tally.AddBad(file, line, e.Message.TrimEnd('.'));
+            return null;
+        }
+        int longest = Math.Max(chosen.Ids.Count, rejected.Ids.Count);
+        if (longest > context)
+        {
+            if (TooLong != TooLong.Skip)
+                throw new InvalidDataException(
+                    Words($"{file}:{line}: its {longest} tokens do not fit into {context}. ") + "Leave such pairs out (--too-long skip).");
+            tally.AddNote(file, line, Words($"longer than {context} tokens: left out"));
+            return null;
+        }
+        int border = Math.Min(FirstTrained(chosen), FirstTrained(rejected)), shared = 0;
+        while (shared < border && chosen.Ids[shared] == rejected.Ids[shared]) shared++;
+        if (shared == 0 || shared == chosen.Ids.Count || shared == rejected.Ids.Count)
+        {
+            tally.AddBad(file, line, "its answers have no token, or nothing stands before them");
+            return null;
+        }
+        Straddling += chosen.Straddling + rejected.Straddling;
+        return new PreferencePair([.. chosen.Ids.Take(shared)], [.. chosen.Ids.Skip(shared)], [.. rejected.Ids.Skip(shared)]);
+
+        static int FirstTrained(MaskedText text)
+        {
+            for (int i = 0; i < text.Ids.Count; i++)
+                if (text.IsTrained[i]) return i;
+            return text.Ids.Count;
+        }
+    }
+
+    private List<TrainingExample> Parts(Dialogue dialogue, DataTally tally)
+    {
+        List<TrainingExample> parts = [];
+        IReadOnlyList<DialogueTurn> turns = dialogue.Turns;
+        int leftOut = 0;
+        for (int first = 0; first < turns.Count;)
+        {
+            // The most turns that fit, by halving: a turn more is never shorter.
+            int fits = 0, tooMany = turns.Count - first + 1;
+            MaskedText? best = null;
+            Dialogue bestPart = dialogue;
+            while (tooMany - fits > 1)
+            {
+                int count = fits + ((tooMany - fits) / 2);
+                Dialogue part = Part(first, count);
+                MaskedText masked = Mask(part);
+                if (masked.Ids.Count > context) tooMany = count;
+                else (fits, best, bestPart) = (count, masked, part);
+            }
+            if (best is null) leftOut++;
+            else if (Made(best, bestPart, best.Ids.Count, tally, isPart: true) is { } example) parts.Add(example);
+            first += Math.Max(1, fits);
+        }
+        if (leftOut > 0) tally.AddNote(dialogue.File, dialogue.Line, Words($"a turn alone is longer than {context} tokens: left out"));
+        if (parts.Count > 0) tally.AddNote(dialogue.File, dialogue.Line, Words($"longer than {context} tokens: divided between its turns"));
+        return parts;
+
+        Dialogue Part(int first, int count)
+        {
+            IEnumerable<DialogueTurn> part = turns.Skip(first).Take(count);
+            bool hasLast = first + count == turns.Count;
+            return dialogue with
+            {
+                // Of a conversation only the last answer of which is learnt, the parts before it are of no use.
+                Turns = [.. LastAnswerOnly && !hasLast ? part.Select(turn => turn with { IsTrained = false }) : part],
+                Input = hasLast ? dialogue.Input : null,
+            };
+        }
+    }
+
+    private TrainingExample? Made(MaskedText text, Dialogue dialogue, int length, DataTally tally, bool isPart = false)
+    {
+        TrainingExample example = new([.. text.Ids.Take(length)], [.. text.IsTrained.Take(length)], dialogue.File, dialogue.Line);
+        if (example.Trained == 0)
+        {
+            if (length < text.Ids.Count) tally.AddNote(dialogue.File, dialogue.Line, Words($"its answer begins after {context} tokens: left out"));
+            else if (!isPart) tally.AddBad(dialogue.File, dialogue.Line, "no token of it is learnt");
+            return null;
+        }
+        Straddling += text.Straddling;
+        return example;
+    }
+
+    private static string Words(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
+}

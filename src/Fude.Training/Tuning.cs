@@ -1,0 +1,170 @@
+using System.Globalization;
+using System.Text;
+using Fude.Models;
+using Fude.Tensors;
+
+namespace Fude.Training;
+
+/// <summary>Tunes a model, all of it or an adapter beside it, on instructions or preferences: from settings to a folder that fude generates with.</summary>
+public sealed class Tuning : IDisposable
+{
+    private readonly TuningSettings _settings;
+    private readonly TuningData _data;
+    private readonly TrainableModel _model;
+    private readonly CpuOps _device;
+    private readonly AdamW _optimizer;
+    private readonly MixedLessons _lessons;
+    private readonly Trainer _trainer;
+
+    /// <summary>Loads the model, and takes up the last checkpoint where the folder has one.</summary>
+    /// <param name="settings">What is tuned and how.</param>
+    /// <param name="data">The examples, read with the same settings.</param>
+    /// <param name="quantising">Hears what part of the base is quantised, from 0 to 1.</param>
+    /// <param name="judging">Told how many preferences the reference has judged, where that has to be done.</param>
+    /// <param name="stop">Ends the judging.</param>
+    /// <exception cref="InvalidDataException">A file is missing or damaged, or the folder holds another run.</exception>
+    /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute, or not trainable as it is.</exception>
+    public Tuning(
+        TuningSettings settings, TuningData data, IProgress<double>? quantising = null, Action<int>? judging = null, CancellationToken stop = default)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        ArgumentNullException.ThrowIfNull(data);
+        if (settings.SaveFormat is not (NumberFormat.F32 or NumberFormat.BF16 or NumberFormat.F16))
+            throw new ArgumentException($"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.", nameof(settings));
+        if (settings.Lora is null && (settings.BaseFormat is not null || data.Folder.IsGguf))
+            throw new NotSupportedException("Quantised weights are not trained: an adapter beside them is (--lora-rank).");
+        (_settings, _data) = (settings, data);
+        try
+        {
+            _model = settings.Lora is { } lora
+                ? TrainableModel.LoadWithAdapter(
+                    settings.Model, lora.ToAdapterConfig(data.Folder.Config, Path.GetFullPath(settings.Model)), settings.Seed, settings.BaseFormat, quantising)
+                : TrainableModel.Load(settings.Model);
+            _model.Format = data.Encoder.Format;
+            RunIdentity.Check(settings.Output, Identity());
+            _device = new CpuOps(settings.Threads);
+            _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
+            _lessons = settings.Preference is { } loss
+                ? new PreferenceLessons(Judge(judging, stop), data.Mixture, settings.Batch, settings.Epochs, loss)
+                : new InstructionLessons(data.Examples, data.Mixture, settings.Batch, settings.Epochs, settings.TokensPerBatch);
+            Schedule = new Schedule(settings.LearningRate, settings.Schedule, _lessons.Steps,
+                Math.Min(_lessons.Steps, (long)Math.Ceiling(settings.WarmUp * _lessons.Steps)), settings.FinalRate, Math.Max(1, _lessons.Steps / 10));
+            IReadOnlyList<SupervisedBatch>? heldOut = data.HeldOut.Count == 0 ? null : InstructionLessons.Batches(data.HeldOut, settings.TokensPerBatch);
+            _trainer = new Trainer(_model, _device, _optimizer, _lessons, new Checkpoints(Path.Combine(settings.Output, "checkpoints")), new TrainerOptions
+            {
+                Schedule = Schedule,
+                ClipNorm = settings.ClipNorm,
+                Loss = settings.Loss,
+                Dropout = new DropoutRates(settings.Dropout, settings.Dropout, settings.Dropout, (float)(settings.Lora?.Dropout ?? 0)),
+                Recomputes = settings.Recomputes,
+                Seed = settings.Seed,
+                CheckpointEvery = settings.CheckpointEvery,
+                KeepCheckpoints = settings.KeepCheckpoints,
+                EvaluateEvery = heldOut is null ? 0 : settings.EvaluateEvery,
+                Patience = settings.Patience,
+            }, heldOut);
+            IsResumed = _trainer.Resume();
+        }
+        catch
+        {
+            Dispose();
+            throw;
+        }
+    }
+
+    /// <summary>What is trained.</summary>
+    public TrainableModel Model => _model;
+
+    /// <summary>What computes.</summary>
+    public CpuOps Device => _device;
+
+    /// <summary>The learning rate of each step.</summary>
+    public Schedule Schedule { get; }
+
+    /// <summary>How far the run is.</summary>
+    public RunState State => _trainer.State;
+
+    /// <summary>Whether it goes on from a checkpoint.</summary>
+    public bool IsResumed { get; }
+
+    /// <summary>Further numbers of the last step: those of preferences.</summary>
+    public IReadOnlyList<KeyValuePair<string, double>> LastStep => (_lessons as PreferenceLessons)?.LastStep ?? [];
+
+    /// <summary>Where the result is written: a model's folder, or an adapter's.</summary>
+    public string ResultPath => Path.Combine(_settings.Output, _model.IsAdapter ? "adapter" : "model");
+
+    /// <summary>Runs to the last step and writes the result.</summary>
+    /// <param name="progress">Told of every step; or null.</param>
+    /// <param name="stop">Ends the run after the step it is in, with a checkpoint and without a result.</param>
+    /// <returns>Whether the run came to its end.</returns>
+    /// <exception cref="DivergenceException">A loss or a gradient was no finite number.</exception>
+    /// <exception cref="IOException">A file could not be written.</exception>
+    public bool Run(Action<StepReport>? progress = null, CancellationToken stop = default)
+    {
+        _trainer.Run(progress, stop);
+        if (stop.IsCancellationRequested && State.Step < Schedule.Steps) return false;
+        _model.Save(ResultPath, _model.IsAdapter ? NumberFormat.F32 : _settings.SaveFormat);
+        return true;
+    }
+
+    /// <summary>The mean loss on what is held out, nats a token; null where there is none.</summary>
+    public double? Evaluate() => _data.HeldOut.Count == 0 ? null : _trainer.Evaluate(InstructionLessons.Batches(_data.HeldOut, _settings.TokensPerBatch));
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _optimizer?.Dispose();
+        _device?.Dispose();
+        _model?.Dispose();
+    }
+
+    // Before any training, and with the adapter off, the model is the reference.
+    private List<List<JudgedPair>> Judge(Action<int>? progress, CancellationToken stop)
+    {
+        Learner learner = new(_model, _device);
+        PreferencePair[] pairs = [.. _data.Pairs.SelectMany(source => source.Select(one => one.Pair))];
+        LoraAdapter? adapter = _model.Model.Adapter;
+        if (adapter is not null) adapter.IsOn = false;
+        AnswerScores[] scores;
+        try
+        {
+            scores = ReferenceScores.Of(Path.Combine(_settings.Output, "reference.scores"), _settings.Model, pairs, learner.Score, done =>
+            {
+                stop.ThrowIfCancellationRequested();
+                progress?.Invoke(done);
+            }, _settings.BaseFormat?.ToString() ?? "");
+        }
+        finally
+        {
+            if (adapter is not null) adapter.IsOn = true;
+        }
+        int next = 0;
+        return [.. _data.Pairs.Select(source => source.Select(one => new JudgedPair(one.Pair, scores[next++], one.Place)).ToList())];
+    }
+
+    // Everything that the weights depend on; how often a checkpoint is written, or a held-out file read, may change.
+    private List<KeyValuePair<string, string>> Identity()
+    {
+        List<(string Name, object? Value)> traits =
+        [
+            ("model", ModelFingerprint.Of(_settings.Model)), ("base format", _settings.BaseFormat),
+            ("prompt format", _data.Encoder.Format.Name), ("system", _settings.System),
+            ("context", _settings.Context ?? _data.Folder.Config.Context), ("too long", _settings.TooLong), ("last answer only", _settings.LastAnswerOnly),
+            ("both speakers", _settings.Reader.TakesBothSpeakers), ("all replies", _settings.Reader.TakesAllReplies), ("held-out share", _settings.HeldOutShare),
+            ("lora", _settings.Lora is { } lora ? $"rank {Number(lora.Rank)}, alpha {Number(lora.Alpha)}, dropout {Number(lora.Dropout)}, targets " +
+                $"{(lora.Targets is null ? "all" : string.Join(' ', lora.Targets))}{(lora.RankStabilised ? ", rank-stabilised" : "")}" : "none"),
+            ("preference", _settings.Preference), ("epochs", _settings.Epochs), ("batch", _settings.Batch), ("tokens per micro-batch", _settings.TokensPerBatch),
+            ("learning rate", _settings.LearningRate), ("schedule", _settings.Schedule), ("warm-up", _settings.WarmUp), ("final rate", _settings.FinalRate),
+            ("weight decay", _settings.WeightDecay), ("AdamW", _settings.AdamW), ("clip", _settings.ClipNorm), ("loss", _settings.Loss),
+            ("dropout", _settings.Dropout), ("seed", _settings.Seed),
+        ];
+        for (int i = 0; i < _settings.Data.Count; i++)
+        {
+            SourceSummary source = _data.Sources[i];
+            traits.Add(($"data {Number(i + 1)}", $"{RunIdentity.FingerprintOf(source.File)}, weight {Number(source.Weight)}, {Number(source.Examples)} examples"));
+        }
+        return [.. traits.Select(trait => KeyValuePair.Create(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
+    }
+
+    private static string Number(double value) => value.ToString(CultureInfo.InvariantCulture);
+}

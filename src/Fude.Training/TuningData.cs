@@ -1,0 +1,162 @@
+using System.Globalization;
+using Fude.Models;
+
+namespace Fude.Training;
+
+/// <summary>What became of a file of examples.</summary>
+/// <param name="File">The file.</param>
+/// <param name="Weight">How often an epoch takes each example.</param>
+/// <param name="Examples">Examples to learn from.</param>
+/// <param name="HeldOut">Examples that are only evaluated on.</param>
+/// <param name="Tokens">Tokens of those learnt from.</param>
+/// <param name="Trained">How many of these are expected of the model.</param>
+/// <param name="Longest">Tokens of the longest.</param>
+public sealed record SourceSummary(string File, double Weight, int Examples, int HeldOut, long Tokens, long Trained, int Longest);
+
+/// <summary>The examples of a tuning: read, written in the model's prompt format, tokenized and masked. No weights are needed for that.</summary>
+public sealed class TuningData
+{
+    private readonly TuningSettings _settings;
+    private readonly List<List<TrainingExample>> _examples = [];
+    private readonly List<TrainingExample> _heldOut = [];
+    private readonly List<List<(PreferencePair Pair, string Place)>> _pairs = [];
+    private readonly List<SourceSummary> _sources = [];
+
+    /// <summary>Reads all of it.</summary>
+    /// <param name="settings">What is read and how.</param>
+    /// <param name="progress">Told how many examples there are; or null.</param>
+    /// <param name="stop">Ends the reading.</param>
+    /// <exception cref="InvalidDataException">A file is damaged, more records are bad than may be, or there is nothing to learn.</exception>
+    /// <exception cref="NotSupportedException">The prompt format is not known.</exception>
+    public TuningData(TuningSettings settings, IProgress<int>? progress = null, CancellationToken stop = default)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        if (settings.Data.Count == 0) throw new ArgumentException("There is no file of examples.", nameof(settings));
+        if (!(settings.HeldOutShare is >= 0 and < 1))
+            throw new ArgumentException($"The share to hold out is {settings.HeldOutShare}; from 0 to below 1 is expected.", nameof(settings));
+        _settings = settings;
+        Folder = ModelFolder.Open(settings.Model);
+        if (!Folder.HasTokenizer) throw new InvalidDataException($"{Folder.Path} has no tokenizer: examples are texts. Put tokenizer.json or tokenizer.model beside the weights.");
+        Encoder = Open(settings, Folder);
+        Tally = new DataTally(settings.SkipBad);
+        foreach (DataSource source in settings.Data)
+        {
+            if (settings.Preference is null) Read(source, progress, stop);
+            else ReadPairs(source, progress, stop);
+        }
+        foreach (string file in settings.HeldOut)
+            foreach (Dialogue dialogue in settings.Reader.Read(file, Tally))
+            {
+                stop.ThrowIfCancellationRequested();
+                _heldOut.AddRange(Checked(Encoder.Encode(dialogue, Tally)));
+            }
+        if (_sources.Sum(source => source.Examples) == 0)
+            throw new InvalidDataException($"{string.Join(", ", settings.Data.Select(source => source.File))}: there is nothing to learn in it.");
+        Mixture = new Mixture([.. _sources.Select(source => (source.Examples, source.Weight))], settings.Seed);
+    }
+
+    /// <summary>The model's folder.</summary>
+    public ModelFolder Folder { get; }
+
+    /// <summary>Writes and masks.</summary>
+    public ExampleEncoder Encoder { get; }
+
+    /// <summary>What was left out, and why.</summary>
+    public DataTally Tally { get; }
+
+    /// <summary>What each file gave.</summary>
+    public IReadOnlyList<SourceSummary> Sources => _sources;
+
+    /// <summary>The examples of each source; empty for preferences.</summary>
+    public IReadOnlyList<IReadOnlyList<TrainingExample>> Examples => _examples;
+
+    /// <summary>The preferences of each source, with their places; empty for instructions.</summary>
+    public IReadOnlyList<IReadOnlyList<(PreferencePair Pair, string Place)>> Pairs => _pairs;
+
+    /// <summary>Examples that are only evaluated on.</summary>
+    public IReadOnlyList<TrainingExample> HeldOut => _heldOut;
+
+    /// <summary>The order in which they are learnt.</summary>
+    public Mixture Mixture { get; }
+
+    /// <summary>The encoder that settings ask for.</summary>
+    public static ExampleEncoder Open(TuningSettings settings, ModelFolder folder)
+    {
+        ArgumentNullException.ThrowIfNull(settings);
+        ArgumentNullException.ThrowIfNull(folder);
+        PromptFormat format;
+        if (settings.Format is { } name) format = PromptFormat.Named(name, folder);
+        else
+        {
+            PromptFormatGuess guess = PromptFormat.Guess(folder);
+            if (!guess.IsSure)
+                throw new ArgumentException(
+                    $"{guess.Reason} Say which prompt format the model is to learn (--format): " +
+                    $"{string.Join(", ", PromptFormat.All)}, or {PromptFormat.TemplateName} for the folder's own.", nameof(settings));
+            format = guess.Format;
+        }
+        if (settings.System is { } system) format = format.WithSystem(system);
+        int? end = folder.Config.EosTokens is [var first, ..] ? first : folder.Tokenizer.EndId;
+        if (end is null)
+            throw new InvalidDataException(
+                $"{folder.ConfigPath} has no eos_token_id, nor does the tokenizer name a token that ends a text: the model would never learn to stop. Add eos_token_id.");
+        if (settings.Context > folder.Config.Context)
+            throw new ArgumentException($"Examples of {settings.Context} tokens are asked for, but the model's context is {folder.Config.Context}.", nameof(settings));
+        return new ExampleEncoder(format, folder.Tokenizer, end, settings.Context ?? folder.Config.Context)
+        {
+            TooLong = settings.TooLong,
+            LastAnswerOnly = settings.LastAnswerOnly,
+        };
+    }
+
+    private void Read(DataSource source, IProgress<int>? progress, CancellationToken stop)
+    {
+        List<TrainingExample> examples = [];
+        int heldOut = _heldOut.Count;
+        foreach (Dialogue dialogue in _settings.Reader.Read(source.File, Tally))
+        {
+            stop.ThrowIfCancellationRequested();
+            (dialogue.IsHeldOut(_settings.HeldOutShare) ? _heldOut : examples).AddRange(Checked(Encoder.Encode(dialogue, Tally)));
+            progress?.Report(_examples.Sum(list => list.Count) + examples.Count);
+        }
+        _examples.Add(examples);
+        _sources.Add(new SourceSummary(source.File, source.Weight, examples.Count, _heldOut.Count - heldOut,
+            examples.Sum(example => (long)example.Length), examples.Sum(example => (long)example.Trained), examples.Select(example => example.Length).DefaultIfEmpty().Max()));
+    }
+
+    private void ReadPairs(DataSource source, IProgress<int>? progress, CancellationToken stop)
+    {
+        List<(PreferencePair Pair, string Place)> pairs = [];
+        foreach (PreferenceDialogue preference in PreferenceReader.Read(source.File, Tally))
+        {
+            stop.ThrowIfCancellationRequested();
+            if (Encoder.Encode(preference, Tally) is not { } pair) continue;
+            foreach (int[] tokens in (ReadOnlySpan<int[]>)[pair.Prompt, pair.Chosen, pair.Rejected]) CheckIds(tokens, preference.Chosen);
+            pairs.Add((pair, string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(source.File)}:{preference.Chosen.Line}")));
+            progress?.Report(_pairs.Sum(list => list.Count) + pairs.Count);
+        }
+        _pairs.Add(pairs);
+        _sources.Add(new SourceSummary(source.File, source.Weight, pairs.Count, 0,
+            pairs.Sum(one => (2L * one.Pair.Prompt.Length) + one.Pair.Chosen.Length + one.Pair.Rejected.Length),
+            pairs.Sum(one => (long)one.Pair.Chosen.Length + one.Pair.Rejected.Length),
+            pairs.Select(one => one.Pair.Prompt.Length + Math.Max(one.Pair.Chosen.Length, one.Pair.Rejected.Length)).DefaultIfEmpty().Max()));
+    }
+
+    private IEnumerable<TrainingExample> Checked(IEnumerable<TrainingExample> examples)
+    {
+        foreach (TrainingExample example in examples)
+        {
+            CheckIds(example.Tokens, null, example.Place);
+            yield return example;
+        }
+    }
+
+    private void CheckIds(ReadOnlySpan<int> tokens, Dialogue? dialogue, string place = "")
+    {
+        foreach (int token in tokens)
+            if ((uint)token >= (uint)Folder.Config.Vocabulary)
+                throw new InvalidDataException(
+                    $"{(dialogue is null ? place : $"{dialogue.File}:{dialogue.Line}")}: the tokenizer gives token {token}, but the model's vocabulary has " +
+                    $"{Folder.Config.Vocabulary} entries. {Folder.Path} holds a model and a tokenizer that do not belong together.");
+    }
+}

@@ -1,0 +1,118 @@
+using Fude.Models;
+using Fude.Tensors;
+
+namespace Fude.Training;
+
+/// <summary>A file of examples.</summary>
+/// <param name="File">JSONL or a JSON array, also packed by gzip.</param>
+/// <param name="Weight">How often an epoch takes each of its examples: see <see cref="Mixture"/>.</param>
+public readonly record struct DataSource(string File, double Weight = 1);
+
+/// <summary>What a model is tuned with and how: on instructions, or on preferences.</summary>
+public sealed record TuningSettings
+{
+    /// <summary>The model's folder; with an adapter it may be a GGUF file.</summary>
+    public required string Model { get; init; }
+
+    /// <summary>The run's folder: checkpoints, metrics, and at the end the folder "model", or "adapter".</summary>
+    public required string Output { get; init; }
+
+    /// <summary>The examples.</summary>
+    public required IReadOnlyList<DataSource> Data { get; init; }
+
+    /// <summary>Files of examples that are only evaluated on.</summary>
+    public IReadOnlyList<string> HeldOut { get; init; } = [];
+
+    /// <summary>The share of the data's records that is only evaluated on: see <see cref="Dialogue.IsHeldOut"/>.</summary>
+    public double HeldOutShare { get; init; }
+
+    /// <summary>The name of the prompt format; null for the one that the model itself names.</summary>
+    public string? Format { get; init; }
+
+    /// <summary>What the model is told about its task instead of the format's own words.</summary>
+    public string? System { get; init; }
+
+    /// <summary>Tokens of an example at most; null for the model's context.</summary>
+    public int? Context { get; init; }
+
+    /// <summary>What is done with longer ones.</summary>
+    public TooLong TooLong { get; init; }
+
+    /// <summary>Whether only the last answer of each conversation is learnt.</summary>
+    public bool LastAnswerOnly { get; init; }
+
+    /// <summary>Records that may be bad before one is an error.</summary>
+    public long SkipBad { get; init; }
+
+    /// <summary>How records are read.</summary>
+    public DialogueReader Reader { get; init; } = new();
+
+    /// <summary>The adapter that is trained; null to train all weights.</summary>
+    public LoraSettings? Lora { get; init; }
+
+    /// <summary>The number formats that the frozen base is quantised to while it is loaded; null for those it is stored in.</summary>
+    public QuantizationMix? BaseFormat { get; init; }
+
+    /// <summary>The loss of preferences; null to learn instructions.</summary>
+    public PreferenceLoss? Preference { get; init; }
+
+    /// <summary>How often the data are gone through.</summary>
+    public double Epochs { get; init; } = 1;
+
+    /// <summary>Examples of a step.</summary>
+    public int Batch { get; init; } = 32;
+
+    /// <summary>Tokens of a micro-batch at most: what is in memory at a time.</summary>
+    public int TokensPerBatch { get; init; } = 4096;
+
+    /// <summary>The highest learning rate.</summary>
+    public required double LearningRate { get; init; }
+
+    /// <summary>How it goes on after the warm-up.</summary>
+    public ScheduleForm Schedule { get; init; } = ScheduleForm.Cosine;
+
+    /// <summary>The part of the steps over which it rises.</summary>
+    public double WarmUp { get; init; } = 0.03;
+
+    /// <summary>The last rate as a part of the highest.</summary>
+    public double FinalRate { get; init; }
+
+    /// <summary>λ of matrices; gains and biases do not decay.</summary>
+    public double WeightDecay { get; init; }
+
+    /// <summary>β₁, β₂ and ε.</summary>
+    public AdamWOptions AdamW { get; init; } = new();
+
+    /// <summary>The largest norm that gradients keep.</summary>
+    public double ClipNorm { get; init; } = 1;
+
+    /// <summary>Label smoothing and z-loss, of instructions.</summary>
+    public LossForm Loss { get; init; }
+
+    /// <summary>What is dropped of embeddings, attention and residuals; the adapter's share is <see cref="LoraSettings.Dropout"/>.</summary>
+    public float Dropout { get; init; }
+
+    /// <summary>Whether blocks are computed again on the way back, for less memory.</summary>
+    public bool Recomputes { get; init; }
+
+    /// <summary>Chooses the order of examples, the adapter's first numbers and what is dropped.</summary>
+    public ulong Seed { get; init; } = 1;
+
+    /// <summary>Steps between checkpoints; the last step has one in any case.</summary>
+    public long CheckpointEvery { get; init; } = 100;
+
+    /// <summary>Checkpoints that stay.</summary>
+    public int KeepCheckpoints { get; init; } = 2;
+
+    /// <summary>Steps between evaluations on what is held out; 0 for none.</summary>
+    public long EvaluateEvery { get; init; }
+
+    /// <summary>Evaluations without a better result after which the run ends; 0 for never.</summary>
+    public int Patience { get; init; }
+
+    /// <summary>The number format of the model at the end: F32, BF16 or F16. Checkpoints and adapters are float32.</summary>
+    public NumberFormat SaveFormat { get; init; } = NumberFormat.F32;
+
+    /// <summary>Threads, 0 for one per core. The result does not depend on it.</summary>
+    public int Threads { get; init; }
+}

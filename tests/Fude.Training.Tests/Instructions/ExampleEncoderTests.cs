@@ -1,0 +1,163 @@
+using Fude.Models;
+using Fude.TestData;
+using Fude.Tokenizers;
+
+namespace Fude.Training.Tests;
+
+/// <summary>What is learnt follows from the characters of the answers.</summary>
+public sealed class ExampleEncoderTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly Tokenizer _tokenizer;
+
+    public ExampleEncoderTests() => _tokenizer = TinyTuning.Tokenizer(_folder.Path);
+
+    public static TheoryData<string> Formats() => new(PromptFormat.All.Select(format => format.Name));
+
+    [Theory, MemberData(nameof(Formats))]
+    public void Exactly_the_answers_and_their_ends_are_learnt(string name)
+    {
+        PromptFormat format = PromptFormat.Named(name);
+        DialogueTurn[] turns = format.HasTurns ? [new("犬は何？", "犬は犬です。"), new("猫は？", "猫は犬です。")] : [new("犬は何？", "犬は犬です。")];
+        MaskedText masked = Encoder(format).Mask(new Dialogue(turns, null, null, "a", 1));
+        // The answers do not stand in the questions, so that a search for them finds the same.
+        for (int i = 0; i < masked.Ids.Count; i++)
+        {
+            (int start, int end) = masked.Offsets[i];
+            bool isAnswer = masked.Prompt.Answers.Any(answer => start < answer.End && end > answer.Start && end > start) || (i == masked.Ids.Count - 1);
+            Assert.Equal(isAnswer, masked.IsTrained[i]);
+        }
+        Assert.Equal(2, masked.Ids[^1]);
+        Assert.Equal(1, masked.Ids.TakeLast(2).Count(id => id == 2));       // one end, not two
+        string learnt = _tokenizer.Decode([.. masked.Ids.Where((_, i) => masked.IsTrained[i])], skipSpecialTokens: true);
+        foreach (DialogueTurn turn in turns) Assert.Contains(turn.Answer, learnt, StringComparison.Ordinal);
+        Assert.DoesNotContain("？", learnt, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void An_answer_that_stands_in_the_prompt_too_is_learnt_in_its_own_place_only()
+    {
+        MaskedText masked = Encoder(PromptFormat.FudeChat).Mask(new Dialogue([new("はい\n応答：はい", "はい")], null, null, "a", 1));
+        (int start, int end) = Assert.Single(masked.Prompt.Answers);
+        Assert.Equal("はい</s>", masked.Prompt.Text[start..end]);
+        Assert.True(start > masked.Prompt.Text.IndexOf("はい", StringComparison.Ordinal));
+        Assert.All(Enumerable.Range(0, masked.Ids.Count), i => Assert.Equal(masked.Offsets[i].Start >= start, masked.IsTrained[i]));
+    }
+
+    [Fact]
+    public void A_token_that_straddles_the_border_is_learnt_and_counted()
+    {
+        // ELYZA's prompt ends with a space, which SentencePiece joins to the word behind it: "▁a" where generation has "▁" and then "a".
+        MaskedText masked = Encoder(PromptFormat.Elyza).Mask(new Dialogue([new("q", "a b")], null, null, "a", 1));
+        int border = masked.Prompt.Answers[0].Start, first = masked.IsTrained.Index().First(token => token.Item).Index;
+        Assert.True(masked.Offsets[first].Start < border && masked.Offsets[first].End > border);
+        Assert.Equal(1, masked.Straddling);
+        Assert.Equal(0, Encoder(PromptFormat.FudeChat).Mask(new Dialogue([new("q", "a b")], null, null, "a", 1)).Straddling);
+    }
+
+    [Fact]
+    public void Answers_of_weight_0_and_all_but_the_last_may_be_left_unlearnt()
+    {
+        Dialogue dialogue = new([new("一", "犬", IsTrained: false), new("二", "猫"), new("三", "鳥")], null, null, "a", 1);
+        Assert.Equal(["猫</s>", "鳥</s>"], Learnt(Encoder(PromptFormat.FudeChat).Mask(dialogue)));
+        Assert.Equal(["鳥</s>"], Learnt(new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, 100) { LastAnswerOnly = true }.Mask(dialogue)));
+        Assert.Equal(["猫</s>"], Learnt(Encoder(PromptFormat.FudeChat).Mask(dialogue with { Turns = [dialogue.Turns[1], new("三", "鳥", IsTrained: false)] })));
+    }
+
+    [Fact]
+    public void Characters_of_several_tokens_are_learnt_whole_or_not_at_all()
+    {
+        MaskedText masked = Encoder(PromptFormat.FudeChat).Mask(new Dialogue([new("𠮷👩‍👩‍👧", "𠮷👩‍👩‍👧")], null, null, "a", 1));
+        int border = masked.Prompt.Answers[0].Start;
+        Assert.All(Enumerable.Range(0, masked.Ids.Count), i => Assert.Equal(masked.Offsets[i].Start >= border, masked.IsTrained[i]));
+        Assert.Equal(0, masked.Straddling);
+    }
+
+    [Fact]
+    public void What_is_too_long_is_an_error_left_out_cut_or_divided_and_never_silently()
+    {
+        Dialogue dialogue = new([.. Enumerable.Range(0, 6).Select(i => new DialogueTurn("犬は何ですか", "犬は犬です。"))], null, null, "talk.jsonl", 7);
+        int whole = Encoder(PromptFormat.FudeChat).Mask(dialogue).Ids.Count, one = Encoder(PromptFormat.FudeChat).Mask(dialogue with { Turns = [dialogue.Turns[0]] }).Ids.Count;
+        int context = 2 * one + 3;
+        Assert.True(whole > context);
+        string message = Assert.Throws<InvalidDataException>(() => Encode(TooLong.Error, out _)).Message;
+        Assert.Contains("talk.jsonl:7", message, StringComparison.Ordinal);
+        Assert.Contains($"{whole} tokens", message, StringComparison.Ordinal);
+
+        Assert.Empty(Encode(TooLong.Skip, out DataTally tally));
+        Assert.Contains("left out", Assert.Single(tally.Notes).Reason, StringComparison.Ordinal);
+
+        TrainingExample cut = Assert.Single(Encode(TooLong.Cut, out tally));
+        Assert.Equal(context, cut.Length);
+        Assert.Contains("cut", Assert.Single(tally.Notes).Reason, StringComparison.Ordinal);
+
+        TrainingExample[] parts = Encode(TooLong.Split, out tally);
+        Assert.Equal(3, parts.Length);
+        Assert.All(parts, part => Assert.True(part.Length <= context && part.Tokens[0] == 1 && part.Tokens[^1] == 2));
+        Assert.Contains("divided", Assert.Single(tally.Notes).Reason, StringComparison.Ordinal);
+        // Every answer is learnt in one of the parts.
+        Assert.Equal(Encoder(PromptFormat.FudeChat).Mask(dialogue).IsTrained.Count(trained => trained), parts.Sum(part => part.Trained));
+
+        TrainingExample[] Encode(TooLong policy, out DataTally tally)
+        {
+            tally = new DataTally();
+            return [.. new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, context) { TooLong = policy }.Encode(dialogue, tally)];
+        }
+    }
+
+    [Fact]
+    public void A_turn_too_long_by_itself_and_an_answer_beyond_the_context_are_left_out_and_noted()
+    {
+        string longText = string.Concat(Enumerable.Repeat("犬は何ですか", 20));
+        Dialogue dialogue = new([new("犬", "猫"), new(longText, "猫"), new("鳥", "魚")], null, null, "a", 1);
+        DataTally tally = new();
+        Assert.Equal(2, new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, 30) { TooLong = TooLong.Split }.Encode(dialogue, tally).Count());
+        Assert.Contains(tally.Notes, note => note.Reason.Contains("alone", StringComparison.Ordinal));
+        tally = new();
+        Assert.Empty(new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, 30) { TooLong = TooLong.Cut }.Encode(dialogue with { Turns = [dialogue.Turns[1]] }, tally));
+        Assert.Contains(tally.Notes, note => note.Reason.Contains("begins after", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public void A_conversation_that_the_format_has_no_place_for_is_bad_data()
+    {
+        Dialogue dialogue = new([new("一", "犬"), new("二", "猫")], null, null, "a", 3);
+        Assert.Contains("a:3: The prompt format plain has no place for earlier turns",
+            Assert.Throws<InvalidDataException>(() => Encoder(PromptFormat.Plain).Encode(dialogue, new DataTally()).Count()).Message, StringComparison.Ordinal);
+        DataTally tally = new(1);
+        Assert.Empty(Encoder(PromptFormat.Plain).Encode(dialogue, tally));
+        Assert.Equal(1, tally.Bad);
+    }
+
+    [Fact]
+    public void Labels_are_those_of_the_reference_collator()
+    {
+        // −100 on all but the answer, as transformers' collators have it: label i stands at token i's own place.
+        TrainingExample example = Encoder(PromptFormat.FudeChat).Encode(new Dialogue([new("犬", "猫")], null, null, "a", 1), new DataTally()).Single();
+        (int[] tokens, int[]? masked) = example.ToText();
+        int[] labels = Assert.IsType<int[]>(masked);
+        int border = labels.AsSpan().IndexOfAnyExcept(LabelledText.Ignored);
+        Assert.Equal(tokens[border..], labels[border..]);
+        Assert.Equal(example.Trained, tokens.Length - border);
+        SupervisedBatch batch = SupervisedBatch.Of(example.ToText());
+        Assert.Equal(tokens[border..], batch.Targets);
+        Assert.Equal(border - 1, batch.Batch.LogitRows[0]);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private ExampleEncoder Encoder(PromptFormat format) => new(format, _tokenizer, 2, 4096);
+
+    private static string[] Learnt(MaskedText masked)
+    {
+        List<string> runs = [];
+        for (int i = 0; i < masked.Ids.Count; i++)
+        {
+            if (!masked.IsTrained[i]) continue;
+            (int start, int end) = masked.Offsets[i];
+            if (i > 0 && masked.IsTrained[i - 1]) runs[^1] += masked.Prompt.Text[start..end];
+            else runs.Add(masked.Prompt.Text[start..end]);
+        }
+        return [.. runs];
+    }
+}

@@ -1,0 +1,242 @@
+using System.Text;
+using Fude.Models;
+using Fude.Tensors;
+using Fude.TestData;
+
+namespace Fude.Training.Tests;
+
+/// <summary>Whole tunings: from files of examples to a folder that generates, stopped and taken up, of adapters, on quantised bases.</summary>
+public sealed class TuningTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly string _model, _data;
+
+    public TuningTests() => (_model, _data) = (TinyTuning.Model(_folder), TinyTuning.Data(_folder));
+
+    [Fact]
+    public void A_model_is_tuned_to_a_folder_that_carries_its_prompt_format()
+    {
+        List<StepReport> reports = [];
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Epochs = 10, HeldOutShare = 0.2, EvaluateEvery = 4 };
+        double before, after;
+        using (Tuning run = Open(settings))
+        {
+            before = run.Evaluate()!.Value;
+            Assert.True(run.Run(reports.Add));
+            after = run.Evaluate()!.Value;
+        }
+        Assert.True(reports.TakeLast(4).Average(report => report.Loss) < reports[0].Loss - 2, $"{reports[0].Loss} → {reports[^1].Loss}");
+        Assert.True(after < before - 1, $"{before} → {after}");
+        Assert.All(reports.Where(report => report.Step % 4 == 0), report => Assert.NotNull(report.HeldOutLoss));
+        ModelFolder tuned = ModelFolder.Open(Path.Combine(_folder["run"], "model"));
+        PromptFormatGuess guess = PromptFormat.Guess(tuned);
+        Assert.Equal(("fude-chat", true), (guess.Format.Name, guess.IsSure));
+        Assert.Equal("<s>ユーザー：犬\n応答：", guess.Format.Write("犬").Text);
+        Assert.True(tuned.HasTokenizer);
+        using LanguageModel loaded = tuned.LoadModel();
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_run_that_is_stopped_and_taken_up_has_the_bits_of_one_that_is_not(bool isAdapter)
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["whole"], _data) with
+        {
+            Lora = isAdapter ? new LoraSettings(2, 4, Dropout: 0.1) : null,
+            Dropout = 0.1f,
+            Data = [new DataSource(_data, 0.7), new DataSource(TinyTuning.Data(_folder, "more.jsonl", 9))],
+            Epochs = 2.5,
+        };
+        float[] expected = Weights(settings);
+        TuningSettings stopped = settings with { Output = _folder["stopped"], Threads = 3, Recomputes = true };
+        for (int after = 1; after < 20; after += 3)
+        {
+            using CancellationTokenSource stop = new();
+            using Tuning run = Open(stopped);
+            if (run.Run(report => { if (report.Step >= after) stop.Cancel(); }, stop.Token)) break;
+        }
+        Assert.Equal(expected, Weights(stopped));
+        string result = isAdapter ? "adapter/adapter_model.safetensors" : "model/model.safetensors";
+        Assert.Equal(File.ReadAllBytes(Path.Combine(_folder["whole"], result)), File.ReadAllBytes(Path.Combine(_folder["stopped"], result)));
+    }
+
+    [Fact]
+    public void A_resume_with_another_model_other_data_or_other_settings_is_refused_by_name()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data);
+        using (Tuning run = Open(settings)) run.Run();
+        string other = TinyTuning.Model(_folder, "other", seed: 4), more = TinyTuning.Data(_folder, "more.jsonl", 9);
+        foreach ((string name, TuningSettings changed) in (ReadOnlySpan<(string, TuningSettings)>)[
+            ("model", settings with { Model = other }), ("data 1", settings with { Data = [new DataSource(more)] }),
+            ("data 1", settings with { Data = [new DataSource(_data, 0.5)] }), ("learning rate", settings with { LearningRate = 2e-2 }),
+            ("lora", settings with { Lora = new LoraSettings(2) }), ("prompt format", settings with { Format = "llama2-chat" }), ("seed", settings with { Seed = 2 }),
+            ("epochs", settings with { Epochs = 3 })])
+        {
+            InvalidDataException e = Assert.Throws<InvalidDataException>(() => Open(changed).Dispose());
+            Assert.Contains($"began with {name} ", e.Message, StringComparison.Ordinal);
+            Assert.Contains(_folder["run"], e.Message, StringComparison.Ordinal);
+        }
+        using (Tuning again = Open(settings with { Threads = 2, EvaluateEvery = 3 })) Assert.Equal(again.Schedule.Steps, again.State.Step);
+    }
+
+    [Fact]
+    public void Every_learnt_token_of_a_step_counts_the_same_however_the_step_is_divided()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["a"], _data) with { Epochs = 0.5 };
+        float[] parts = Weights(settings), whole = Weights(settings with { Output = _folder["b"], TokensPerBatch = 100_000 });
+        for (int i = 0; i < parts.Length; i++) Assert.Equal(whole[i], parts[i], 2e-3f);
+        // One example of 2 tokens and one of 9: by tokens, not by examples.
+        TuningData data = new(settings);
+        InstructionLessons lessons = new(data.Examples, data.Mixture, 5, 1, 60);
+        using TrainableModel model = TrainableModel.Load(_model);
+        using CpuOps device = new(1);
+        Learner learner = new(model, device);
+        double sum = lessons.Next().Sum(lesson => lesson.Add(learner));
+        TrainingExample[] step = [.. data.Mixture.Order(0).Take(5).Select(place => data.Examples[place.Source][place.Index])];
+        RowLoss[] rows = [.. step.SelectMany(example => learner.Score(SupervisedBatch.Of(example.ToText())))];
+        Assert.True(step.Select(example => example.Trained).Distinct().Count() > 1);
+        Assert.Equal(-rows.Average(row => row.LogProbability), sum, 1e-5);
+    }
+
+    [Theory, InlineData("llama", QuantizationMix.Q4_0), InlineData("llama", QuantizationMix.Q8_0), InlineData("gpt2", QuantizationMix.Q4_0), InlineData("stablelm", QuantizationMix.Q4_K_M)]
+    public void An_adapter_on_a_quantised_base_has_the_gradients_of_one_on_the_same_numbers_widened(string family, QuantizationMix mix)
+    {
+        string folder = TinyTuning.Model(_folder, family, family), gguf = _folder["q.gguf"], widened = _folder["widened"];
+        GgufExport.Write(ModelFolder.Open(folder), gguf, mix);
+        _ = Directory.CreateDirectory(widened);
+        File.Copy(Path.Combine(folder, "config.json"), Path.Combine(widened, "config.json"));
+        // The base that the quantised numbers are: each read back as float32.
+        using (LanguageModel quantised = ModelFolder.Open(folder).LoadModel(mix))
+        using (TrainableModel plain = TrainableModel.Load(folder))
+        using (IWeightStore store = ModelFolder.Open(folder).OpenWeights(mix))
+        {
+            foreach (Parameter parameter in plain.Parameters)
+                if (!parameter.IsVector) store.Matrix(parameter.Name, parameter.Weight.Rows, parameter.Weight.Columns, parameter.IsTransposed).ToFloats().CopyTo(parameter.Values);
+            plain.Save(widened);
+        }
+        byte[] config = new LoraSettings(2, 6).ToAdapterConfig(ModelFolder.Open(folder).Config, folder);
+        SupervisedBatch batch = SupervisedBatch.Of(new LabelledText([3, 1, 400, 1500, 9, 2]), new LabelledText([8, 9, 7, 9, 3, 2], [-100, -100, 7, 9, 3, 2]));
+        using CpuOps device = new(2);
+        using TrainableModel expected = TrainableModel.LoadWithAdapter(widened, config, 5), loaded = TrainableModel.LoadWithAdapter(folder, config, 5, mix),
+            file = TrainableModel.LoadWithAdapter(gguf, config, 5);
+        foreach (TrainableModel model in (TrainableModel[])[expected, loaded, file])
+        {
+            // B is 0 at first, and A would have no gradient.
+            Random random = new(7);
+            foreach (Parameter parameter in model.Parameters)
+                foreach (ref float value in parameter.Values) value = (float)(random.NextDouble() - 0.5);
+            double loss = new Learner(model, device).Add(batch, 1.0 / batch.Targets.Length);
+            Assert.True(double.IsFinite(loss));
+        }
+        Assert.Equal(expected.Parameters.Select(parameter => parameter.Name), file.Parameters.Select(parameter => parameter.Name));
+        for (int i = 0; i < expected.Parameters.Count; i++)
+        {
+            // Products of training widen a weight to float32 before they multiply, so the numbers are the same to the bit.
+            Assert.Equal(expected.Gradients.Numbers(i), loaded.Gradients.Numbers(i));
+            Assert.True(expected.Gradients.Numbers(i).IndexOfAnyExcept(0f) >= 0);
+            // A GGUF file of Llama has its heads in another order, which the reader turns back: the rows of a weight are whole blocks.
+            Assert.Equal(expected.Gradients.Numbers(i), file.Gradients.Numbers(i));
+        }
+    }
+
+    [Fact]
+    public void An_adapter_is_trained_on_a_quantised_base_and_runs_on_it()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Lora = new LoraSettings(4), BaseFormat = QuantizationMix.Q4_0, Epochs = 6 };
+        List<StepReport> reports = [];
+        using (Tuning run = Open(settings)) Assert.True(run.Run(reports.Add));
+        Assert.True(reports.TakeLast(3).Average(report => report.Loss) < reports[0].Loss - 0.5, $"{reports[0].Loss} → {reports[^1].Loss}");
+        string adapter = Path.Combine(_folder["run"], "adapter");
+        Assert.Equal("fude-chat", PromptFormat.Guess(ModelFolder.Open(_model), adapter).Format.Name);
+        using (LanguageModel model = ModelFolder.Open(_model).LoadModel(QuantizationMix.Q4_0, adapter)) Assert.NotNull(model.Adapter);
+        // Merged, the model answers in the format of its adapter.
+        LoraMerge.Write(ModelFolder.Open(_model), adapter, _folder["merged"]);
+        Assert.Equal("fude-chat", PromptFormat.Guess(ModelFolder.Open(_folder["merged"])).Format.Name);
+        Assert.Throws<NotSupportedException>(() => Open(settings with { Lora = null, Output = _folder["b"] }));
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void Preferences_are_learnt_against_a_reference_that_is_judged_once(bool isAdapter)
+    {
+        string pairs = _folder.Write("pairs.jsonl", string.Join('\n', Enumerable.Range(0, 8).Select(i => $$"""{"prompt": "{{i}}は？", "chosen": "はい{{i}}", "rejected": "いいえ{{i}}"}""")));
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], pairs) with
+        {
+            Preference = new PreferenceLoss(Beta: 0.3),
+            Lora = isAdapter ? new LoraSettings(4) : null,
+            Epochs = 6,
+            Batch = 3,
+        };
+        List<IReadOnlyList<KeyValuePair<string, double>>> curves = [];
+        int judged = 0;
+        using (Tuning run = new(settings, new TuningData(settings), judging: _ => judged++))
+        {
+            Assert.Equal(8, judged);
+            List<StepReport> reports = [];
+            Assert.True(run.Run(report =>
+            {
+                reports.Add(report);
+                curves.Add(run.LastStep);
+            }));
+            // At first policy and reference are one.
+            Assert.Equal(Math.Log(2), reports[0].Loss, 1e-6);
+            Assert.True(reports[^1].Loss < 0.3, $"{reports[^1].Loss}");
+        }
+        Assert.Equal(["preference_accuracy", "margin", "reward_chosen", "reward_rejected"], curves[0].Select(curve => curve.Key));
+        Assert.Equal(1, curves[^1][0].Value);
+        Assert.True(curves[^1][1].Value > 1);
+        // Taken up or begun anew, the same reference is not judged again; another model is.
+        using (Tuning again = new(settings, new TuningData(settings), judging: _ => judged++)) Assert.Equal(again.Schedule.Steps, again.State.Step);
+        Assert.Equal(8, judged);
+        Assert.True(File.Exists(Path.Combine(_folder["run"], "reference.scores")));
+        Assert.Equal("fude-chat", PromptFormat.Guess(ModelFolder.Open(isAdapter ? _model : Path.Combine(_folder["run"], "model")),
+            isAdapter ? Path.Combine(_folder["run"], "adapter") : null).Format.Name);
+    }
+
+    [Fact]
+    public void A_loss_that_is_no_number_stops_the_run_and_names_the_examples()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Epochs = 1, Batch = 3, TokensPerBatch = 10_000 };
+        using Tuning run = Open(settings);
+        DivergenceException e = Assert.Throws<DivergenceException>(() => run.Run(report =>
+        {
+            if (report.Step == 5) run.Model.Parameters[1].Values[0] = float.NaN;
+        }));
+        Mixture mixture = new([(24, 1)], settings.Seed);
+        foreach ((_, int index) in mixture.Order(0).Skip(15).Take(3)) Assert.Contains($"data.jsonl:{index + 1}", e.Message, StringComparison.Ordinal);
+        Assert.Contains("step 6", e.Message, StringComparison.Ordinal);
+        Assert.Contains("step-00000004", e.Message, StringComparison.Ordinal);
+        Assert.Equal([2L, 4L], new Checkpoints(Path.Combine(_folder["run"], "checkpoints")).Steps);
+    }
+
+    [Fact]
+    public void What_cannot_be_tuned_is_said_before_any_weight_is_read()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data);
+        Assert.Contains("--format", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Format = null })).Message, StringComparison.Ordinal);
+        Assert.Contains("fude-chat", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Format = "vicuna" })).Message, StringComparison.Ordinal);
+        Assert.Contains("context is 64", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Context = 65 })).Message, StringComparison.Ordinal);
+        Assert.Contains("nothing to learn", Assert.Throws<InvalidDataException>(() => new TuningData(settings with { Data = [new DataSource(_folder.Write("e.jsonl", "\n"))] })).Message, StringComparison.Ordinal);
+        Assert.Contains("do not fit into 8", Assert.Throws<InvalidDataException>(() => new TuningData(settings with { Context = 8 })).Message, StringComparison.Ordinal);
+        File.Delete(Path.Combine(_model, "tokenizer.model"));
+        File.Delete(Path.Combine(_model, "tokenizer_config.json"));
+        Assert.Contains("no tokenizer", Assert.Throws<InvalidDataException>(() => new TuningData(settings)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_vocabulary_smaller_than_the_tokenizer_and_a_model_without_an_end_are_refused()
+    {
+        string config = Path.Combine(_model, "config.json"), text = File.ReadAllText(config);
+        File.WriteAllText(config, text.Replace("3600", "2000", StringComparison.Ordinal));
+        Assert.Contains("do not belong together", Assert.Throws<InvalidDataException>(() => new TuningData(TinyTuning.Settings(_model, _folder["run"], _data))).Message, StringComparison.Ordinal);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private static Tuning Open(TuningSettings settings) => new(settings, new TuningData(settings));
+
+    private static float[] Weights(TuningSettings settings)
+    {
+        using Tuning run = Open(settings);
+        Assert.True(run.Run());
+        return [.. run.Model.Parameters.SelectMany(parameter => parameter.Values.ToArray())];
+    }
+}

@@ -11,7 +11,7 @@ namespace Fude.Bench;
 /// chooses the path.</remarks>
 internal static unsafe class KernelBench
 {
-    private const int Width = 2048, Hidden = 8192, HeadSize = 128, Context = 1024;
+    private const int Width = 2048, Hidden = 8192, HeadSize = 128, Context = 2000;
     private static readonly Heads Heads = new(Width / HeadSize, Width / HeadSize, HeadSize, 0.088f);
 
     private sealed record Case(string Name, int Rows, double Bytes, double Flops, Func<CpuOps, Inputs, Tensor> Op);
@@ -117,30 +117,61 @@ internal static unsafe class KernelBench
 
     private static IEnumerable<Case> Attentions()
     {
-        yield return new($"Attention, 1 token after {Context}", 1, 8.0 * Context * Width, 4.0 * Context * Width,
-            (ops, data) => ops.Attention(
-                data.X, data.X, data.X, Heads, data.Batch with { Sequences = [new Sequence(0, 1, Cache(ops))] }, 0));
-        yield return new("Attention, 512 tokens into a cache", 512, 16.0 * 512 * Width, 4.0 * 512 * 513 / 2 * Width, (ops, data) =>
+        foreach (NumberFormat format in (NumberFormat[])[NumberFormat.F32, NumberFormat.F16, NumberFormat.BF16, NumberFormat.Q8_0])
         {
-            _empty ??= ops.CreateCache(1, Width, 512);
-            return ops.Attention(data.X, data.X, data.X, Heads, data.Batch with { Sequences = [new Sequence(0, 512, _empty)] }, 0);
-        });
-        yield return new("Attention, 512 tokens without a cache", 512, 16.0 * 512 * Width, 4.0 * 512 * 513 / 2 * Width,
-            (ops, data) => ops.Attention(data.X, data.X, data.X, Heads, data.Batch, 0));
+            foreach ((Heads heads, string name) in ((Heads, string)[])[(Heads, "16 heads"), (Grouped, "32 heads of 8 groups")])
+                yield return new($"Attention {format}, 1 token after {Context}, {name}", 1,
+                    2.0 * Context * format.Bytes(heads.KeyValue * HeadSize), 4.0 * Context * heads.Query * HeadSize,
+                    (ops, data) =>
+                    {
+                        Deep deep = Deep.Of(ops, heads, format);
+                        Tensor q = data.Y with { Columns = heads.Query * HeadSize }, k = data.X with { Columns = heads.KeyValue * HeadSize };
+                        return ops.Attention(q, k, k, heads, data.Batch with { Sequences = [new Sequence(0, 1, deep.Cache)] }, deep.NextLayer());
+                    });
+            foreach (int tokens in (int[])[512, 2048])
+                yield return new($"Attention {format}, {tokens} tokens into a cache", tokens, 16.0 * tokens * Width,
+                    2.0 * tokens * (tokens + 1) * Width, (ops, data) =>
+                    {
+                        // Never advanced: it is filled anew each time, in the same memory.
+                        if (_empty is null || _empty.Capacity != tokens || _empty.Format != format)
+                        {
+                            _empty?.Dispose();
+                            _empty = ops.CreateCache(1, Width, tokens, format);
+                        }
+                        KvCache cache = _empty;
+                        return ops.Attention(data.X, data.X, data.X, Heads, data.Batch with { Sequences = [new Sequence(0, tokens, cache)] }, 0);
+                    });
+        }
+        foreach (int tokens in (int[])[512, 2048])
+            yield return new($"Attention, {tokens} tokens without a cache", tokens, 16.0 * tokens * Width, 2.0 * tokens * (tokens + 1) * Width,
+                (ops, data) => ops.Attention(data.X, data.X, data.X, Heads, data.Batch, 0));
     }
 
-    private static KvCache? _cache;
     private static KvCache? _empty;
 
-    private static KvCache Cache(CpuOps ops)
+    private static readonly Heads Grouped = new(32, 8, HeadSize, 0.088f);
+
+    /// <summary>A text of many tokens in so many layers that none is found in a processor's cache.</summary>
+    private sealed record Deep(KvCache Cache, Heads Heads, int Layers)
     {
-        if (_cache is not null) return _cache;
-        _cache = ops.CreateCache(1, Width, Context + 1);
-        Tensor x = ops.New(Context, Width);
-        new Span<float>((void*)x.Address, Context * Width).Fill(0.1f);
-        ops.Attention(x, x, x, Heads, Batch.Of(new int[Context], cache: _cache), 0);
-        _cache.Advance(Context);
-        return _cache;
+        private static Deep? _last;
+        private int _layer;
+
+        public int NextLayer() => _layer++ % Layers;
+
+        public static Deep Of(CpuOps ops, Heads heads, NumberFormat format)
+        {
+            if (_last is not null && _last.Cache.Format == format && _last.Heads == heads) return _last;
+            _last?.Cache.Dispose();
+            int width = heads.KeyValue * HeadSize, layers = (int)((256L << 20) / (2 * Context * format.Bytes(width)));
+            KvCache cache = ops.CreateCache(layers, width, Context + 1, format);
+            Tensor k = ops.New(Context, width), q = ops.New(Context, heads.Query * HeadSize);
+            new Span<float>((void*)k.Address, Context * width).Fill(0.1f);
+            new Span<float>((void*)q.Address, Context * heads.Query * HeadSize).Fill(0.1f);
+            for (int i = 0; i < layers; i++) ops.Attention(q, k, k, heads, Batch.Of(new int[Context], cache: cache), i);
+            cache.Advance(Context);
+            return _last = new Deep(cache, heads, layers);
+        }
     }
 
     private static double Seconds(CpuOps ops, Case c, WeightPool pool)

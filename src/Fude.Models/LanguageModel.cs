@@ -57,7 +57,11 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     public abstract Tensor Forward(IOps ops, Batch batch);
 
     /// <summary>An empty cache of this model's shape.</summary>
-    public KvCache CreateCache(IOps ops, int capacity) => ops.CreateCache(Config.Layers, Config.KeyValueWidth, capacity);
+    /// <param name="ops">The device.</param>
+    /// <param name="capacity">Positions it can hold at most.</param>
+    /// <param name="format">How keys and values are kept: F32, F16, BF16 or Q8_0.</param>
+    public KvCache CreateCache(IOps ops, int capacity, NumberFormat format = NumberFormat.F32) =>
+        ops.CreateCache(Config.Layers, Config.KeyValueWidth, capacity, format);
 
     /// <summary>One forward pass: checks the batch, frees what the last pass made, computes, and lets the caches grow.</summary>
     /// <param name="ops">The device.</param>

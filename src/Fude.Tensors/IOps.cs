@@ -42,7 +42,9 @@ public interface IOps : IDisposable
     /// <param name="layers">Layers of the model.</param>
     /// <param name="width">Numbers in a key, all heads together; a value has as many.</param>
     /// <param name="capacity">Positions it can hold at most. Memory is taken as it fills.</param>
-    KvCache CreateCache(int layers, int width, int capacity);
+    /// <param name="format">How numbers are kept: F32, F16, BF16 or Q8_0. Anything but F32 rounds them, and so changes results a little.</param>
+    /// <exception cref="NotSupportedException">Another format.</exception>
+    KvCache CreateCache(int layers, int width, int capacity, NumberFormat format = NumberFormat.F32);
 
     /// <summary>The embedding of each token, plus that of its position where the family learns positions.</summary>
     /// <param name="batch">The tokens.</param>

@@ -10,6 +10,9 @@ public abstract class KvCache : IDisposable
     /// <summary>Positions it can hold at most.</summary>
     public abstract int Capacity { get; }
 
+    /// <summary>How the numbers are kept: rounded to it when they are appended, and widened again, exactly, when they are read.</summary>
+    public abstract NumberFormat Format { get; }
+
     /// <summary>Makes what attention appended since the last call count: <see cref="Length"/> grows by <paramref name="count"/>.
     /// Called once a forward pass, when all layers have run.</summary>
     public abstract void Advance(int count);

@@ -23,7 +23,8 @@ internal sealed class RecordingOps(IOps inner) : IOps
         inner.Begin();
     }
 
-    public KvCache CreateCache(int layers, int width, int capacity) => inner.CreateCache(layers, width, capacity);
+    public KvCache CreateCache(int layers, int width, int capacity, NumberFormat format = NumberFormat.F32) =>
+        inner.CreateCache(layers, width, capacity, format);
 
     public Tensor Embed(Batch batch, Weight tokens, Weight? positions = null)
     {

@@ -1,21 +1,32 @@
+using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
 namespace Fude.Tensors;
 
-/// <summary>Causal attention with a running softmax over blocks of keys: Milakov and Gimelshein, 2018, arXiv:1805.02867.</summary>
+/// <summary>Causal attention with a running softmax over blocks of keys: Milakov and Gimelshein, 2018, arXiv:1805.02867; Dao et al., 2022,
+/// arXiv:2205.14135.</summary>
 /// <remarks>
 /// Keys are walked in blocks of <see cref="Block"/> that begin at multiples of it, counted from the text's beginning. A query takes from
-/// each block its scores (dot products in sixteen lanes), the largest of them, the sum of their exponentials in the lanes' tree, and adds
-/// the values weighted one after the other. So its numbers depend on its own text alone, not on the queries it is computed with.
+/// each block the largest of its scores, the exponentials of their distances to it, the sum of those in the lanes' tree, and the sum of
+/// values weighted by them, key after key from 0 on (<see cref="AttentionTile"/>). What the blocks gave is put together in ascending order. So
+/// a query's numbers depend on its own text alone: not on the queries it is computed with, nor on which thread took which block.
+/// Few rows (tokens times query heads of one key head) read keys and values from the cache as they are, once and in the order in which they
+/// lie, head after head; heads, and blocks where heads are too few, are shared out over threads. Many rows meet float32 panels in the
+/// second-level cache, strip by strip.
 /// </remarks>
 internal static unsafe class AttentionKernel
 {
-    /// <summary>Keys of a block, and positions of a page of the cache.</summary>
-    internal const int Block = 32;
+    /// <summary>Keys that share a largest score.</summary>
+    internal const int Block = 256;
 
-    /// <summary>Rows (tokens times query heads of one key head) that walk the keys together, unless one token has more.</summary>
-    private const int TargetRows = 24;
+    /// <summary>Positions of a page of the cache.</summary>
+    internal const int Page = 32;
+
+    private const int PagesInBlock = Block / Page, Strip = AttentionTile.Rows;
+
+    /// <summary>Rows that meet a panel together, unless one token has more.</summary>
+    private const int PanelRows = 96;
 
     /// <summary>A run of tokens of one text, as the kernel sees it.</summary>
     internal struct Text
@@ -26,14 +37,26 @@ internal static unsafe class AttentionKernel
         /// <summary>Its tokens in this batch.</summary>
         public int Count;
 
-        /// <summary>Number of the first block that <see cref="Pages"/> names.</summary>
-        public int FirstBlock;
+        /// <summary>How the cache keeps its numbers.</summary>
+        public NumberFormat Format;
+
+        /// <summary>Number of the first page that <see cref="Pages"/> names.</summary>
+        public int FirstPage;
+
+        /// <summary>The pages, at this layer's first head; null without a cache.</summary>
+        public nint* Pages;
 
         /// <summary>Items of the texts before.</summary>
         public int ItemsBefore;
 
-        /// <summary>The page of each block, at this layer's keys; null without a cache.</summary>
-        public nint* Pages;
+        /// <summary>Few rows: into how many items the heads are divided, and the blocks. 0 for many rows.</summary>
+        public int Ranges, Runs;
+
+        /// <summary>Where more than one run puts what each block gave: [block][head][rows][padded + 2].</summary>
+        public float* Partials;
+
+        /// <summary>Runs of each range of heads that are not done yet.</summary>
+        public int* Waiting;
     }
 
     internal struct Job
@@ -46,36 +69,84 @@ internal static unsafe class AttentionKernel
         public int TextCount;
         public int QueryHeads, KeyHeads, Size, Window;
         public float Scale;
-
-        /// <summary>Tokens of one item.</summary>
-        public int ItemTokens;
         public byte* Scratch;
         public long ScratchBytes;
-
-        /// <summary>Floats from the keys of a page to its values, and from one head to the next.</summary>
-        public long ValueOffset, HeadOffset;
     }
 
-    /// <summary>Tokens of an item for so many query heads to a key head.</summary>
-    internal static int ItemTokens(int group) => Math.Max(1, TargetRows / group);
+    /// <summary>Which keys of a block the rows of a strip see.</summary>
+    private ref struct Sight
+    {
+        private fixed int _from[Strip], _to[Strip];
+
+        /// <summary>The keys that any row sees, and those that all do.</summary>
+        public int Earliest, Latest, Shared, SharedEnd;
+
+        /// <param name="rows">Rows of the strip.</param>
+        /// <param name="firstKey">The number in the block of the key of the token that row 0 of the item is of.</param>
+        /// <param name="firstRow">The strip's first row in the item.</param>
+        /// <param name="group">Rows of a token.</param>
+        /// <param name="window">Keys a token sees at most, or 0.</param>
+        public Sight(int rows, int firstKey, int firstRow, int group, int window)
+        {
+            (Earliest, Latest, Shared, SharedEnd) = (Block, 0, 0, Block);
+            for (int r = 0; r < rows; r++)
+            {
+                int key = firstKey + (firstRow + r) / group;
+                int from = window > 0 ? Math.Clamp(key - window + 1, 0, Block) : 0, to = Math.Clamp(key + 1, from, Block);
+                (_from[r], _to[r]) = (from, to);
+                (Shared, SharedEnd) = (Math.Max(Shared, from), Math.Min(SharedEnd, to));
+                if (from < to) (Earliest, Latest) = (Math.Min(Earliest, from), Math.Max(Latest, to));
+            }
+        }
+
+        public readonly int From(int row) => _from[row];
+
+        public readonly int To(int row) => _to[row];
+    }
+
+    /// <summary>Whether rows of a text read the cache as it is.</summary>
+    private static bool IsShort(in Job job, in Text text) => text.Pages is not null && text.Count * (job.QueryHeads / job.KeyHeads) <= Strip;
 
     /// <summary>Scratch of one thread.</summary>
-    internal static long ScratchBytes(int group, int size)
+    internal static long ScratchBytes(in Job job)
     {
-        long rows = Math.Max(TargetRows, group);
-        // Keys and values of a block; queries, sums of values, scores, largest score and sum of exponentials.
-        return ((2L * Block * size + rows * (Padded(size) * 2 + Block + 2)) * sizeof(float) + 63) & ~63L;
+        long group = job.QueryHeads / job.KeyHeads, padded = HeadLayout.PaddedSize(job.Size), scales = HeadLayout.Groups((int)padded) * (long)Block;
+        long few = job.KeyHeads * (long)Strip * (job.Size + Block + 2 * padded + 4);
+        long rows = (Math.Max(PanelRows, group) + Strip - 1) / Strip * Strip;
+        long many = rows * (job.Size + padded + 2) + Strip * (Block + padded + 2) + (long)Block * (job.Size + padded);
+        return ((Math.Max(few, many) + scales) * sizeof(float) + 64 * 16 + 63) & ~63L;
     }
 
-    private static long Padded(int size) => (size + 15) & ~15;
-
-    internal static int Items(in Job job, int tokens) => (tokens + job.ItemTokens - 1) / job.ItemTokens * job.KeyHeads;
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Run<T>(void* argument, int item, int worker)
-        where T : unmanaged, ILanes<T>
+    /// <summary>Divides the work on a text, and returns the number of items.</summary>
+    internal static int Plan(in Job job, ref Text text, int threads)
     {
-        ref Job job = ref *(Job*)argument;
+        if (!IsShort(job, text))
+        {
+            int tokens = ItemTokens(job);
+            return checked((text.Count + tokens - 1) / tokens * job.KeyHeads);
+        }
+        // As few ranges of heads as keep all threads at work: what lies together is read together.
+        int wanted = threads == 1 ? 1 : (4 * threads + job.TextCount - 1) / job.TextCount;
+        text.Runs = Math.Min(wanted, Blocks(job, text));
+        text.Ranges = Math.Min((wanted + text.Runs - 1) / text.Runs, job.KeyHeads);
+        return checked(text.Ranges * text.Runs);
+    }
+
+    /// <summary>Floats of <see cref="Text.Partials"/>.</summary>
+    internal static long PartialFloats(in Job job, in Text text) =>
+        text.Runs <= 1 ? 0 : (long)job.KeyHeads * Blocks(job, text) * PartialFloats(job);
+
+    private static long PartialFloats(in Job job) => Strip * (HeadLayout.PaddedSize(job.Size) + 2L);
+
+    private static int ItemTokens(in Job job) => Math.Max(1, PanelRows / (job.QueryHeads / job.KeyHeads));
+
+    private static int FirstBlock(in Job job, in Text text) => job.Window > 0 ? Math.Max(0, text.FirstKey - job.Window + 1) / Block : 0;
+
+    private static int Blocks(in Job job, in Text text) => (text.FirstKey + text.Count - 1) / Block + 1 - FirstBlock(job, text);
+
+    /// <summary>The text that an item is of: the last whose items begin at or before it.</summary>
+    private static ref Text Find(ref Job job, int item)
+    {
         int low = 0, high = job.TextCount - 1;
         while (low < high)
         {
@@ -83,214 +154,397 @@ internal static unsafe class AttentionKernel
             if (job.Texts[middle].ItemsBefore <= item) low = middle;
             else high = middle - 1;
         }
-        ref Text text = ref job.Texts[low];
-        // The last tokens have the most keys: they come first, so that no thread begins a long item at the end.
+        return ref job.Texts[low];
+    }
+
+    /// <summary>One item puts the keys and values of one head of one text into its cache; few rows do that themselves.</summary>
+    internal static void Append(void* argument, int item, int worker)
+    {
+        ref Job job = ref *(Job*)argument;
+        ref Text text = ref job.Texts[item / job.KeyHeads];
+        if (text.Pages is null || text.Runs > 0) return;
+        Append(ref job, ref text, item % job.KeyHeads, text.FirstKey, text.FirstKey + text.Count);
+    }
+
+    private static void Append(ref Job job, ref Text text, int head, int firstKey, int endKey)
+    {
+        HeadLayout layout = new(text.Format, job.Size);
+        nint width = (nint)job.KeyHeads * job.Size;
+        for (int key = firstKey; key < endKey; key++)
+        {
+            nint row = (text.First + key - text.FirstKey) * width + (nint)head * job.Size;
+            byte* page = (byte*)text.Pages[key / Page - text.FirstPage];
+            layout.Write(layout.Keys(page, head), layout.Values(page, head, job.KeyHeads), key % Page, job.K + row, job.V + row);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void Run<T>(void* argument, int item, int worker)
+        where T : unmanaged, ILanes<T>
+    {
+        ref Job job = ref *(Job*)argument;
+        ref Text text = ref Find(ref job, item);
+        float* scratch = (float*)(job.Scratch + worker * job.ScratchBytes);
         item -= text.ItemsBefore;
-        int head = item % job.KeyHeads, tiles = (text.Count + job.ItemTokens - 1) / job.ItemTokens;
-        int token = (tiles - 1 - item / job.KeyHeads) * job.ItemTokens;
-        int tokens = Math.Min(job.ItemTokens, text.Count - token);
-        Tile<T>(ref job, ref text, head, token, tokens, (float*)(job.Scratch + worker * job.ScratchBytes));
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Tile<T>(ref Job job, ref Text text, int head, int token, int tokens, float* scratch)
-        where T : unmanaged, ILanes<T>
-    {
-        int group = job.QueryHeads / job.KeyHeads, rows = tokens * group, size = job.Size;
-        nint padded = (nint)Padded(size), queryWidth = (nint)job.QueryHeads * size, keyWidth = (nint)job.KeyHeads * size;
-        float* ownKeys = scratch, ownValues = ownKeys + Block * size;
-        float* queries = ownValues + Block * size, sums = queries + rows * padded, scores = sums + rows * padded;
-        float* largest = scores + rows * Block, totals = largest + rows;
-        for (int r = 0; r < rows; r++)
+        if (text.Runs == 0)
         {
-            float* q = job.Q + (text.First + token + r / group) * queryWidth + (head * group + r % group) * size;
-            Buffer.MemoryCopy(q, queries + r * padded, size * sizeof(float), size * sizeof(float));
-            for (int i = size; i < padded; i++) queries[r * padded + i] = 0;
-            for (int i = 0; i < padded; i++) sums[r * padded + i] = 0;
-            (largest[r], totals[r]) = (float.NegativeInfinity, 0);
-        }
-
-        int firstKey = text.FirstKey + token, lastKey = firstKey + tokens - 1;
-        int begin = job.Window > 0 ? Math.Max(0, firstKey - job.Window + 1) : 0;
-        for (int block = begin / Block; block <= lastKey / Block; block++)
-        {
-            int blockKey = block * Block, keys = Math.Min(Block, lastKey + 1 - blockKey);
-            float* k = ownKeys, v = ownValues;
-            if (text.Pages is null)
-            {
-                // In the tensors a head's keys lie a power of two apart, and would push each other out of the cache.
-                float* firstK = job.K + (text.First + blockKey) * keyWidth + head * size;
-                float* firstV = job.V + (text.First + blockKey) * keyWidth + head * size;
-                for (int j = 0; j < keys; j++)
-                {
-                    Buffer.MemoryCopy(firstK + j * keyWidth, k + j * size, size * sizeof(float), size * sizeof(float));
-                    Buffer.MemoryCopy(firstV + j * keyWidth, v + j * size, size * sizeof(float), size * sizeof(float));
-                }
-            }
-            else
-            {
-                k = (float*)text.Pages[block - text.FirstBlock] + head * job.HeadOffset;
-                v = k + job.ValueOffset;
-            }
-            Scores<T>(queries, padded, rows, k, keys, size, scores);
-            for (int r = 0; r < rows; r++)
-            {
-                int key = firstKey + r / group, from = job.Window > 0 ? Math.Max(0, key - job.Window + 1 - blockKey) : 0;
-                int to = Math.Min(keys, key + 1 - blockKey);
-                if (from >= to) continue;
-                float* s = scores + r * Block;
-                for (int j = 0; j < from; j++) s[j] = float.NegativeInfinity;
-                for (int j = to; j < Block; j++) s[j] = float.NegativeInfinity;
-                float correction = Softmax<T>(s, job.Scale, ref largest[r], ref totals[r]);
-                AddValues<T>(sums + r * padded, correction, s, v, from, to, size);
-            }
-        }
-
-        for (int r = 0; r < rows; r++)
-        {
-            float* y = job.Y + (text.First + token + r / group) * queryWidth + (head * group + r % group) * size;
-            T scale = T.Broadcast(1f / totals[r]);
-            float* sum = sums + r * padded;
-            int i = 0;
-            for (; i <= size - 16; i += 16) T.Store(T.Load(sum + i) * scale, y + i);
-            if (i < size) Partial.Store(T.Load(sum + i) * scale, y + i, size - i);
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Scores<T>(float* queries, nint padded, int rows, float* k, int keys, int size, float* scores)
-        where T : unmanaged, ILanes<T>
-    {
-        (int tileX, int tileW) = DotTile.Shape<T>();
-        float** x = stackalloc float*[6];
-        byte** w = stackalloc byte*[4];
-        float* sums = stackalloc float[24];
-        float* carry = stackalloc float[24 * 16];
-        if (rows == 1)
-        {
-            for (int j = 0; j < keys; j += DotTile.Streams)
-            {
-                for (int s = 0; s < DotTile.Streams; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * size);
-                DotTile.RunRow<T, StoredFloat32>(queries, w, size, carry, sums);
-                for (int s = 0; s < DotTile.Streams && j + s < keys; s++) scores[j + s] = sums[s];
-            }
+            // The last tokens have the most keys: they come first, so that no thread begins a long item at the end.
+            int itemTokens = ItemTokens(job), tiles = (text.Count + itemTokens - 1) / itemTokens;
+            int token = (tiles - 1 - item / job.KeyHeads) * itemTokens;
+            Many<T>(ref job, ref text, item % job.KeyHeads, token, Math.Min(itemTokens, text.Count - token), scratch);
             return;
         }
-        for (int j = 0; j < keys; j += tileW)
+        switch (text.Format)
         {
-            for (int s = 0; s < tileW; s++) w[s] = (byte*)(k + Math.Min(j + s, keys - 1) * size);
-            for (int r = 0; r < rows; r += tileX)
-            {
-                for (int t = 0; t < tileX; t++) x[t] = queries + Math.Min(r + t, rows - 1) * padded;
-                DotTile.Run<T, StoredFloat32>(x, w, size, carry, first: true, last: true, sums);
-                // A tile may reach beyond the last key, not beyond the block: what it writes there is masked.
-                for (int t = 0; t < tileX && r + t < rows; t++)
-                    if (tileW == 4) Vector128.Load(sums + t * 4).Store(scores + (r + t) * Block + j);
-                    else for (int s = 0; s < tileW; s++) scores[(r + t) * Block + j + s] = sums[t * tileW + s];
-            }
+            case NumberFormat.F32: Few<T, CachedFloat32>(ref job, ref text, item, scratch); break;
+            case NumberFormat.F16: Few<T, CachedFloat16>(ref job, ref text, item, scratch); break;
+            case NumberFormat.BF16: Few<T, CachedBFloat16>(ref job, ref text, item, scratch); break;
+            default: Few<T, CachedInt8>(ref job, ref text, item, scratch); break;
         }
     }
 
-    /// <summary>Turns a block's scores into exponentials and returns what the sums so far are to be multiplied by.</summary>
+    /// <summary>Takes a piece of scratch, in whole cache lines.</summary>
+    private static float* Take(ref float* scratch, long floats)
+    {
+        float* taken = scratch;
+        scratch += (floats + 15) & ~15L;
+        return taken;
+    }
+
+    /// <summary>Rows of a strip from one on, as [size][8]; absent rows are 0.</summary>
+    private static void PackQueries(ref Job job, ref Text text, int head, int firstRow, int rows, float* target)
+    {
+        int group = job.QueryHeads / job.KeyHeads, size = job.Size;
+        nint width = (nint)job.QueryHeads * size;
+        for (int r = 0; r < Strip; r++)
+        {
+            if (r >= rows)
+            {
+                for (int i = 0; i < size; i++) target[i * Strip + r] = 0;
+                continue;
+            }
+            int row = firstRow + r;
+            float* q = job.Q + (text.First + row / group) * width + (nint)(head * group + row % group) * size;
+            for (int i = 0; i < size; i++) target[i * Strip + r] = q[i];
+        }
+    }
+
+    /// <summary>An item of few rows: some blocks of some heads, read from the cache as they are.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static float Softmax<T>(float* s, float scale, ref float largest, ref float total)
+    private static void Few<T, TStored>(ref Job job, ref Text text, int item, float* scratch)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, ICachedNumbers
+    {
+        int group = job.QueryHeads / job.KeyHeads, rows = text.Count * group, written = AttentionTile.Written(rows);
+        int size = job.Size, padded = HeadLayout.PaddedSize(size), range = item % text.Ranges, run = item / text.Ranges;
+        int head = (int)((long)job.KeyHeads * range / text.Ranges), heads = (int)((long)job.KeyHeads * (range + 1) / text.Ranges) - head;
+        int blocks = Blocks(job, text), firstBlock = FirstBlock(job, text), endKey = text.FirstKey + text.Count;
+        int begin = (int)((long)blocks * run / text.Runs), end = (int)((long)blocks * (run + 1) / text.Runs);
+        HeadLayout layout = new(text.Format, size);
+        for (int h = 0; h < heads; h++)
+            Append(ref job, ref text, head + h, Math.Max(text.FirstKey, (firstBlock + begin) * Block), Math.Min(endKey, (firstBlock + end) * Block));
+
+        float* queries = Take(ref scratch, (long)heads * Strip * size), scores = Take(ref scratch, (long)heads * written * Block);
+        float* blockSums = Take(ref scratch, (long)heads * written * padded), sums = Take(ref scratch, (long)heads * written * padded);
+        float* blockLargest = Take(ref scratch, heads * written), blockTotals = Take(ref scratch, heads * written);
+        float* largest = Take(ref scratch, heads * written), totals = Take(ref scratch, heads * written);
+        float* scales = Take(ref scratch, (long)HeadLayout.Groups(padded) * Block);
+        byte** pages = stackalloc byte*[PagesInBlock];
+        nint queryFloats = rows == 1 ? size : (nint)Strip * size;
+        for (int h = 0; h < heads && rows > 1; h++) PackQueries(ref job, ref text, head + h, 0, rows, queries + h * queryFloats);
+        if (rows == 1) queries = job.Q + (nint)text.First * job.QueryHeads * size + head * (nint)size;
+        for (int i = 0; i < heads * written; i++) totals[i] = 0;
+
+        for (int i = begin; i < end; i++)
+        {
+            int blockKey = (firstBlock + i) * Block;
+            nint* stored = text.Pages + (blockKey / Page - text.FirstPage);
+            Sight sight = new(rows, text.FirstKey - blockKey, 0, group, job.Window);
+            int firstPage = sight.Earliest / Page, endPage = (sight.Latest + Page - 1) / Page;
+            for (int page = firstPage; page < endPage; page++)
+            {
+                byte* keys = layout.Keys((byte*)stored[page], head);
+                byte* then = page + 1 < endPage ? layout.Keys((byte*)stored[page + 1], head) : layout.Values((byte*)stored[firstPage], head, job.KeyHeads);
+                for (int h = 0; h < heads; h++, keys += layout.KeyBytes)
+                {
+                    byte* ahead = h + 1 < heads ? keys + layout.KeyBytes : then;
+                    AttentionTile.Scores<T, TStored>(
+                        queries + h * queryFloats, rows, keys, ahead, size, scores + (nint)h * written * Block + page * Page);
+                }
+            }
+            for (int h = 0; h < heads; h++)
+                for (int r = 0; r < rows; r++)
+                {
+                    int place = h * written + r;
+                    blockTotals[place] = 0;
+                    if (sight.From(r) < sight.To(r))
+                        (blockLargest[place], blockTotals[place]) = Softmax<T>(scores + (nint)place * Block, sight.From(r), sight.To(r), job.Scale);
+                }
+            for (nint k = 0; k < (nint)heads * written * padded; k += 16) T.Store(T.Zero, blockSums + k);
+            for (int page = firstPage; page < endPage; page++)
+            {
+                byte* values = layout.Values((byte*)stored[page], head, job.KeyHeads);
+                byte* then = page + 1 < endPage ? layout.Values((byte*)stored[page + 1], head, job.KeyHeads)
+                    : i + 1 < end ? layout.Keys((byte*)stored[endPage], head) : values;
+                for (int h = 0; h < heads; h++, values += layout.ValueBytes)
+                {
+                    pages[page] = values;
+                    if (TStored.HasScales) WidenScales<T>(values, page, padded, scales);
+                    AddValues<T, TStored>(
+                        ref sight, rows, page * Page, (page + 1) * Page, scores + (nint)h * written * Block, pages,
+                        h + 1 < heads ? values + layout.ValueBytes : then, scales,
+                        blockSums + (nint)h * written * padded, padded);
+                }
+            }
+            if (text.Runs == 1)
+            {
+                for (int h = 0; h < heads; h++)
+                    for (int place = h * written; place < h * written + rows; place++)
+                        Merge<T>(sums + (nint)place * padded, ref largest[place], ref totals[place],
+                            blockSums + (nint)place * padded, blockLargest[place], blockTotals[place], padded);
+                continue;
+            }
+            for (int h = 0; h < heads; h++)
+            {
+                float* partial = text.Partials + ((long)i * job.KeyHeads + head + h) * PartialFloats(job);
+                for (int r = 0; r < rows; r++, partial += padded + 2)
+                {
+                    int place = h * written + r;
+                    Buffer.MemoryCopy(blockSums + (nint)place * padded, partial, padded * sizeof(float), padded * sizeof(float));
+                    (partial[padded], partial[padded + 1]) = (blockLargest[place], blockTotals[place]);
+                }
+            }
+        }
+        if (text.Runs > 1)
+        {
+            if (Interlocked.Decrement(ref text.Waiting[range]) != 0) return;
+            // The last one to finish puts the blocks together, in their order.
+            for (int i = 0; i < blocks; i++)
+                for (int h = 0; h < heads; h++)
+                {
+                    float* partial = text.Partials + ((long)i * job.KeyHeads + head + h) * PartialFloats(job);
+                    for (int place = h * written; place < h * written + rows; place++, partial += padded + 2)
+                        Merge<T>(sums + (nint)place * padded, ref largest[place], ref totals[place], partial, partial[padded], partial[padded + 1], padded);
+                }
+        }
+        for (int h = 0; h < heads; h++)
+            for (int r = 0; r < rows; r++)
+                Put<T>(ref job, ref text, head + h, r, sums + (nint)(h * written + r) * padded, totals[h * written + r]);
+    }
+
+    /// <summary>An item of many rows: some tokens of one head, all their keys.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Many<T>(ref Job job, ref Text text, int head, int token, int tokens, float* scratch)
         where T : unmanaged, ILanes<T>
     {
-        T factor = T.Broadcast(scale), a = T.Load(s) * factor, b = T.Load(s + 16) * factor;
+        int group = job.QueryHeads / job.KeyHeads, rows = tokens * group, strips = (rows + Strip - 1) / Strip;
+        int size = job.Size, padded = HeadLayout.PaddedSize(size);
+        HeadLayout layout = new(text.Format, size);
+        float* queries = Take(ref scratch, (long)strips * Strip * size), sums = Take(ref scratch, (long)rows * padded);
+        float* largest = Take(ref scratch, rows), totals = Take(ref scratch, rows);
+        float* scores = Take(ref scratch, Strip * Block), blockSums = Take(ref scratch, (long)Strip * padded);
+        float* keyPanel = Take(ref scratch, (long)Block * size), valuePanel = Take(ref scratch, (long)Block * padded);
+        byte** keyPages = stackalloc byte*[2 * PagesInBlock], valuePages = keyPages + PagesInBlock;
+        float* blockLargest = stackalloc float[2 * Strip], blockTotals = blockLargest + Strip;
+        for (int i = 0; i < strips; i++)
+            PackQueries(ref job, ref text, head, token * group + i * Strip, Math.Min(Strip, rows - i * Strip), queries + (nint)i * Strip * size);
+        for (int r = 0; r < rows; r++) totals[r] = 0;
+
+        int firstKey = text.FirstKey + token, endKey = firstKey + tokens, begin = job.Window > 0 ? Math.Max(0, firstKey - job.Window + 1) : 0;
+        for (int blockKey = begin / Block * Block; blockKey < endKey; blockKey += Block)
+        {
+            int firstPage = Math.Max(blockKey, begin) / Page, endPage = (Math.Min(endKey, blockKey + Block) + Page - 1) / Page;
+            for (int page = firstPage; page < endPage; page++)
+            {
+                int i = page - blockKey / Page;
+                float* keys = keyPanel + (nint)i * Page * size, values = valuePanel + (nint)i * Page * padded;
+                keyPages[i] = (byte*)keys;
+                valuePages[i] = (byte*)values;
+                if (text.Pages is null)
+                {
+                    Gather(ref job, ref text, head, page * Page, Math.Min(Page, endKey - page * Page), keys, values);
+                    continue;
+                }
+                byte* stored = (byte*)text.Pages[page - text.FirstPage];
+                byte* storedKeys = layout.Keys(stored, head), storedValues = layout.Values(stored, head, job.KeyHeads);
+                switch (text.Format)
+                {
+                    case NumberFormat.F32:
+                        keyPages[i] = storedKeys;
+                        valuePages[i] = storedValues;
+                        break;
+                    case NumberFormat.F16: Widen<T, CachedFloat16>(layout, storedKeys, storedValues, keys, values); break;
+                    case NumberFormat.BF16: Widen<T, CachedBFloat16>(layout, storedKeys, storedValues, keys, values); break;
+                    default: Widen<T, CachedInt8>(layout, storedKeys, storedValues, keys, values); break;
+                }
+            }
+            for (int i = 0; i < strips; i++)
+            {
+                int first = i * Strip, count = Math.Min(Strip, rows - first);
+                Sight sight = new(count, firstKey - blockKey, first, group, job.Window);
+                if (sight.Earliest >= sight.Latest) continue;
+                // A strip of one row is laid out for eight like the others.
+                for (int page = sight.Earliest / Page; page * Page < sight.Latest; page++)
+                    AttentionTile.Scores<T, CachedFloat32>(queries + (nint)first * size, Strip, keyPages[page], null, size, scores + page * Page);
+                for (nint k = 0; k < (nint)Strip * padded; k += 16) T.Store(T.Zero, blockSums + k);
+                for (int r = 0; r < count; r++)
+                {
+                    blockTotals[r] = 0;
+                    if (sight.From(r) < sight.To(r))
+                        (blockLargest[r], blockTotals[r]) = Softmax<T>(scores + r * Block, sight.From(r), sight.To(r), job.Scale);
+                }
+                AddValues<T, CachedFloat32>(ref sight, count, 0, Block, scores, valuePages, null, null, blockSums, padded);
+                for (int r = 0; r < count; r++)
+                    Merge<T>(sums + (nint)(first + r) * padded, ref largest[first + r], ref totals[first + r],
+                        blockSums + (nint)r * padded, blockLargest[r], blockTotals[r], padded);
+            }
+        }
+        for (int r = 0; r < rows; r++) Put<T>(ref job, ref text, head, token * group + r, sums + (nint)r * padded, totals[r]);
+    }
+
+    /// <summary>Adds the values of some keys of a block, weighted, to the sums of a strip.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void AddValues<T, TStored>(
+        ref Sight sight, int rows, int first, int end, float* weights, byte** pages, byte* ahead, float* scales, float* sums, int padded)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, ICachedNumbers
+    {
+        // Keys that all rows see go together; before and after them come those that only some do.
+        int shared = Math.Max(first, sight.Shared), sharedEnd = Math.Min(end, sight.SharedEnd);
+        bool areTogether = rows > 1 && shared < sharedEnd;
+        for (int r = 0; r < rows; r++)
+        {
+            int from = Math.Max(first, sight.From(r)), to = Math.Min(areTogether ? shared : end, sight.To(r));
+            if (from < to) AttentionTile.RowValues<T, TStored>(weights + r * Block, pages, ahead, from, to, padded, scales, sums + (nint)r * padded);
+        }
+        if (!areTogether) return;
+        AttentionTile.Values<T, TStored>(weights, rows, pages, ahead, shared, sharedEnd, padded, scales, sums);
+        for (int r = 0; r < rows; r++)
+        {
+            int to = Math.Min(end, sight.To(r));
+            if (sharedEnd < to)
+                AttentionTile.RowValues<T, TStored>(weights + r * Block, pages, ahead, sharedEnd, to, padded, scales, sums + (nint)r * padded);
+        }
+    }
+
+    /// <summary>Turns the scores of some keys of a block into exponentials; returns the largest, and the sum of the exponentials.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static (float Largest, float Total) Softmax<T>(float* s, int from, int to, float scale)
+        where T : unmanaged, ILanes<T>
+    {
+        int first = from & ~15, end = (to + 15) & ~15;
+        for (int j = first; j < from; j++) s[j] = float.NegativeInfinity;
+        for (int j = to; j < end; j++) s[j] = float.NegativeInfinity;
+        T factor = T.Broadcast(scale), most = T.Broadcast(float.NegativeInfinity);
+        for (int j = first; j < end; j += 16)
+        {
+            T x = T.Load(s + j) * factor;
+            T.Store(x, s + j);
+            most = T.SelectLess(most, x, x, most);
+        }
         float* lanes = stackalloc float[16];
-        T.Store(T.SelectLess(a, b, b, a), lanes);
+        T.Store(most, lanes);
         Vector128<float> four = Vector128.Max(
             Vector128.Max(Vector128.Load(lanes), Vector128.Load(lanes + 4)),
             Vector128.Max(Vector128.Load(lanes + 8), Vector128.Load(lanes + 12)));
-        float most = MathF.Max(largest, MathF.Max(MathF.Max(four[0], four[1]), MathF.Max(four[2], four[3])));
-        T shift = T.Broadcast(most);
-        a = Elementary.Exp(a - shift);
-        b = Elementary.Exp(b - shift);
-        T.Store(a, s);
-        T.Store(b, s + 16);
-        float correction = 1;       // e⁰, exactly
-        if (most != largest)
+        float largest = MathF.Max(MathF.Max(four[0], four[1]), MathF.Max(four[2], four[3]));
+        T shift = T.Broadcast(largest), sum = T.Zero;
+        for (int j = first; j < end; j += 16)
         {
-            T.Store(Elementary.Exp(T.Broadcast(largest) - shift), lanes);
-            correction = lanes[0];
-            largest = most;
+            T x = Elementary.Exp(T.Load(s + j) - shift);
+            T.Store(x, s + j);
+            sum += x;
         }
-        total = MathF.FusedMultiplyAdd(total, correction, T.Sum(a + b));
-        return correction;
+        return (largest, T.Sum(sum));
     }
 
-    /// <summary>sum = sum·correction, then + weight·value key after key.</summary>
+    /// <summary>Puts what a block gave to what the blocks before it did.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddValues<T>(float* sum, float correction, float* weights, float* v, int from, int to, int size)
+    private static void Merge<T>(float* sums, ref float largest, ref float total, float* block, float blockLargest, float blockTotal, int padded)
         where T : unmanaged, ILanes<T>
     {
-        T scale = T.Broadcast(correction);
+        if (blockTotal == 0) return;      // no key of it is seen
+        if (total == 0)
+        {
+            for (int i = 0; i < padded; i += 16) T.Store(T.Load(block + i), sums + i);
+            (largest, total) = (blockLargest, blockTotal);
+            return;
+        }
+        float most = MathF.Max(largest, blockLargest);
+        T old = Elementary.Exp(T.Broadcast(largest) - T.Broadcast(most)), added = Elementary.Exp(T.Broadcast(blockLargest) - T.Broadcast(most));
+        for (int i = 0; i < padded; i += 16) T.Store(T.MultiplyAdd(T.Load(block + i), added, T.Load(sums + i) * old), sums + i);
+        float* lanes = stackalloc float[16];
+        T.Store(T.MultiplyAdd(T.Broadcast(blockTotal), added, T.Broadcast(total) * old), lanes);
+        (largest, total) = (most, lanes[0]);
+    }
+
+    private static void Put<T>(ref Job job, ref Text text, int head, int row, float* sums, float total)
+        where T : unmanaged, ILanes<T>
+    {
+        int group = job.QueryHeads / job.KeyHeads, size = job.Size;
+        float* y = job.Y + (text.First + row / group) * ((nint)job.QueryHeads * size) + (nint)(head * group + row % group) * size;
+        T share = T.Broadcast(1f / total);
         int i = 0;
-        // Eight sums side by side hide the latency of an addition, where there are registers for them.
-        for (; T.Registers == 1 && i <= size - 128; i += 128)
-        {
-            T a = T.Load(sum + i) * scale, b = T.Load(sum + i + 16) * scale;
-            T c = T.Load(sum + i + 32) * scale, d = T.Load(sum + i + 48) * scale;
-            T e = T.Load(sum + i + 64) * scale, f = T.Load(sum + i + 80) * scale;
-            T g = T.Load(sum + i + 96) * scale, h = T.Load(sum + i + 112) * scale;
-            float* value = v + from * size + i;
-            for (int j = from; j < to; j++, value += size)
-            {
-                T weight = T.Broadcast(weights[j]);
-                a = T.MultiplyAdd(weight, T.Load(value), a);
-                b = T.MultiplyAdd(weight, T.Load(value + 16), b);
-                c = T.MultiplyAdd(weight, T.Load(value + 32), c);
-                d = T.MultiplyAdd(weight, T.Load(value + 48), d);
-                e = T.MultiplyAdd(weight, T.Load(value + 64), e);
-                f = T.MultiplyAdd(weight, T.Load(value + 80), f);
-                g = T.MultiplyAdd(weight, T.Load(value + 96), g);
-                h = T.MultiplyAdd(weight, T.Load(value + 112), h);
-            }
-            T.Store(a, sum + i);
-            T.Store(b, sum + i + 16);
-            T.Store(c, sum + i + 32);
-            T.Store(d, sum + i + 48);
-            T.Store(e, sum + i + 64);
-            T.Store(f, sum + i + 80);
-            T.Store(g, sum + i + 96);
-            T.Store(h, sum + i + 112);
-        }
-        for (; i <= size - 64; i += 64)
-        {
-            T a = T.Load(sum + i) * scale, b = T.Load(sum + i + 16) * scale;
-            T c = T.Load(sum + i + 32) * scale, d = T.Load(sum + i + 48) * scale;
-            float* value = v + from * size + i;
-            for (int j = from; j < to; j++, value += size)
-            {
-                T weight = T.Broadcast(weights[j]);
-                a = T.MultiplyAdd(weight, T.Load(value), a);
-                b = T.MultiplyAdd(weight, T.Load(value + 16), b);
-                c = T.MultiplyAdd(weight, T.Load(value + 32), c);
-                d = T.MultiplyAdd(weight, T.Load(value + 48), d);
-            }
-            T.Store(a, sum + i);
-            T.Store(b, sum + i + 16);
-            T.Store(c, sum + i + 32);
-            T.Store(d, sum + i + 48);
-        }
-        if (i < size) AddLastValues<T>(sum, scale, weights, v, from, to, i, size);
+        for (; i <= size - 16; i += 16) T.Store(T.Load(sums + i) * share, y + i);
+        if (i < size) Partial.Store(T.Load(sums + i) * share, y + i, size - i);
     }
 
-    // The columns that do not fill four sets of lanes; apart, because what it calls would make the compiler keep lanes in memory.
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void AddLastValues<T>(float* sum, T scale, float* weights, float* v, int from, int to, int i, int size)
+    /// <summary>The scales of a page of values as float32.</summary>
+    private static void WidenScales<T>(byte* values, int page, int padded, float* scales)
         where T : unmanaged, ILanes<T>
     {
-        for (; i < size; i += 16)
+        ushort* stored = (ushort*)(values + (nint)Page * padded);
+        for (int group = 0; group < HeadLayout.Groups(padded); group++, stored += Page)
         {
-            int rest = Math.Min(16, size - i);
-            T a = T.Load(sum + i) * scale;
-            for (int j = from; j < to; j++)
-            {
-                float* value = v + j * size + i;
-                a = T.MultiplyAdd(T.Broadcast(weights[j]), rest == 16 ? T.Load(value) : Partial.Load<T>(value, rest), a);
-            }
-            T.Store(a, sum + i);
+            T.Store(T.LoadFloat16(stored), scales + group * Block + page * Page);
+            T.Store(T.LoadFloat16(stored + 16), scales + group * Block + page * Page + 16);
         }
+    }
+
+    /// <summary>A page of one head as float32.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void Widen<T, TStored>(HeadLayout layout, byte* page, byte* stored, float* keys, float* values)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, ICachedNumbers
+    {
+        int size = layout.Size, padded = layout.Padded;
+        ushort* keyScales = (ushort*)(page + (nint)Page * size * TStored.Size), valueScales = (ushort*)(stored + (nint)Page * padded * TStored.Size);
+        for (int i = 0; i < size; i++)
+        {
+            T x = TStored.Load<T>(page, (nint)i * Page), y = TStored.Load<T>(page, (nint)i * Page + 16);
+            if (TStored.HasScales)
+            {
+                ushort* scales = keyScales + i / HeadLayout.Group * Page;
+                (x, y) = (x * T.LoadFloat16(scales), y * T.LoadFloat16(scales + 16));
+            }
+            T.Store(x, keys + (nint)i * Page);
+            T.Store(y, keys + (nint)i * Page + 16);
+        }
+        float* wide = stackalloc float[Page];
+        for (int i = 0; i < padded; i += 16)
+        {
+            if (TStored.HasScales && i % HeadLayout.Group == 0)
+            {
+                T.Store(T.LoadFloat16(valueScales + i / HeadLayout.Group * Page), wide);
+                T.Store(T.LoadFloat16(valueScales + i / HeadLayout.Group * Page + 16), wide + 16);
+            }
+            for (int j = 0; j < Page; j++)
+            {
+                T x = TStored.Load<T>(stored, (nint)j * padded + i);
+                if (TStored.HasScales) x *= T.Broadcast(wide[j]);
+                T.Store(x, values + (nint)j * padded + i);
+            }
+        }
+    }
+
+    /// <summary>A page of one head from the tensors of a text without a cache.</summary>
+    private static void Gather(ref Job job, ref Text text, int head, int key, int keys, float* keyPanel, float* valuePanel)
+    {
+        Debug.Assert(text.FirstKey == 0, "A text without a cache begins here.");
+        int size = job.Size, padded = HeadLayout.PaddedSize(size);
+        nint width = (nint)job.KeyHeads * size, first = (text.First + key) * width + (nint)head * size;
+        MatrixProduct.PackB(new() { Numbers = job.K + first, RowStride = 1, ColumnStride = width }, 0, size, 0, keys, keyPanel);
+        for (int j = 0; j < keys; j++)
+            Buffer.MemoryCopy(job.V + first + j * width, valuePanel + (nint)j * padded, size * sizeof(float), size * sizeof(float));
     }
 }

@@ -2,14 +2,14 @@ using System.Runtime.InteropServices;
 
 namespace Fude.Tensors;
 
-/// <summary>Keys and values in pages of <see cref="AttentionKernel.Block"/> positions, all layers of a position in one page.</summary>
+/// <summary>Keys and values in pages of <see cref="AttentionKernel.Page"/> positions, all layers of a position in one page.</summary>
 /// <remarks>
-/// A page is [layer][key, value][head][position][size]: what one head reads in one layer lies together. Pages count their owners; one
+/// A page is [layer][keys, values][head] (<see cref="HeadLayout"/>): what a layer reads lies together. Pages count their owners; one
 /// that has several is copied before it is written, so forking costs nothing until the texts part.
 /// </remarks>
 internal sealed unsafe class CpuKvCache : KvCache
 {
-    private const int PositionsInPage = AttentionKernel.Block;
+    private const int PositionsInPage = AttentionKernel.Page;
 
     // Before the numbers: the count of owners.
     private const int HeaderBytes = 64;
@@ -24,17 +24,21 @@ internal sealed unsafe class CpuKvCache : KvCache
     private int _appended;
     private bool _disposed;
 
-    public CpuKvCache(int layers, int width, int capacity)
+    public CpuKvCache(int layers, int width, int capacity, NumberFormat format)
     {
+        if (format is not (NumberFormat.F32 or NumberFormat.F16 or NumberFormat.BF16 or NumberFormat.Q8_0))
+            throw new NotSupportedException($"Keys and values are not kept in {format}. fude keeps them in F32, F16, BF16 or Q8_0.");
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layers);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
-        (_layers, _width, _capacity) = (layers, width, capacity);
+        (_layers, _width, _capacity, Format) = (layers, width, capacity, format);
     }
 
     ~CpuKvCache() => Dispose(disposing: false);
 
     public override int Capacity => _capacity;
+
+    public override NumberFormat Format { get; }
 
     /// <summary>The attention call that last wrote here: one text may stand in a batch only once.</summary>
     internal long LastCall { get; set; }
@@ -42,9 +46,11 @@ internal sealed unsafe class CpuKvCache : KvCache
     /// <summary>Native memory held by the pages, shared ones included.</summary>
     internal long Bytes => _pageCount * PageBytes;
 
-    private long PageBytes => checked(HeaderBytes + LayerFloats * _layers * sizeof(float));
+    private HeadLayout Layout => new(Format, _headSize);
 
-    private long LayerFloats => 2L * PositionsInPage * _width;
+    private long PageBytes => _headSize == 0 ? 0 : checked(HeaderBytes + LayerBytes * _layers);
+
+    private long LayerBytes => checked((Layout.KeyBytes + Layout.ValueBytes) * (_width / _headSize));
 
     public override void Advance(int count)
     {
@@ -69,7 +75,7 @@ internal sealed unsafe class CpuKvCache : KvCache
     public override KvCache Fork()
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        CpuKvCache fork = new(_layers, _width, _capacity) { _headSize = _headSize, _appended = Length, Length = Length };
+        CpuKvCache fork = new(_layers, _width, _capacity, Format) { _headSize = _headSize, _appended = Length, Length = Length };
         int shared = (Length + PositionsInPage - 1) / PositionsInPage;
         fork.MakeRoom(shared);
         for (int i = 0; i < shared; i++)
@@ -113,12 +119,8 @@ internal sealed unsafe class CpuKvCache : KvCache
         _appended = Math.Max(_appended, Length + count);
     }
 
-    /// <summary>Keys of one head in one page, [position][size].</summary>
-    internal float* Keys(int page, int layer, int head) =>
-        (float*)(_pages[page] + HeaderBytes) + layer * LayerFloats + (long)head * PositionsInPage * _headSize;
-
-    /// <summary>Values of one head in one page, [position][size].</summary>
-    internal float* Values(int page, int layer, int head) => Keys(page, layer, head) + (long)PositionsInPage * _width;
+    /// <summary>The first head of a layer in one page.</summary>
+    internal byte* Heads(int page, int layer) => (byte*)_pages[page] + HeaderBytes + layer * LayerBytes;
 
     protected override void Dispose(bool disposing)
     {
@@ -131,7 +133,7 @@ internal sealed unsafe class CpuKvCache : KvCache
 
     private nint NewPage()
     {
-        void* page = NativeMemory.AlignedAlloc(checked((nuint)PageBytes), HeaderBytes);
+        void* page = NativeBuffer.Take(PageBytes);
         *(int*)page = 1;
         return (nint)page;
     }
@@ -144,11 +146,7 @@ internal sealed unsafe class CpuKvCache : KvCache
     private void Separate(int page)
     {
         nint shared = _pages[page], own = NewPage();
-        int positions = Math.Clamp(Length - page * PositionsInPage, 0, PositionsInPage);
-        long head = (long)PositionsInPage * _headSize, used = (long)positions * _headSize * sizeof(float);
-        long heads = 2L * _layers * _width / _headSize;
-        float* source = (float*)(shared + HeaderBytes), target = (float*)(own + HeaderBytes);
-        for (long i = 0; i < heads; i++) Buffer.MemoryCopy(source + i * head, target + i * head, used, used);
+        Buffer.MemoryCopy((byte*)shared + HeaderBytes, (byte*)own + HeaderBytes, PageBytes - HeaderBytes, PageBytes - HeaderBytes);
         _pages[page] = own;
         Release(shared);
     }

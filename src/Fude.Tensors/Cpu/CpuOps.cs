@@ -56,7 +56,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     }
 
     /// <inheritdoc/>
-    public KvCache CreateCache(int layers, int width, int capacity) => new CpuKvCache(layers, width, capacity);
+    public KvCache CreateCache(int layers, int width, int capacity, NumberFormat format = NumberFormat.F32) =>
+        new CpuKvCache(layers, width, capacity, format);
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">Widths differ, or a token or position has no row in its table.</exception>
@@ -250,7 +251,6 @@ public sealed unsafe partial class CpuOps : ITrainingOps
 
         Tensor y = New(q.Rows, queryWidth);
         Arena.Mark mark = _arena.Now;
-        int group = heads.Query / heads.KeyValue;
         AttentionKernel.Job job = new()
         {
             Q = (float*)q.Address,
@@ -264,22 +264,28 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             Size = heads.Size,
             Window = heads.Window,
             Scale = heads.Scale,
-            ItemTokens = AttentionKernel.ItemTokens(group),
-            HeadOffset = (long)AttentionKernel.Block * heads.Size,
-            ValueOffset = (long)AttentionKernel.Block * keyWidth,
-            ScratchBytes = AttentionKernel.ScratchBytes(group, heads.Size),
         };
+        job.ScratchBytes = AttentionKernel.ScratchBytes(job);
         _attentionCalls++;
         int items = 0;
+        bool appends = false;
         for (int i = 0; i < batch.Sequences.Length; i++)
         {
             Sequence sequence = batch.Sequences[i];
             ref AttentionKernel.Text text = ref job.Texts[i];
             text = new() { First = sequence.First, Count = sequence.Count, ItemsBefore = items };
-            items = checked(items + AttentionKernel.Items(job, sequence.Count));
-            if (sequence.Cache is not null) Append(sequence, k, v, heads, layer, ref text);
+            if (sequence.Cache is not null) Find(sequence, heads, layer, ref text);
+            items = checked(items + AttentionKernel.Plan(job, ref text, Threads));
+            if (text.Runs > 1)
+            {
+                text.Partials = (float*)_arena.Take(AttentionKernel.PartialFloats(job, text) * sizeof(float));
+                text.Waiting = (int*)_arena.Take(text.Ranges * (long)sizeof(int));
+                new Span<int>(text.Waiting, text.Ranges).Fill(text.Runs);
+            }
+            appends |= text.Runs == 0 && text.Pages is not null;
         }
         job.Scratch = (byte*)_arena.Take(job.ScratchBytes * Threads);
+        if (appends) _crew.Run(&AttentionKernel.Append, &job, checked(job.TextCount * job.KeyHeads));
         _crew.Run(_kernels.Attention, &job, items);
         _arena.Release(mark);
         return y;
@@ -482,8 +488,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         return target;
     }
 
-    /// <summary>Copies new keys and values into the cache's pages and says where they are.</summary>
-    private void Append(Sequence sequence, Tensor k, Tensor v, Heads heads, int layer, ref AttentionKernel.Text text)
+    /// <summary>Makes room in the cache and says where its pages are.</summary>
+    private void Find(Sequence sequence, Heads heads, int layer, ref AttentionKernel.Text text)
     {
         if (sequence.Cache is not CpuKvCache cache)
             throw new ArgumentException($"A cache of {sequence.Cache!.GetType().Name} is not of this device.", nameof(sequence));
@@ -492,30 +498,14 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         cache.Prepare(sequence.Count, heads, layer);
         cache.LastCall = _attentionCalls;
         text.FirstKey = cache.Length;
+        text.Format = cache.Format;
 
-        int size = heads.Size;
-        long bytes = size * sizeof(float);
-        for (int i = 0; i < sequence.Count; i++)
-        {
-            int key = cache.Length + i, page = key / AttentionKernel.Block, place = key % AttentionKernel.Block;
-            float* newKey = (float*)k.Address + (long)(sequence.First + i) * k.Columns;
-            float* newValue = (float*)v.Address + (long)(sequence.First + i) * v.Columns;
-            float* keys = cache.Keys(page, layer, 0) + place * size, values = cache.Values(page, layer, 0) + place * size;
-            for (int head = 0; head < heads.KeyValue; head++)
-            {
-                long offset = (long)head * AttentionKernel.Block * size;
-                Buffer.MemoryCopy(newKey + head * size, keys + offset, bytes, bytes);
-                Buffer.MemoryCopy(newValue + head * size, values + offset, bytes, bytes);
-            }
-        }
-
-        // Only blocks that some token of the batch still sees.
+        // Only pages that some token of the batch still sees.
         int seen = heads.Window > 0 ? Math.Max(0, cache.Length - heads.Window + 1) : 0;
-        int blocks = (cache.Length + sequence.Count - 1) / AttentionKernel.Block + 1;
-        text.FirstBlock = seen / AttentionKernel.Block;
-        text.Pages = (nint*)_arena.Take((long)(blocks - text.FirstBlock) * sizeof(nint));
-        for (int block = text.FirstBlock; block < blocks; block++)
-            text.Pages[block - text.FirstBlock] = (nint)cache.Keys(block, layer, 0);
+        int pages = (cache.Length + sequence.Count - 1) / AttentionKernel.Page + 1;
+        text.FirstPage = seen / AttentionKernel.Page;
+        text.Pages = (nint*)_arena.Take((long)(pages - text.FirstPage) * sizeof(nint));
+        for (int page = text.FirstPage; page < pages; page++) text.Pages[page - text.FirstPage] = (nint)cache.Heads(page, layer);
     }
 
     private RopeTable TableOf(RopeShape shape)

@@ -26,6 +26,9 @@ internal unsafe interface ILanes<T>
     /// <summary>Sixteen bfloat16 numbers, exactly.</summary>
     static abstract T LoadBFloat16(ushort* source);
 
+    /// <summary>Sixteen signed bytes, exactly.</summary>
+    static abstract T LoadInt8(sbyte* source);
+
     static abstract void Store(T value, float* target);
 
     static abstract T operator +(T left, T right);

@@ -46,6 +46,12 @@ internal readonly unsafe partial struct Lanes256(Vector256<float> a, Vector256<f
             (Avx2.ConvertToVector256Int32(source + 8) << 16).AsSingle());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 LoadInt8(sbyte* source) =>
+        new(
+            Avx.ConvertToVector256Single(Avx2.ConvertToVector256Int32(source)),
+            Avx.ConvertToVector256Single(Avx2.ConvertToVector256Int32(source + 8)));
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static void Store(Lanes256 value, float* target)
     {
         value._a.Store(target);

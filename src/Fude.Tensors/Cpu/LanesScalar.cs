@@ -40,6 +40,13 @@ internal unsafe partial struct LanesScalar : ILanes<LanesScalar>
         return result;
     }
 
+    public static LanesScalar LoadInt8(sbyte* source)
+    {
+        LanesScalar result = default;
+        for (int j = 0; j < 16; j++) result[j] = source[j];
+        return result;
+    }
+
     public static void Store(LanesScalar value, float* target)
     {
         for (int j = 0; j < 16; j++) target[j] = value[j];

@@ -19,11 +19,7 @@ public sealed unsafe partial class NativeBuffer : IDisposable
         Bytes = bytes;
         try
         {
-            bool isLarge = bytes >= 2 * LargePage;
-            _memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), (nuint)(isLarge ? LargePage : Alignment));
-            // Fewer page faults while it is filled and fewer misses of the address cache while it is read. Only a wish: the answer is
-            // of no consequence.
-            if (isLarge && OperatingSystem.IsLinux()) _ = Advise((nint)_memory, (nuint)bytes, AdviceLargePages);
+            _memory = Take(bytes);
         }
         catch (OutOfMemoryException inner)
         {
@@ -43,6 +39,17 @@ public sealed unsafe partial class NativeBuffer : IDisposable
         void* memory = _memory;
         _memory = null;
         NativeMemory.AlignedFree(memory);
+    }
+
+    /// <summary>Memory that a buffer would have, for an owner of its own: to be given back to <see cref="NativeMemory.AlignedFree"/>.</summary>
+    internal static void* Take(long bytes)
+    {
+        bool isLarge = bytes >= 2 * LargePage;
+        void* memory = NativeMemory.AlignedAlloc((nuint)Math.Max(bytes, 1), (nuint)(isLarge ? LargePage : Alignment));
+        // Fewer page faults while it is filled and fewer misses of the address cache while it is read. Only a wish: the answer is of no
+        // consequence.
+        if (isLarge && OperatingSystem.IsLinux()) _ = Advise((nint)memory, (nuint)bytes, AdviceLargePages);
+        return memory;
     }
 
     [LibraryImport("libc", EntryPoint = "madvise")]

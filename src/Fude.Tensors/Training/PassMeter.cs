@@ -19,7 +19,8 @@ public sealed class PassMeter(int threads) : ITrainingOps
     public void Begin() => _offset = 0;
 
     /// <inheritdoc/>
-    public KvCache CreateCache(int layers, int width, int capacity) => throw new NotSupportedException("Training reads whole texts: it has no caches.");
+    public KvCache CreateCache(int layers, int width, int capacity, NumberFormat format = NumberFormat.F32) =>
+        throw new NotSupportedException("Training reads whole texts: it has no caches.");
 
     /// <inheritdoc/>
     public Tensor Embed(Batch batch, Weight tokens, Weight? positions = null)

@@ -76,7 +76,8 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     }
 
     /// <inheritdoc/>
-    public KvCache CreateCache(int layers, int width, int capacity) => device.CreateCache(layers, width, capacity);
+    public KvCache CreateCache(int layers, int width, int capacity, NumberFormat format = NumberFormat.F32) =>
+        device.CreateCache(layers, width, capacity, format);
 
     /// <inheritdoc/>
     public Tensor Embed(Batch batch, Weight tokens, Weight? positions = null)

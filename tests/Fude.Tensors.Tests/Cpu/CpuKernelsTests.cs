@@ -138,26 +138,23 @@ public sealed unsafe class CpuKernelsTests
         int size = Math.Min(n, 300);
         using GuardedMemory q = GuardedMemory.Of(Numbers.Normal(Tokens * 2 * size, 1));
         using GuardedMemory k = GuardedMemory.Of(Numbers.Normal(Tokens * size, 2)), v = GuardedMemory.Of(Numbers.Normal(Tokens * size, 3));
-        using GuardedMemory scratch = new(AttentionKernel.ScratchBytes(2, size));
+        AttentionKernel.Job shape = new() { QueryHeads = 2, KeyHeads = 1, Size = size, TextCount = 1, Scale = 0.1f };
+        shape.ScratchBytes = AttentionKernel.ScratchBytes(shape);
+        using GuardedMemory scratch = new(shape.ScratchBytes);
         SameOnBoth(path, Tokens * 2 * size, (kernels, y) =>
         {
             AttentionKernel.Text text = new() { Count = Tokens };
-            AttentionKernel.Job job = new()
+            AttentionKernel.Job job = shape with
             {
                 Q = (float*)q.Address,
                 K = (float*)k.Address,
                 V = (float*)v.Address,
                 Y = y,
                 Texts = &text,
-                TextCount = 1,
-                QueryHeads = 2,
-                KeyHeads = 1,
-                Size = size,
-                Scale = 0.1f,
-                ItemTokens = AttentionKernel.ItemTokens(2),
                 Scratch = (byte*)scratch.Address,
             };
-            for (int item = 0; item < AttentionKernel.Items(job, Tokens); item++) kernels.Attention(&job, item, 0);
+            int items = AttentionKernel.Plan(job, ref text, threads: 1);
+            for (int item = 0; item < items; item++) kernels.Attention(&job, item, 0);
         });
     }
 

@@ -47,9 +47,43 @@ public sealed class CpuKvCacheTests
         using CpuKvCache cache = (CpuKvCache)ops.CreateCache(1, 24, int.MaxValue);
         Assert.Equal(0, cache.Bytes);
         AttentionKernelTests.Part(ops, Two, q, k, v, cache, 0, 33);
-        Assert.InRange(cache.Bytes, 64 * 24 * 2 * 4, 64 * 24 * 2 * 4 + 256);
+        // Keys as they are; the twelve numbers of a value take the room of sixteen.
+        const int Page = 32 * 2 * (12 + 16) * 4;
+        Assert.InRange(cache.Bytes, 2 * Page, 2 * Page + 256);
         cache.Truncate(1);
-        Assert.InRange(cache.Bytes, 32 * 24 * 2 * 4, 32 * 24 * 2 * 4 + 128);
+        Assert.InRange(cache.Bytes, Page, Page + 128);
+    }
+
+    [Theory, InlineData(NumberFormat.F16, 2.0), InlineData(NumberFormat.BF16, 2.0), InlineData(NumberFormat.Q8_0, 34.0 / 32)]
+    public void A_narrow_cache_takes_the_bytes_of_its_format_and_forks_keep_it(NumberFormat format, double bytes)
+    {
+        Heads heads = new(2, 2, 64, 0.125f);
+        using CpuOps ops = new(1);
+        (float[] q, float[] k, float[] v) = AttentionKernelTests.Inputs(heads);
+        using CpuKvCache cache = (CpuKvCache)ops.CreateCache(1, 128, 64, format);
+        AttentionKernelTests.Part(ops, heads, q, k, v, cache, 0, 33);
+        Assert.InRange(cache.Bytes, 64 * 128 * 2 * bytes, 64 * 128 * 2 * bytes + 256);
+        using KvCache fork = cache.Fork();
+        Assert.Equal((format, 33), (fork.Format, fork.Length));
+        float[] expected = AttentionKernelTests.Part(ops, heads, q, k, v, cache, 33, 9);
+        Numbers.SameBits(expected, AttentionKernelTests.Part(ops, heads, q, k, v, fork, 33, 9));
+    }
+
+    [Theory, InlineData(NumberFormat.F16, 65520f), InlineData(NumberFormat.Q8_0, 1e7f), InlineData(NumberFormat.Q8_0, float.PositiveInfinity)]
+    public void A_number_that_a_narrow_cache_cannot_hold_is_an_error(NumberFormat format, float number)
+    {
+        using CpuOps ops = new(1);
+        using KvCache cache = ops.CreateCache(1, 16, 64, format);
+        float[] k = new float[16];
+        k[3] = number;
+        Tensor x = ops.Put(k, 1, 16), other = ops.Put(new float[16], 1, 16);
+        foreach ((Tensor key, Tensor value) in (ReadOnlySpan<(Tensor, Tensor)>)[(x, other), (other, x)])
+        {
+            string message = Assert.Throws<InvalidDataException>(
+                () => ops.Attention(other, key, value, new Heads(1, 1, 16, 1), Batch.Of([0], cache: cache), 0)).Message;
+            Assert.Contains("BF16 or F32", message, StringComparison.Ordinal);
+        }
+        Assert.Throws<NotSupportedException>(() => ops.CreateCache(1, 16, 64, NumberFormat.Q4_0));
     }
 
     [Fact]
@@ -87,7 +121,7 @@ public sealed class CpuKvCacheTests
     public void A_page_that_there_is_no_memory_for_leaves_the_cache_sound()
     {
         Heads wide = new(1 << 13, 1 << 13, 128, 1);
-        CpuKvCache cache = new(layers: 1 << 24, width: 1 << 20, capacity: 64);      // 4 PiB a page
+        CpuKvCache cache = new(layers: 1 << 24, width: 1 << 20, capacity: 64, NumberFormat.F32);      // 4 PiB a page
         for (int attempt = 0; attempt < 2; attempt++) Assert.Throws<OutOfMemoryException>(() => cache.Prepare(1, wide, 0));
         Assert.Equal(0, cache.Bytes);
         cache.Dispose();

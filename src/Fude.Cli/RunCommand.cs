@@ -132,6 +132,7 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
             string why = Failure.Explain(failure)["fude: ".Length..];
             throw new Failure($"{step.Place}: the step '{step.Name}' failed: {why}", $"{step.Place}: 手順 '{step.Name}' が失敗しました: {why}");
         }
+        terminal.Output.Flush();
         if (status != 0) return status;
         (now with { Outputs = Results(step, stop), IsDone = true }).Write(stateFile);
         return 0;
@@ -156,7 +157,8 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         .Where(setting => !without.Contains(setting.Name))
         .OrderBy(setting => setting.Name, StringComparer.Ordinal)
         .Select(setting => $"{setting.Name} = {(setting.IsFlag ? "true" : string.Join(", ", setting.Values.Select(value => $"'{value}'")))}")
-        .Prepend(step.Kind.Name));
+        .Prepend(step.Kind.Name)
+        .Concat(step.Settings.Where(setting => setting.Endings is not null).Select(setting => $"{setting.Name}: {string.Join(", ", setting.Endings!)}")));
 
     private static Dictionary<string, string> Results(RecipeStep step, CancellationToken stop)
     {
@@ -177,7 +179,11 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         return found;
     }
 
-    private static string ResultOf(RecipeStep step, string output) => step.Kind.Result is { } part ? Path.Combine(output, part) : output;
+    private static string ResultOf(RecipeStep step, string output)
+    {
+        string[] parts = [.. step.Kind.Results.Select(part => Path.Combine(output, part))];
+        return parts.Length == 0 ? output : Array.Find(parts, Fingerprint.Exists) ?? parts[0];
+    }
 
     /// <summary>Moves aside what an earlier recipe left where the step writes; what it never wrote is not touched.</summary>
     private void MakeRoom(RecipeStep step, StepState? before)

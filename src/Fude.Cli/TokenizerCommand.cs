@@ -9,7 +9,7 @@ namespace Fude.Cli;
 internal static class TokenizerCommand
 {
     public static Command Create(Terminal terminal) =>
-        new("tokenizer", Say("Make a tokenizer.", "トークナイザーを作る。")) { CreateTrain(terminal) };
+        new("tokenizer", Say("Make a tokenizer.", "トークナイザーを作る。")) { CreateTrain(terminal), TokenizerMergeCommand.Create(terminal) };
 
     private static Command CreateTrain(Terminal terminal)
     {
@@ -100,11 +100,11 @@ internal static class TokenizerCommand
         return command;
     }
 
-    private static string Line(TrainingProgress progress) =>
+    internal static string Line(TrainingProgress progress) =>
         Say($"{progress.Phase} {100 * progress.Fraction:F0} %: {progress.Lines:N0} lines, {progress.Characters:N0} characters, {progress.Pieces:N0} pieces",
             $"{progress.Phase} {100 * progress.Fraction:F0} %: {progress.Lines:N0} 行、{progress.Characters:N0} 文字、{progress.Pieces:N0} 語");
 
-    private static string Unescape(string piece) => piece.Replace("\\n", "\n", StringComparison.Ordinal).Replace("\\t", "\t", StringComparison.Ordinal);
+    internal static string Unescape(string piece) => piece.Replace("\\n", "\n", StringComparison.Ordinal).Replace("\\t", "\t", StringComparison.Ordinal);
 
     private static Option<int> Number(string name, int absent, string description) =>
         new(name) { HelpName = "N", DefaultValueFactory = _ => absent, Description = description };

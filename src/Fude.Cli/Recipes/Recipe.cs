@@ -14,6 +14,9 @@ namespace Fude.Cli;
 /// <param name="ValuePlaces">Where each stands.</param>
 internal sealed record StepSetting(string Name, RecipePlace Place, IReadOnlyList<string> Values, IReadOnlyList<RecipePlace> ValuePlaces)
 {
+    /// <summary>What stands after each path, such as the weight of a file of data; or nothing.</summary>
+    public IReadOnlyList<string>? Endings { get; init; }
+
     /// <summary>The text to write into the file that the value names, or null: a setting that was given as an object.</summary>
     public string? Contents { get; init; }
 
@@ -41,7 +44,8 @@ internal sealed record RecipeStep(StepKind Kind, string Name, RecipePlace Place,
         {
             if (setting.IsFlag) words.Add($"--{setting.Name}");
             else
-                foreach (string value in setting.Values) words.AddRange(value.Length == 0 ? [$"--{setting.Name}", ""] : [$"--{setting.Name}={value}"]);
+                for (int i = 0; i < setting.Values.Count; i++)
+                    words.AddRange(setting.Values[i].Length == 0 ? [$"--{setting.Name}", ""] : [$"--{setting.Name}={setting.Values[i]}{setting.Endings?[i]}"]);
         }
         StepSetting[] positional = [.. Settings.Where(setting => setting.IsArgument)];
         if (positional.Length > 0) words.Add("--");
@@ -199,9 +203,14 @@ internal sealed partial class Recipe
             bool isOn = Require(member.Value, RecipeValueKind.Boolean, member.Name).Text == "true";
             return isOn ? new StepSetting(member.Name, member.Place, [], []) { IsFlag = true } : null;
         }
-        return new StepSetting(member.Name, member.Place, [.. values.Select(value => Text(member.Name, value, type, isPath))], [.. values.Select(value => value.Place)])
+        string[] endings = [.. values.Select(value => kind.Weighted.Contains(member.Name) ? Ending().Match(value.Text).Value : "")];
+        return new StepSetting(
+            member.Name, member.Place,
+            [.. values.Zip(endings).Select(pair => Text(member.Name, pair.First with { Text = pair.First.Text[..^pair.Second.Length] }, type, isPath))],
+            [.. values.Select(value => value.Place)])
         {
             IsArgument = symbol is Argument,
+            Endings = endings.All(ending => ending.Length == 0) ? null : endings,
         };
     }
 
@@ -287,6 +296,9 @@ internal sealed partial class Recipe
 
     [GeneratedRegex(@"\$\{([^}]*)\}")]
     private static partial Regex Reference();
+
+    [GeneratedRegex(@":[0-9]+(\.[0-9]+)?$")]
+    private static partial Regex Ending();
 
     [GeneratedRegex(@"^[A-Za-z0-9_-]+$")]
     private static partial Regex VariableName();

@@ -88,43 +88,53 @@ internal sealed record RecipeValue(
         }
     }
 
-    /// <summary>The value as JSON of its own, without what only people read.</summary>
+    /// <summary>The value as JSON of its own, without what only people read: a member a line, lists on one.</summary>
     public string ToJson()
     {
-        using MemoryStream bytes = new();
-        using (Utf8JsonWriter json = new(bytes, new JsonWriterOptions { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping })) Write(json);
-        return Encoding.UTF8.GetString(bytes.ToArray()) + "\n";
+        StringBuilder text = new();
+        Append(text, "");
+        return text.Append('\n').ToString();
     }
 
-    private void Write(Utf8JsonWriter json)
+    private void Append(StringBuilder text, string indent)
     {
         switch (Kind)
         {
-            case RecipeValueKind.Object:
-                json.WriteStartObject();
+            case RecipeValueKind.Object when Members.Count > 0:
+                string inner = indent + "  ", separator = "{";
                 foreach (RecipeMember member in Members)
                 {
-                    json.WritePropertyName(member.Name);
-                    member.Value.Write(json);
+                    text.Append(separator).Append('\n').Append(inner).Append('"').Append(Escaped(member.Name)).Append("\": ");
+                    member.Value.Append(text, inner);
+                    separator = ",";
                 }
-                json.WriteEndObject();
+                text.Append('\n').Append(indent).Append('}');
+                break;
+            case RecipeValueKind.Object:
+                text.Append("{}");
                 break;
             case RecipeValueKind.Array:
-                json.WriteStartArray();
-                foreach (RecipeValue item in Items) item.Write(json);
-                json.WriteEndArray();
+                text.Append('[');
+                for (int i = 0; i < Items.Count; i++)
+                {
+                    if (i > 0) text.Append(", ");
+                    Items[i].Append(text, indent);
+                }
+                text.Append(']');
                 break;
             case RecipeValueKind.String:
-                json.WriteStringValue(Text);
+                text.Append('"').Append(Escaped(Text)).Append('"');
                 break;
             case RecipeValueKind.Null:
-                json.WriteNullValue();
+                text.Append("null");
                 break;
             default:
-                json.WriteRawValue(Text);       // a number as it was written, true or false
+                text.Append(Text);       // a number as it was written, true or false
                 break;
         }
     }
+
+    private static string Escaped(string text) => JsonEncodedText.Encode(text, JavaScriptEncoder.UnsafeRelaxedJsonEscaping).ToString();
 
     private static RecipeValue Read(ref Utf8JsonReader reader, byte[] bytes, string file)
     {

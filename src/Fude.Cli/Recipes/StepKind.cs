@@ -15,8 +15,11 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
     /// <summary>Settings with which a run that has begun may go on otherwise; null for a command that cannot go on.</summary>
     public string[]? MayChange { get; init; }
 
-    /// <summary>What within an output is the result, where the rest may change: the model within a run's folder. Null for all of it.</summary>
-    public string? Result { get; init; }
+    /// <summary>What within an output is the result, where the rest may change: the model or adapter within a run's folder. None for all of it.</summary>
+    public string[] Results { get; init; } = [];
+
+    /// <summary>Inputs that may have a weight after them, as in FILE:0.5.</summary>
+    public string[] Weighted { get; init; } = [];
 
     /// <summary>Settings that may be given as an object, which is written into a file for the command.</summary>
     public string[] Written { get; init; } = [];
@@ -29,6 +32,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
     [
         new("hold-out", terminal => Of(CorpusCommand.Create(terminal), "hold-out"), ["files"], ["train", "held-out"]),
         new("tokenizer", terminal => Of(TokenizerCommand.Create(terminal), "train"), ["files"], ["out"]) { Neutral = ["threads"] },
+        new("merge-tokenizers", terminal => Of(TokenizerCommand.Create(terminal), "merge"), ["tokenizers", "text"], ["out"]) { Neutral = ["threads"] },
         new("tokenize", terminal => Of(CorpusCommand.Create(terminal), "tokenize"), ["files", "tokenizer"], ["out"]) { Neutral = ["threads"] },
         new("train", TrainCommand.Create, ["config", "from", "tokenizer", "data", "held-out"], ["out"])
         {
@@ -38,12 +42,22 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
                 "steps", "tokens", "learning-rate", "schedule", "warmup-steps", "warmup-tokens", "decay-steps", "final-rate", "weight-decay", "beta1",
                 "beta2", "epsilon", "clip", "z-loss", "label-smoothing", "dropout", "evaluate-every", "patience", "held-out-tokens", "save-format",
             ],
-            Result = "model",
+            Results = ["model"],
             Written = ["config"],
         },
+        Tuning("tune", TuneCommand.Create),
+        Tuning("dpo", DpoCommand.Create),
         new("quantize", ExportCommand.Create, ["model"], ["gguf"]),
         new("evaluate", EvaluateCommand.Create, ["model", "adapter", "files", "ngrams"], ["out"]) { Neutral = ["threads", "json"] },
     ];
+
+    private static StepKind Tuning(string name, Func<Terminal, Command> create) => new(name, create, ["model", "data", "held-out"], ["out"])
+    {
+        Neutral = ["threads", "recompute", "checkpoint-every", "keep"],
+        MayChange = ["evaluate-every", "patience", "save-format"],
+        Results = ["model", "adapter"],
+        Weighted = ["data"],
+    };
 
     private static Command Of(Command group, string name) => group.Subcommands.Single(command => command.Name == name);
 }

@@ -92,12 +92,24 @@ public sealed class RecipeTests : IDisposable
     [InlineData("", "abc", 3)]
     public void Names_are_as_far_apart_as_letters_have_to_be_changed(string a, string b, int expected) => Assert.Equal(expected, NearestName.Distance(a, b));
 
+    [Theory]
+    [InlineData("fude-mini-ja.json")]
+    [InlineData("llm-jp-tokenizer.json")]
+    public async Task The_recipes_of_the_repository_are_right(string name)
+    {
+        Assert.SkipWhen(TestFolders.Shared is null, "The corpora are in the folder shared beside the checkout, which is not there.");
+        string recipe = Path.Combine(TestFolders.Repository, "recipes", name);
+        Fude.Result result = await Fude.Run("run", recipe, "--dry-run", "--set", $"data={Path.Combine(TestFolders.Shared, "data")}", "--set", $"work={_folder["work"]}");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.All(result.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries), line => Assert.EndsWith(": to be done", line, StringComparison.Ordinal));
+    }
+
     [Fact]
     public void Comments_trailing_commas_and_a_byte_order_mark_are_let_pass()
     {
         string file = _folder.Write("recipe.json", "\uFEFF// a recipe\n{\"a\": [1, 2.50, /* here */ true, null, \"𠮷\",], \"b\": {},}");
         RecipeValue value = RecipeValue.ReadFile(file);
-        Assert.Equal("{\"a\":[1,2.50,true,null,\"\\uD842\\uDFB7\"],\"b\":{}}\n", value.ToJson());
+        Assert.Equal("{\n  \"a\": [1, 2.50, true, null, \"\\uD842\\uDFB7\"],\n  \"b\": {}\n}\n", value.ToJson());
         Assert.Equal((2, 7, 40), (value["a"]!.Value.Place.Line, value["a"]!.Value.Place.Column, value["a"]!.Value.Items[4].Place.Column));
         Assert.Equal(47, value["b"]!.Place.Column);      // 𠮷 is one character
     }

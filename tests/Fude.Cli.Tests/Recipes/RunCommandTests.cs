@@ -16,10 +16,12 @@ public sealed class RunCommandTests : IDisposable
             {
               "step": "train", "out": "${work}/run", "tokenizer": "${work}/tokenizer", "data": ["${work}/shards/train"], "held-out": ["${work}/shards/held-out"],
               "config": { "model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2,
-                          "vocab_size": 320, "max_position_embeddings": 16 },      // small enough for a test
+                          "vocab_size": 320, "max_position_embeddings": 256 },     // small enough for a test
               "context": 16, "rows": 2, "steps": 6, "checkpoint-every": 2, "evaluate-every": 3, "learning-rate": 1e-2
             },
-            { "step": "quantize", "model": "${work}/run/model", "gguf": "${work}/model.gguf", "format": "f16" },
+            { "step": "tune", "model": "${work}/run/model", "data": ["${data}/sft.jsonl", "${data}/sft.jsonl:0.5"], "format": "alpaca", "batch": 4, "epochs": 1,
+              "too-long": "cut", "out": "${work}/tuning" },
+            { "step": "quantize", "model": "${work}/tuning/model", "gguf": "${work}/model.gguf", "format": "f16" },
             { "step": "evaluate", "files": ["${work}/held-out.jsonl"], "ngrams": ["${work}/train.jsonl"], "model": "${work}/run/model", "out": "${work}/evaluation.md" }
           ]
         }
@@ -35,6 +37,7 @@ public sealed class RunCommandTests : IDisposable
         _ = Directory.CreateDirectory(_folder["data"]);
         _folder.Write("data/text.jsonl", string.Concat(Enumerable.Range(0, 120).Select(_ =>
             $"{{\"text\": \"{string.Concat(Enumerable.Range(0, 30).Select(_ => words[random.Next(words.Length)]))}\"}}\n")));
+        _folder.Write("data/sft.jsonl", string.Concat(Enumerable.Range(0, 8).Select(i => $"{{\"instruction\": \"猫{i}\", \"output\": \"である{i}\"}}\n")));
         _file = _folder.Write("recipe.json", Recipe);
     }
 
@@ -45,17 +48,18 @@ public sealed class RunCommandTests : IDisposable
         Assert.False(Directory.Exists(_folder["work"]));
         Fude.Result first = await Run();
         Assert.True(first.Status == 0, first.Error);
-        Assert.Equal(7, first.Error.Split(": begins\n").Length - 1);
+        Assert.Equal(8, first.Error.Split(": begins\n").Length - 1);
         Assert.True(File.Exists(_folder["work/run/model/model.safetensors"]));
         Assert.True(File.Exists(_folder["work/run/model/tokenizer.json"]));
         Assert.True(File.Exists(_folder["work/run/report.html"]));
+        Assert.True(File.Exists(_folder["work/tuning/model/model.safetensors"]));
         Assert.NotEmpty((await Fude.Run("logits", _folder["work/model.gguf"], "--ids", "1", "--json")).Output);
         Assert.NotEmpty((await Fude.Run("logits", _folder["work/run/model"], "--ids", "1", "--json")).Output);
 
         Assert.Contains("| held-out |", await File.ReadAllTextAsync(_folder["work/evaluation.md"]), StringComparison.Ordinal);
 
         DateTime written = File.GetLastWriteTimeUtc(_folder["work/run/model/model.safetensors"]);
-        Assert.Equal(7, (await Run()).Error.Split(": up to date\n").Length - 1);
+        Assert.Equal(8, (await Run()).Error.Split(": up to date\n").Length - 1);
         Assert.All(await Steps("--dry-run"), step => Assert.EndsWith(": up to date", step, StringComparison.Ordinal));
         Assert.Equal(written, File.GetLastWriteTimeUtc(_folder["work/run/model/model.safetensors"]));
         Assert.DoesNotContain(Directory.EnumerateFileSystemEntries(_folder["work"]), path => path.EndsWith(".old", StringComparison.Ordinal));
@@ -67,7 +71,7 @@ public sealed class RunCommandTests : IDisposable
         await Done();
         // What no result depends on is no change.
         Edit("\"threads\": 1", "\"threads\": 2");
-        Assert.Equal(["up to date", "up to date", "up to date", "up to date", "up to date", "up to date", "up to date"], await States());
+        Assert.Equal(["up to date", "up to date", "up to date", "up to date", "up to date", "up to date", "up to date", "up to date"], await States());
         // A document more is another tokenizer and so on.
         File.AppendAllText(_folder["data/text.jsonl"], "{\"text\": \"吾輩はここで始めて人間というものを見た。\"}\n");
         byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
@@ -85,7 +89,7 @@ public sealed class RunCommandTests : IDisposable
         byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
         File.Delete(_folder["work/shards/held-out.bin"]);
         Directory.Delete(_folder["work/run/model"], recursive: true);
-        Assert.Equal(["up to date", "up to date", "up to date", "to be done", "to be done", "to be done", "to be done"], await States());
+        Assert.Equal(["up to date", "up to date", "up to date", "to be done", "to be done", "to be done", "to be done", "to be done"], await States());
         await Done();
         Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
         File.AppendAllText(_folder["work/tokenizer/tokenizer.json"], " ");
@@ -101,7 +105,7 @@ public sealed class RunCommandTests : IDisposable
         await Done();
         Edit("\"steps\": 6", "\"steps\": 9");
         Fude.Result longer = await Run();
-        Assert.Contains("[5/7] train: goes on\n", longer.Error, StringComparison.Ordinal);
+        Assert.Contains("[5/8] train: goes on\n", longer.Error, StringComparison.Ordinal);
         Assert.Equal(9, File.ReadLines(_folder["work/run/metrics.jsonl"]).Count());
         Assert.False(Directory.Exists(_folder["work/run.old"]));
         byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
@@ -158,8 +162,8 @@ public sealed class RunCommandTests : IDisposable
         File.Delete(_folder["work/tokenizer/tokenizer_config.json"]);
         Directory.Delete(_folder["work/run/model"], recursive: true);
         Fude.Result result = await Run();
-        Assert.Contains("[2/7] tokenizer: begins\n", result.Error, StringComparison.Ordinal);
-        Assert.Contains("[5/7] train: goes on\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("[2/8] tokenizer: begins\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("[5/8] train: goes on\n", result.Error, StringComparison.Ordinal);
         Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
     }
 

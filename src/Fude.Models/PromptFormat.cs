@@ -33,6 +33,9 @@ public sealed class PromptFormat
     private readonly Func<string?, string>? _template;
     private readonly string _begin = "<s>", _end = "</s>";
 
+    // What a tokenizer must have as one token each.
+    private string[] Pieces { get; init; } = [];
+
     // The answer is null where the model is to write it.
     private delegate void Writer(
         PromptDraft draft, string? system, IReadOnlyList<Exchange> history, string question, string? input, string? answer);
@@ -47,7 +50,17 @@ public sealed class PromptFormat
 
     private PromptFormat(PromptFormat other, string? system, string begin, string end)
         : this(other.Name, other.Description, other.AddSpecialTokens, other.HasTurns, system, other._writer, other._mayHaveSystem, other._template) =>
-        (_begin, _end) = (begin, end);
+        (_begin, _end, Pieces) = (begin, end, other.Pieces);
+
+    /// <summary>What stands around the parts of a conversation.</summary>
+    private sealed record Turns(string SystemHead, string SystemTail, string Ask, string Reply, string Gap);
+
+    private static PromptFormat OfTurns(string name, string description, string? system, Turns turns, string[]? pieces = null) =>
+        new(name, description, addSpecialTokens: false, hasTurns: true, system, (draft, told, history, question, input, answer) =>
+            WriteTurns(draft, turns, told, history, Joined(question, input), answer), mayHaveSystem: true, told => Template(turns, told))
+        {
+            Pieces = pieces ?? [],
+        };
 
     /// <summary>The name of <see cref="OfTemplate"/>'s format: what a folder's own template says.</summary>
     public const string TemplateName = "chat-template";
@@ -120,23 +133,23 @@ public sealed class PromptFormat
         });
 
     /// <summary>Instructions as Stanford's Alpaca has them, in Japanese and with turns, between the special tokens of any tokenizer.</summary>
-    public static PromptFormat Alpaca { get; } = new("alpaca",
+    public static PromptFormat Alpaca { get; } = OfTurns("alpaca",
         "Models that fude tunes: ### 指示: and ### 応答: after a preamble, between the tokenizer's own BOS and EOS; for instructions.",
-        addSpecialTokens: false, hasTurns: true, "以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。",
-        (draft, system, history, question, input, answer) =>
-            WriteTurns(draft, system, history, Joined(question, input), answer, "### 指示:\n", "\n\n### 応答:\n", "\n\n"),
-        template: system => Template(system, "### 指示:\n", "\n\n### 応答:\n", "\n\n"));
+        "以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。", new("", "\n\n", "### 指示:\n", "\n\n### 応答:\n", "\n\n"));
 
-    /// <summary>A conversation with as few tokens around what is said as possible, between the special tokens of any tokenizer.</summary>
-    public static PromptFormat FudeChat { get; } = new("fude-chat",
+    /// <summary>A conversation in words that any tokenizer has, between its own special tokens.</summary>
+    public static PromptFormat Dialogue { get; } = OfTurns("dialogue",
         "Models that fude tunes: ユーザー： and 応答： on lines of their own, between the tokenizer's own BOS and EOS; for conversations.",
-        addSpecialTokens: false, hasTurns: true, null, (draft, system, history, question, input, answer) =>
-            WriteTurns(draft, system, history, Joined(question, input), answer, "ユーザー：", "\n応答：", "\n"),
-        mayHaveSystem: true, template: system => Template(system, "ユーザー：", "\n応答：", "\n"));
+        null, new("", "\n\n", "ユーザー：", "\n応答：", "\n"));
+
+    /// <summary>A conversation in which one token says who speaks: for tokenizers that have these.</summary>
+    public static PromptFormat FudeChat { get; } = OfTurns("fude-chat",
+        "Models of fude's own: a token before each turn, <|user|> or <|assistant|>; the tokenizer has to have them.",
+        null, new("<|system|>", "", "<|user|>", "<|assistant|>", ""), ["<|system|>", "<|user|>", "<|assistant|>"]);
 
     /// <summary>Every format.</summary>
     public static IReadOnlyList<PromptFormat> All { get; } =
-        [Plain, LlmJpBase, LlmJpInstruct, LlmJpAlpaca, StableLmBeta, StableLmAlpaca, Elyza, Llama2Chat, Alpaca, FudeChat];
+        [Plain, LlmJpBase, LlmJpInstruct, LlmJpAlpaca, StableLmBeta, StableLmAlpaca, Elyza, Llama2Chat, Alpaca, Dialogue, FudeChat];
 
     /// <summary>The format of that name.</summary>
     /// <exception cref="ArgumentException">There is none; the message lists them.</exception>
@@ -229,10 +242,15 @@ public sealed class PromptFormat
     };
 
     /// <summary>The format with what the model's own tokenizer begins and ends texts with, where it takes that from the tokenizer.</summary>
+    /// <exception cref="NotSupportedException">The tokenizer lacks a token that the format is made of.</exception>
     public PromptFormat For(ModelFolder folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
         if (_template is null || Name == TemplateName) return this;
+        if (folder.HasTokenizer && Array.Find(Pieces, piece => folder.Tokenizer.IdOf(piece) is null) is { } missing)
+            throw new NotSupportedException(
+                $"The prompt format {Name} needs a tokenizer that has {string.Join(", ", Pieces)} as tokens, and that of {folder.Path} lacks {missing}. " +
+                $"{With(format => format.HasTurns && format.Pieces.Length == 0)} do without.");
         string file = Path.Combine(folder.Path, "tokenizer_config.json");
         ConfigReader? config = File.Exists(file) ? ConfigReader.Load(file) : null;
         return new(this, _system, BeginOf(folder, config) ?? "", EndOf(folder, config) ?? "");
@@ -401,29 +419,28 @@ public sealed class PromptFormat
         string Trimmed(string part) => trim ? part.Trim() : part;
     }
 
-    private static void WriteTurns(
-        PromptDraft draft, string? system, IReadOnlyList<Exchange> history, string question, string? answer, string ask, string reply, string gap)
+    private static void WriteTurns(PromptDraft draft, Turns turns, string? system, IReadOnlyList<Exchange> history, string question, string? answer)
     {
         draft.Add(draft.Begin);
-        if (!string.IsNullOrEmpty(system)) draft.Add(system).Add("\n\n");
-        foreach (Exchange turn in history) draft.Add(ask).Add(turn.Question).Add(reply).Answer(turn.Answer + draft.End).Add(gap);
-        Close(draft.Add(ask).Add(question).Add(reply), answer is null ? null : answer + draft.End);
+        if (!string.IsNullOrEmpty(system)) draft.Add(turns.SystemHead).Add(system).Add(turns.SystemTail);
+        foreach (Exchange turn in history) draft.Add(turns.Ask).Add(turn.Question).Add(turns.Reply).Answer(turn.Answer + draft.End).Add(turns.Gap);
+        Close(draft.Add(turns.Ask).Add(question).Add(turns.Reply), answer is null ? null : answer + draft.End);
     }
 
     /// <summary>What <see cref="WriteTurns"/> writes, as a chat template.</summary>
-    private static string Template(string? system, string ask, string reply, string gap)
+    private static string Template(Turns turns, string? system)
     {
-        (ask, reply, gap) = (Quoted(ask), Quoted(reply), Quoted(gap));
-        string own = string.IsNullOrEmpty(system) ? "" : $"{{%- else %}}{{{{- {Quoted($"{system}\n\n")} }}}}\n";
+        string head = Quoted(turns.SystemHead), tail = Quoted(turns.SystemTail);
+        string own = string.IsNullOrEmpty(system) ? "" : $"{{%- else %}}{{{{- {Quoted(turns.SystemHead + system + turns.SystemTail)} }}}}\n";
         return $$$"""
             {{- bos_token }}
             {%- for message in messages %}
             {%- if loop.first %}
-            {%- if message['role'] == 'system' %}{{- message['content'] + '\n\n' if message['content'] else '' }}
+            {%- if message['role'] == 'system' %}{{- {{{head}}} + message['content'] + {{{tail}}} if message['content'] else '' }}
             {{{own}}}{%- endif %}
             {%- endif %}
-            {%- if message['role'] == 'user' %}{{- {{{ask}}} + message['content'] + {{{reply}}} }}
-            {%- elif message['role'] == 'assistant' %}{{- message['content'] + eos_token + ('' if loop.last else {{{gap}}}) }}
+            {%- if message['role'] == 'user' %}{{- {{{Quoted(turns.Ask)}}} + message['content'] + {{{Quoted(turns.Reply)}}} }}
+            {%- elif message['role'] == 'assistant' %}{{- message['content'] + eos_token + ('' if loop.last else {{{Quoted(turns.Gap)}}}) }}
             {%- endif %}
             {%- endfor %}
 

@@ -208,7 +208,7 @@ public sealed class PromptFormatTests
         Assert.Equal(["い </s>", "え </s>"], Answers(PromptFormat.Elyza, one, two));
         Assert.Equal([" い </s>", " え </s>"], Answers(PromptFormat.Llama2Chat, one, two));
         Assert.Equal(["い<EOD|LLM-jp>", "え<EOD|LLM-jp>"], Answers(PromptFormat.LlmJpAlpaca, one, two));
-        Assert.Equal(["い</s>", "え</s>"], Answers(PromptFormat.FudeChat, one, two));
+        Assert.Equal(["い</s>", "え</s>"], Answers(PromptFormat.Dialogue, one, two));
         Assert.Equal(["い"], Answers(PromptFormat.LlmJpInstruct, one));
         Assert.Equal("### 入力: \n犬", PromptFormat.StableLmAlpaca.WriteAnswered([one], input: "犬").Text.Split("\n\n")[2]);
     }
@@ -218,11 +218,13 @@ public sealed class PromptFormatTests
     {
         using TemporaryFolder folder = new();
         Exchange[] turns = [new("こんにちは", "はい、'何'でしょう。"), new("名\\前は\n？", "筆です。")];
-        Assert.Equal("<s>ユーザー：こんにちは\n応答：はい、'何'でしょう。</s>\nユーザー：名\\前は\n？\n応答：", PromptFormat.FudeChat.Write(turns[1].Question, history: turns[..1]).Text);
+        Assert.Equal("<s>ユーザー：こんにちは\n応答：はい、'何'でしょう。</s>\nユーザー：名\\前は\n？\n応答：", PromptFormat.Dialogue.Write(turns[1].Question, history: turns[..1]).Text);
         Assert.Equal("<s>以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。\n\n### 指示:\nこんにちは\n\n### 応答:\nはい、'何'でしょう。</s>\n\n" +
             "### 指示:\n名\\前は\n？\n\n### 応答:\n", PromptFormat.Alpaca.Write(turns[1].Question, history: turns[..1]).Text);
+        Assert.Equal("<s><|system|>猫として<|user|>こんにちは<|assistant|>はい、'何'でしょう。</s><|user|>名\\前は\n？<|assistant|>",
+            PromptFormat.FudeChat.Write(turns[1].Question, system: "猫として", history: turns[..1]).Text);
         foreach (PromptFormat format in (ReadOnlySpan<PromptFormat>)[
-            PromptFormat.Alpaca, PromptFormat.FudeChat, PromptFormat.Alpaca.WithSystem("猫'\\n\nとして"), PromptFormat.Alpaca.WithSystem(""), PromptFormat.FudeChat.WithSystem("猫として")])
+            PromptFormat.Alpaca, PromptFormat.Dialogue, PromptFormat.FudeChat, PromptFormat.FudeChat.WithSystem("猫として"), PromptFormat.Alpaca.WithSystem("猫'\\n\nとして"), PromptFormat.Alpaca.WithSystem(""), PromptFormat.Dialogue.WithSystem("猫として")])
         {
             format.Record(folder.Path);
             PromptFormat template = PromptFormat.OfTemplate(ChatTemplate.Parse(File.ReadAllText(folder["chat_template.jinja"]), "t"), "<s>", "</s>");
@@ -247,7 +249,7 @@ public sealed class PromptFormatTests
         Assert.Equal(["い<|im_end|>", "え<|im_end|>"], answered.Answers.Select(range => answered.Text[range.Start..range.End]));
         PromptFormat shouting = PromptFormat.OfTemplate(ChatTemplate.Parse(
             "{% for m in messages %}{{ m['content'] if loop.last else m['content'] | upper }}{% endfor %}", "t"), null, null);
-        Fails.With<NotSupportedException>(() => shouting.WriteAnswered([new("a", "b"), new("c", "d")]), "chat template", "fude-chat");
+        Fails.With<NotSupportedException>(() => shouting.WriteAnswered([new("a", "b"), new("c", "d")]), "chat template", "dialogue");
     }
 
     [Fact]
@@ -258,9 +260,9 @@ public sealed class PromptFormatTests
         Directory.CreateDirectory(path);
         Directory.CreateDirectory(adapter);
         File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), "config.json"), Path.Combine(path, "config.json"));
-        PromptFormat.FudeChat.WithSystem("猫として").Record(path);
+        PromptFormat.Dialogue.WithSystem("猫として").Record(path);
         PromptFormatGuess guess = PromptFormat.Guess(ModelFolder.Open(path));
-        Assert.Equal(("fude-chat", true), (guess.Format.Name, guess.IsSure));
+        Assert.Equal(("dialogue", true), (guess.Format.Name, guess.IsSure));
         Assert.StartsWith("猫として\n\nユーザー：あ", guess.Format.Write("あ").Text, StringComparison.Ordinal);      // no tokenizer, so no BOS
         PromptFormat.LlmJpInstruct.Record(adapter);
         Assert.Equal("llm-jp-instruct-v1.0", PromptFormat.Guess(ModelFolder.Open(path), adapter).Format.Name);
@@ -275,6 +277,15 @@ public sealed class PromptFormatTests
             Fails.With<InvalidDataException>(() => PromptFormat.Guess(ModelFolder.Open(path)), "prompt_format.json", named);
         }
         File.WriteAllText(Path.Combine(path, "prompt_format.json"), """{"name": "vicuna"}""");
-        Fails.With<NotSupportedException>(() => PromptFormat.Guess(ModelFolder.Open(path)), "vicuna", "fude-chat");
+        Fails.With<NotSupportedException>(() => PromptFormat.Guess(ModelFolder.Open(path)), "vicuna", "dialogue");
+    }
+
+    [Fact]
+    public void A_format_of_tokens_that_the_tokenizer_lacks_is_refused()
+    {
+        using TemporaryFolder folder = new();
+        File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), "config.json"), folder["config.json"]);
+        File.Copy(TestFolders.FindGolden("tokenizers/spm-bpe-llama2-like/tokenizer.model")!, folder["tokenizer.model"]);
+        Fails.With<NotSupportedException>(() => PromptFormat.Named("fude-chat", ModelFolder.Open(folder.Path)), "<|user|>", "alpaca", "dialogue");
     }
 }

@@ -30,7 +30,7 @@ public sealed class TuningTests : IDisposable
         Assert.All(reports.Where(report => report.Step % 4 == 0), report => Assert.NotNull(report.HeldOutLoss));
         ModelFolder tuned = ModelFolder.Open(Path.Combine(_folder["run"], "model"));
         PromptFormatGuess guess = PromptFormat.Guess(tuned);
-        Assert.Equal(("fude-chat", true), (guess.Format.Name, guess.IsSure));
+        Assert.Equal(("dialogue", true), (guess.Format.Name, guess.IsSure));
         Assert.Equal("<s>ユーザー：犬\n応答：", guess.Format.Write("犬").Text);
         Assert.True(tuned.HasTokenizer);
         using LanguageModel loaded = tuned.LoadModel();
@@ -146,11 +146,11 @@ public sealed class TuningTests : IDisposable
         using (Tuning run = Open(settings)) Assert.True(run.Run(reports.Add));
         Assert.True(reports.TakeLast(3).Average(report => report.Loss) < reports[0].Loss - 0.5, $"{reports[0].Loss} → {reports[^1].Loss}");
         string adapter = Path.Combine(_folder["run"], "adapter");
-        Assert.Equal("fude-chat", PromptFormat.Guess(ModelFolder.Open(_model), adapter).Format.Name);
+        Assert.Equal("dialogue", PromptFormat.Guess(ModelFolder.Open(_model), adapter).Format.Name);
         using (LanguageModel model = ModelFolder.Open(_model).LoadModel(QuantizationMix.Q4_0, adapter)) Assert.NotNull(model.Adapter);
         // Merged, the model answers in the format of its adapter.
         LoraMerge.Write(ModelFolder.Open(_model), adapter, _folder["merged"]);
-        Assert.Equal("fude-chat", PromptFormat.Guess(ModelFolder.Open(_folder["merged"])).Format.Name);
+        Assert.Equal("dialogue", PromptFormat.Guess(ModelFolder.Open(_folder["merged"])).Format.Name);
         Assert.Throws<NotSupportedException>(() => Open(settings with { Lora = null, Output = _folder["b"] }));
     }
 
@@ -187,7 +187,7 @@ public sealed class TuningTests : IDisposable
         using (Tuning again = new(settings, new TuningData(settings), judging: _ => judged++)) Assert.Equal(again.Schedule.Steps, again.State.Step);
         Assert.Equal(8, judged);
         Assert.True(File.Exists(Path.Combine(_folder["run"], "reference.scores")));
-        Assert.Equal("fude-chat", PromptFormat.Guess(ModelFolder.Open(isAdapter ? _model : Path.Combine(_folder["run"], "model")),
+        Assert.Equal("dialogue", PromptFormat.Guess(ModelFolder.Open(isAdapter ? _model : Path.Combine(_folder["run"], "model")),
             isAdapter ? Path.Combine(_folder["run"], "adapter") : null).Format.Name);
     }
 
@@ -212,7 +212,7 @@ public sealed class TuningTests : IDisposable
     {
         TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data);
         Assert.Contains("--format", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Format = null })).Message, StringComparison.Ordinal);
-        Assert.Contains("fude-chat", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Format = "vicuna" })).Message, StringComparison.Ordinal);
+        Assert.Contains("dialogue", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Format = "vicuna" })).Message, StringComparison.Ordinal);
         Assert.Contains("context is 64", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Context = 65 })).Message, StringComparison.Ordinal);
         Assert.Contains("nothing to learn", Assert.Throws<InvalidDataException>(() => new TuningData(settings with { Data = [new DataSource(_folder.Write("e.jsonl", "\n"))] })).Message, StringComparison.Ordinal);
         Assert.Contains("do not fit into 8", Assert.Throws<InvalidDataException>(() => new TuningData(settings with { Context = 8 })).Message, StringComparison.Ordinal);

@@ -37,7 +37,7 @@ public sealed class ExampleEncoderTests : IDisposable
     [Fact]
     public void An_answer_that_stands_in_the_prompt_too_is_learnt_in_its_own_place_only()
     {
-        MaskedText masked = Encoder(PromptFormat.FudeChat).Mask(new Dialogue([new("はい\n応答：はい", "はい")], null, null, "a", 1));
+        MaskedText masked = Encoder(PromptFormat.Dialogue).Mask(new Dialogue([new("はい\n応答：はい", "はい")], null, null, "a", 1));
         (int start, int end) = Assert.Single(masked.Prompt.Answers);
         Assert.Equal("はい</s>", masked.Prompt.Text[start..end]);
         Assert.True(start > masked.Prompt.Text.IndexOf("はい", StringComparison.Ordinal));
@@ -52,22 +52,22 @@ public sealed class ExampleEncoderTests : IDisposable
         int border = masked.Prompt.Answers[0].Start, first = masked.IsTrained.Index().First(token => token.Item).Index;
         Assert.True(masked.Offsets[first].Start < border && masked.Offsets[first].End > border);
         Assert.Equal(1, masked.Straddling);
-        Assert.Equal(0, Encoder(PromptFormat.FudeChat).Mask(new Dialogue([new("q", "a b")], null, null, "a", 1)).Straddling);
+        Assert.Equal(0, Encoder(PromptFormat.Dialogue).Mask(new Dialogue([new("q", "a b")], null, null, "a", 1)).Straddling);
     }
 
     [Fact]
     public void Answers_of_weight_0_and_all_but_the_last_may_be_left_unlearnt()
     {
         Dialogue dialogue = new([new("一", "犬", IsTrained: false), new("二", "猫"), new("三", "鳥")], null, null, "a", 1);
-        Assert.Equal(["猫</s>", "鳥</s>"], Learnt(Encoder(PromptFormat.FudeChat).Mask(dialogue)));
-        Assert.Equal(["鳥</s>"], Learnt(new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, 100) { LastAnswerOnly = true }.Mask(dialogue)));
-        Assert.Equal(["猫</s>"], Learnt(Encoder(PromptFormat.FudeChat).Mask(dialogue with { Turns = [dialogue.Turns[1], new("三", "鳥", IsTrained: false)] })));
+        Assert.Equal(["猫</s>", "鳥</s>"], Learnt(Encoder(PromptFormat.Dialogue).Mask(dialogue)));
+        Assert.Equal(["鳥</s>"], Learnt(new ExampleEncoder(PromptFormat.Dialogue, _tokenizer, 2, 100) { LastAnswerOnly = true }.Mask(dialogue)));
+        Assert.Equal(["猫</s>"], Learnt(Encoder(PromptFormat.Dialogue).Mask(dialogue with { Turns = [dialogue.Turns[1], new("三", "鳥", IsTrained: false)] })));
     }
 
     [Fact]
     public void Characters_of_several_tokens_are_learnt_whole_or_not_at_all()
     {
-        MaskedText masked = Encoder(PromptFormat.FudeChat).Mask(new Dialogue([new("𠮷👩‍👩‍👧", "𠮷👩‍👩‍👧")], null, null, "a", 1));
+        MaskedText masked = Encoder(PromptFormat.Dialogue).Mask(new Dialogue([new("𠮷👩‍👩‍👧", "𠮷👩‍👩‍👧")], null, null, "a", 1));
         int border = masked.Prompt.Answers[0].Start;
         Assert.All(Enumerable.Range(0, masked.Ids.Count), i => Assert.Equal(masked.Offsets[i].Start >= border, masked.IsTrained[i]));
         Assert.Equal(0, masked.Straddling);
@@ -77,7 +77,7 @@ public sealed class ExampleEncoderTests : IDisposable
     public void What_is_too_long_is_an_error_left_out_cut_or_divided_and_never_silently()
     {
         Dialogue dialogue = new([.. Enumerable.Range(0, 6).Select(i => new DialogueTurn("犬は何ですか", "犬は犬です。"))], null, null, "talk.jsonl", 7);
-        int whole = Encoder(PromptFormat.FudeChat).Mask(dialogue).Ids.Count, one = Encoder(PromptFormat.FudeChat).Mask(dialogue with { Turns = [dialogue.Turns[0]] }).Ids.Count;
+        int whole = Encoder(PromptFormat.Dialogue).Mask(dialogue).Ids.Count, one = Encoder(PromptFormat.Dialogue).Mask(dialogue with { Turns = [dialogue.Turns[0]] }).Ids.Count;
         int context = 2 * one + 3;
         Assert.True(whole > context);
         string message = Assert.Throws<InvalidDataException>(() => Encode(TooLong.Error, out _)).Message;
@@ -96,12 +96,12 @@ public sealed class ExampleEncoderTests : IDisposable
         Assert.All(parts, part => Assert.True(part.Length <= context && part.Tokens[0] == 1 && part.Tokens[^1] == 2));
         Assert.Contains("divided", Assert.Single(tally.Notes).Reason, StringComparison.Ordinal);
         // Every answer is learnt in one of the parts.
-        Assert.Equal(Encoder(PromptFormat.FudeChat).Mask(dialogue).IsTrained.Count(trained => trained), parts.Sum(part => part.Trained));
+        Assert.Equal(Encoder(PromptFormat.Dialogue).Mask(dialogue).IsTrained.Count(trained => trained), parts.Sum(part => part.Trained));
 
         TrainingExample[] Encode(TooLong policy, out DataTally tally)
         {
             tally = new DataTally();
-            return [.. new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, context) { TooLong = policy }.Encode(dialogue, tally)];
+            return [.. new ExampleEncoder(PromptFormat.Dialogue, _tokenizer, 2, context) { TooLong = policy }.Encode(dialogue, tally)];
         }
     }
 
@@ -111,10 +111,10 @@ public sealed class ExampleEncoderTests : IDisposable
         string longText = string.Concat(Enumerable.Repeat("犬は何ですか", 20));
         Dialogue dialogue = new([new("犬", "猫"), new(longText, "猫"), new("鳥", "魚")], null, null, "a", 1);
         DataTally tally = new();
-        Assert.Equal(2, new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, 30) { TooLong = TooLong.Split }.Encode(dialogue, tally).Count());
+        Assert.Equal(2, new ExampleEncoder(PromptFormat.Dialogue, _tokenizer, 2, 30) { TooLong = TooLong.Split }.Encode(dialogue, tally).Count());
         Assert.Contains(tally.Notes, note => note.Reason.Contains("alone", StringComparison.Ordinal));
         tally = new();
-        Assert.Empty(new ExampleEncoder(PromptFormat.FudeChat, _tokenizer, 2, 30) { TooLong = TooLong.Cut }.Encode(dialogue with { Turns = [dialogue.Turns[1]] }, tally));
+        Assert.Empty(new ExampleEncoder(PromptFormat.Dialogue, _tokenizer, 2, 30) { TooLong = TooLong.Cut }.Encode(dialogue with { Turns = [dialogue.Turns[1]] }, tally));
         Assert.Contains(tally.Notes, note => note.Reason.Contains("begins after", StringComparison.Ordinal));
     }
 
@@ -133,7 +133,7 @@ public sealed class ExampleEncoderTests : IDisposable
     public void Labels_are_those_of_the_reference_collator()
     {
         // −100 on all but the answer, as transformers' collators have it: label i stands at token i's own place.
-        TrainingExample example = Encoder(PromptFormat.FudeChat).Encode(new Dialogue([new("犬", "猫")], null, null, "a", 1), new DataTally()).Single();
+        TrainingExample example = Encoder(PromptFormat.Dialogue).Encode(new Dialogue([new("犬", "猫")], null, null, "a", 1), new DataTally()).Single();
         (int[] tokens, int[]? masked) = example.ToText();
         int[] labels = Assert.IsType<int[]>(masked);
         int border = labels.AsSpan().IndexOfAnyExcept(LabelledText.Ignored);

@@ -47,7 +47,7 @@ public sealed class PreferenceReaderTests : IDisposable
     public void A_pair_is_the_common_prompt_and_the_two_answers_with_their_ends()
     {
         Tokenizer tokenizer = TinyTuning.Tokenizer(_folder.Path);
-        ExampleEncoder encoder = new(PromptFormat.FudeChat, tokenizer, 2, 100);
+        ExampleEncoder encoder = new(PromptFormat.Dialogue, tokenizer, 2, 100);
         string file = _folder.Write("a.jsonl", """{"prompt": "犬は？", "chosen": "はい。", "rejected": "はいはい"}""");
         PreferencePair pair = encoder.Encode(PreferenceReader.Read(file, new DataTally()).Single(), new DataTally())!;
         Assert.Equal(tokenizer.Encode("<s>ユーザー：犬は？\n応答：", false), pair.Prompt);
@@ -56,8 +56,8 @@ public sealed class PreferenceReaderTests : IDisposable
         Assert.Equal((2, 2), (pair.Chosen[^1], pair.Rejected[^1]));
 
         DataTally tally = new();
-        Assert.Throws<InvalidDataException>(() => new ExampleEncoder(PromptFormat.FudeChat, tokenizer, 2, 8).Encode(PreferenceReader.Read(file, tally).Single(), tally));
-        Assert.Null(new ExampleEncoder(PromptFormat.FudeChat, tokenizer, 2, 8) { TooLong = TooLong.Skip }.Encode(PreferenceReader.Read(file, tally).Single(), tally));
+        Assert.Throws<InvalidDataException>(() => new ExampleEncoder(PromptFormat.Dialogue, tokenizer, 2, 8).Encode(PreferenceReader.Read(file, tally).Single(), tally));
+        Assert.Null(new ExampleEncoder(PromptFormat.Dialogue, tokenizer, 2, 8) { TooLong = TooLong.Skip }.Encode(PreferenceReader.Read(file, tally).Single(), tally));
         Assert.Single(tally.Notes);
     }
 

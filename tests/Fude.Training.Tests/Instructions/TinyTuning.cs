@@ -48,7 +48,7 @@ internal static class TinyTuning
         Model = model,
         Output = output,
         Data = [.. data.Select(file => new DataSource(file))],
-        Format = "fude-chat",
+        Format = "dialogue",
         Epochs = 2,
         Batch = 5,
         TokensPerBatch = 60,

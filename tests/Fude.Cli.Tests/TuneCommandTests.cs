@@ -1,0 +1,143 @@
+using System.Text;
+using System.Text.Json;
+using Fude.Models;
+using Fude.TestData;
+using Fude.Training;
+
+namespace Fude.Cli.Tests;
+
+/// <summary>fude tune and fude dpo as a user calls them.</summary>
+public sealed class TuneCommandTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly string _model, _data;
+
+    public TuneCommandTests()
+    {
+        _model = _folder["base"];
+        byte[] config = """
+            {"model_type": "llama", "hidden_size": 32, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+             "vocab_size": 3600, "max_position_embeddings": 64, "tie_word_embeddings": true, "bos_token_id": 1, "eos_token_id": 2}
+            """u8.ToArray();
+        using (TrainableModel model = TrainableModel.Create(config, new InitialNumbers(1, 0.1f))) model.Save(_model);
+        File.Copy(TestFolders.FindGolden("tokenizers/spm-bpe-llama2-like/tokenizer.model")!, Path.Combine(_model, "tokenizer.model"));
+        File.WriteAllText(Path.Combine(_model, "tokenizer_config.json"),
+            """{"tokenizer_class": "LlamaTokenizer", "add_bos_token": true, "bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>", "legacy": true}""");
+        StringBuilder lines = new();
+        for (int i = 0; i < 12; i++) lines.Append(System.Globalization.CultureInfo.InvariantCulture, $"{{\"instruction\": \"犬と{i}\", \"output\": \"猫です。\"}}\n");
+        _data = _folder.Write("data.jsonl", lines.ToString());
+    }
+
+    [Fact]
+    public async Task A_model_is_tuned_says_what_it_learnt_from_and_then_chats_in_its_format()
+    {
+        string run = _folder["run"];
+        string[] command = ["tune", _model, "--data", $"{_data}:2", "--format", "dialogue", "--out", run, "--epochs", "20", "--batch", "4", "--learning-rate", "1e-2", "--threads", "2"];
+        Fude.Result result = await Fude.Run(command);
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("12 examples × 2", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"wrote {Path.Combine(run, "model")}", result.Error, StringComparison.Ordinal);
+        foreach (string file in (ReadOnlySpan<string>)["metrics.jsonl", "report.html", "run.json", "identity.json", "model/prompt_format.json", "model/chat_template.jinja", "model/tokenizer.model"])
+            Assert.True(File.Exists(Path.Combine(run, file)), file);
+        Fude.Result chat = await Fude.RunWith("犬と3\n", "chat", Path.Combine(run, "model"), "--max-new-tokens", "8");
+        Assert.Equal("猫です。\n", chat.Output);
+        Assert.Contains("prompt format dialogue.", chat.Error, StringComparison.Ordinal);
+
+        // The same command finds everything done; another one is refused.
+        Assert.Equal(0, (await Fude.Run(command)).Status);
+        Fude.Result other = await Fude.Run([.. command, "--seed", "2"]);
+        Assert.Equal(1, other.Status);
+        Assert.Contains("began with seed '1', and now it is '2'", other.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task An_adapter_is_tuned_beside_a_quantised_base_and_chats_with_it()
+    {
+        string run = _folder["run"];
+        Fude.Result result = await Fude.Run("tune", _model, "--data", _data, "--format", "alpaca", "--system", "", "--out", run, "--lora-rank", "8", "--weights", "q8_0", "--epochs", "40",
+            "--batch", "4", "--learning-rate", "2e-2", "--lora-targets", "q_proj,v_proj,down_proj,o_proj");
+        Assert.True(result.Status == 0, result.Error);
+        using JsonDocument config = JsonDocument.Parse(File.ReadAllBytes(Path.Combine(run, "adapter", "adapter_config.json")));
+        Assert.Equal((8, 16), (config.RootElement.GetProperty("r").GetInt32(), config.RootElement.GetProperty("lora_alpha").GetInt32()));
+        Fude.Result chat = await Fude.RunWith("犬と3\n", "chat", _model, "--adapter", Path.Combine(run, "adapter"), "--weights", "q8_0", "--max-new-tokens", "8");
+        Assert.Equal("猫です。\n", chat.Output);
+        Assert.Contains("prompt format alpaca.", chat.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Preferences_change_which_answer_comes()
+    {
+        string pairs = _folder.Write("pairs.jsonl", string.Concat(Enumerable.Range(0, 8).Select(i => $"{{\"prompt\": \"犬と{i}\", \"chosen\": \"はい\", \"rejected\": \"猫です。\"}}\n")));
+        Fude.Result result = await Fude.Run("dpo", _model, "--data", pairs, "--format", "dialogue", "--out", _folder["run"], "--epochs", "5", "--batch", "4",
+            "--learning-rate", "1e-2", "--loss", "ipo", "--beta", "0.2");
+        Assert.True(result.Status == 0, result.Error);
+        string last = File.ReadLines(Path.Combine(_folder["run"], "metrics.jsonl")).Last();
+        using JsonDocument metrics = JsonDocument.Parse(last);
+        Assert.Equal(1, metrics.RootElement.GetProperty("preference_accuracy").GetDouble());
+        Assert.True(File.Exists(Path.Combine(_folder["run"], "reference.scores")));
+        Assert.Equal("dialogue", PromptFormat.Guess(ModelFolder.Open(Path.Combine(_folder["run"], "model"))).Format.Name);
+    }
+
+    [Fact]
+    public async Task The_audit_marks_what_is_learnt_and_trains_nothing()
+    {
+        string talk = _folder.Write("talk.jsonl", """{"messages": [{"role": "user", "content": "あ\nい"}, {"role": "assistant", "content": "は\u001b[2Jい"}, {"role": "user", "content": "う"}, {"role": "assistant", "content": "え"}]}""");
+        Fude.Result result = await Fude.Run("tune", _model, "--data", talk, _data, "--format", "dialogue", "--audit", "1");
+        Assert.True(result.Status == 0, result.Error);
+        string shown = result.Output.Replace("|", "", StringComparison.Ordinal).Replace("·", "", StringComparison.Ordinal).Replace("▁", "", StringComparison.Ordinal);      // a further byte of a character; the dummy prefix
+        Assert.Contains("<s>ユーザー：あ␊\nい␊\n応答：⟦は␦[2Jい</s>⟧␊\nユーザー：う␊\n応答：⟦え</s>⟧\n", shown, StringComparison.Ordinal);
+        Assert.Contains("応答：⟦猫です。</s>⟧", shown, StringComparison.Ordinal);
+        Assert.Contains("12 examples", shown, StringComparison.Ordinal);
+        Assert.DoesNotContain('\e', result.Output);
+
+        Fude.Result json = await Fude.Run("tune", _model, "--data", talk, "--format", "dialogue", "--audit", "--json", "--last-answer-only");
+        JsonElement example = Assert.Single(json.JsonLines);
+        Assert.Equal(example.GetProperty("ids").GetArrayLength(), example.GetProperty("labels").GetArrayLength());
+        Assert.Equal(2, example.GetProperty("labels").EnumerateArray().Last().GetInt32());
+        Assert.Equal("え</s>".Length, example.GetProperty("answers")[1][1].GetInt32() - example.GetProperty("answers")[1][0].GetInt32());
+
+        using StringWriter output = new() { NewLine = "\n" }, error = new();
+        using MemoryStream input = new();
+        Assert.Equal(0, await new FudeProgram(new Terminal(input, output, error, OutputIsScreen: true)).RunAsync(["tune", _model, "--data", talk, "--format", "dialogue", "--audit"]));
+        Assert.Contains("\e[30;42m", output.ToString(), StringComparison.Ordinal);
+        Assert.DoesNotContain("\e[2J", output.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Nothing_is_left_out_without_a_word()
+    {
+        string bad = _folder.Write("bad.jsonl", $"{File.ReadAllText(_data)}{{broken\n{{\"instruction\": \"あ\", \"output\": \"\"}}\n{{\"instruction\": \"{new string('犬', 99)}\", \"output\": \"猫\"}}\n");
+        string[] command = ["tune", _model, "--data", bad, "--format", "dialogue", "--out", _folder["run"]];
+        Assert.Contains($"{bad}:13: broken JSON", (await Fude.Run(command)).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"{bad}:15: its ", (await Fude.Run([.. command, "--skip-bad", "2"])).Failure(), StringComparison.Ordinal);
+        Fude.Result result = await Fude.Run([.. command, "--skip-bad", "2", "--too-long", "skip"]);
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains($"left out: 1 (broken JSON): {bad}:13", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"left out: 1 (\"output\" is empty): {bad}:14", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"note: 1 (longer than 64 tokens: left out): {bad}:15", result.Error, StringComparison.Ordinal);
+        Assert.Contains("broken JSON", File.ReadAllText(Path.Combine(_folder["run"], "report.html")), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--weights is for an adapter", "--weights", "q4_0")]
+    [InlineData("none of error, skip, cut, split", "--too-long", "drop")]
+    [InlineData("none of cosine, linear, constant, wsd", "--schedule", "step")]
+    [InlineData("--batch is at least 1", "--batch", "0")]
+    [InlineData("--epochs is above 0", "--epochs", "0")]
+    [InlineData("--json is for --audit", "--json")]
+    public async Task A_wrong_command_line_says_what_is_right(string message, params string[] options) => Assert.Contains(message,
+        (await Fude.Run(["tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["run"], .. options])).Failure(2), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task A_wrong_weight_an_unknown_format_and_a_missing_folder_are_errors()
+    {
+        Assert.Contains("above 0", (await Fude.Run("tune", _model, "--data", $"{_data}:0", "--format", "dialogue", "--out", _folder["run"])).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("dialogue", (await Fude.Run("tune", _model, "--data", _data, "--format", "vicuna", "--out", _folder["run"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--format", (await Fude.Run("tune", _model, "--data", _data, "--out", _folder["run"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--out", (await Fude.Run("tune", _model, "--data", _data, "--format", "dialogue")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("none.jsonl", (await Fude.Run("tune", _model, "--data", "none.jsonl", "--format", "dialogue", "--out", _folder["run"])).Failure(), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["run"]));
+    }
+
+    public void Dispose() => _folder.Dispose();
+}

@@ -16,6 +16,21 @@ internal static class Arguments
             "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー、または GGUF ファイル。"),
     };
 
+    /// <summary>The model, or none for the one that comes with fude.</summary>
+    public static Argument<string?> ModelOrDefault() => new("model")
+    {
+        HelpName = "MODEL",
+        Arity = ArgumentArity.ZeroOrOne,
+        Description = Say($"{Model().Description} {DefaultModel.Name} when absent.", $"{Model().Description}省略時は {DefaultModel.Name}。"),
+    };
+
+    public static Argument<string?> TokenizerOrDefault() => new("model")
+    {
+        HelpName = "MODEL",
+        Arity = ArgumentArity.ZeroOrOne,
+        Description = Say($"{Tokenizer().Description} {DefaultModel.Name} when absent.", $"{Tokenizer().Description}省略時は {DefaultModel.Name}。"),
+    };
+
     public static Argument<string> Tokenizer() => new("model")
     {
         HelpName = "MODEL",

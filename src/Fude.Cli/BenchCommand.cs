@@ -16,7 +16,7 @@ internal static class BenchCommand
         {
             HelpName = "MODEL",
             Arity = ArgumentArity.ZeroOrOne,
-            Description = Say("A model's folder or GGUF file; or give --config.", "モデルのフォルダーか GGUF ファイル。代わりに --config も使える。"),
+            Description = Say($"A model's folder or GGUF file; or give --config. {DefaultModel.Name} when both are absent.", $"モデルのフォルダーか GGUF ファイル。代わりに --config も使える。どちらもなければ {DefaultModel.Name}。"),
         };
         Option<string?> config = new("--config")
         {
@@ -42,13 +42,13 @@ internal static class BenchCommand
         };
         command.Validators.Add(result =>
         {
-            if (result.GetResult(model) is null or { Tokens.Count: 0 } == result.GetResult(config) is null)
-                result.AddError(Say("Give either MODEL or --config FILE.", "MODEL か --config FILE のどちらかを指定してください。"));
+            if (result.GetResult(model) is { Tokens.Count: > 0 } && result.GetResult(config) is not null)
+                result.AddError(Say("Give either MODEL or --config FILE, not both.", "MODEL と --config FILE は同時に指定できません。"));
         });
         command.SetAction((args, stop) => Task.Run(() =>
         {
             using CpuOps ops = new(args.GetValue(threads) ?? 0);
-            ModelFolder? folder = args.GetValue(model) is { } path ? ModelFolder.Open(path) : null;
+            ModelFolder? folder = args.GetValue(config) is null ? ModelFolder.Open(DefaultModel.Or(args.GetValue(model))) : null;
             ModelConfig shape = folder?.Config ?? ModelConfig.Load(args.GetValue(config)!);
             int wanted = Math.Max(args.GetValue(prompt), args.GetValue(decode) + 1);
             if (wanted > shape.Context)

@@ -11,7 +11,7 @@ internal static class ChatCommand
 {
     public static Command Create(Terminal terminal, Interrupts interrupts)
     {
-        Argument<string> model = Arguments.Model();
+        Argument<string?> model = Arguments.ModelOrDefault();
         Option<string?> system = new("--system")
         {
             HelpName = "TEXT",
@@ -36,7 +36,7 @@ internal static class ChatCommand
             if (name is not (null or PromptFormat.TemplateName)) PromptFormat.Named(name);     // a wrong name fails before the model is loaded
             GenerationOptions options = generation.Read(args);
             using TextGenerator generator = weights.LoadGenerator(
-                args, args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, CancellationToken.None);
+                args, DefaultModel.Or(args.GetValue(model)), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, CancellationToken.None);
             if (generator.Tokenizer is null)
                 throw new Failure(
                     $"{generator.Folder.Path} has no tokenizer, and a conversation is text: put tokenizer.json or tokenizer.model beside the weights.",

@@ -11,7 +11,7 @@ internal static class DetokenizeCommand
 {
     public static Command Create(Terminal terminal)
     {
-        Argument<string> model = Arguments.Tokenizer();
+        Argument<string?> model = Arguments.TokenizerOrDefault();
         Option<bool> skipSpecial = new("--skip-special")
         {
             Description = Say("Leave special tokens out.", "特殊トークンを省く。"),
@@ -24,7 +24,7 @@ internal static class DetokenizeCommand
             model, skipSpecial, json,
         };
         // A read that waits for input cannot be stopped, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(args.GetRequiredValue(model)),
+        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(args.GetValue(model))),
             args.GetValue(skipSpecial), args.GetValue(json), stop), stop).WaitAsync(stop));
         return command;
     }

@@ -11,7 +11,7 @@ internal static class ExplainCommand
 {
     public static Command Create(Terminal terminal)
     {
-        Argument<string> model = Arguments.Tokenizer();
+        Argument<string?> model = Arguments.TokenizerOrDefault();
         Argument<string?> text = new("text")
         {
             HelpName = "TEXT",
@@ -24,9 +24,12 @@ internal static class ExplainCommand
             "Show how a text becomes tokens, and warn of what a prompt should not have.",
             "テキストがトークンになる過程を見せ、プロンプトの問題を知らせる。")) { model, text, noSpecial, json };
         // A read that waits for input cannot be stopped, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(args.GetRequiredValue(model)),
-            args.GetValue(text) ?? TextInput.ReadAll(terminal.Input), addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json)), stop)
-            .WaitAsync(stop));
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            (string? named, string? given) = DefaultModel.Of(args.GetValue(model), args.GetValue(text), hasText: false);
+            return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given ?? TextInput.ReadAll(terminal.Input),
+                addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json));
+        }, stop).WaitAsync(stop));
         return command;
     }
 

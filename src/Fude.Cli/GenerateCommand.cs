@@ -12,13 +12,19 @@ internal static class GenerateCommand
 {
     public static Command Create(Terminal terminal)
     {
-        Argument<string> model = Arguments.Model();
+        Argument<string?> model = Arguments.ModelOrDefault();
+        Argument<string?> text = new("text")
+        {
+            HelpName = "TEXT",
+            Arity = ArgumentArity.ZeroOrOne,
+            Description = Say("The text to continue, e.g. 吾輩は猫である。", "続きを書かせるテキスト（例: 吾輩は猫である。）。"),
+        };
         Option<string?> prompt = new("--prompt", "-p")
         {
             HelpName = "TEXT",
             Description = Say(
-                "The text to continue, e.g. 吾輩は猫である。 Standard input when neither this nor --ids is given.",
-                "続きを書かせるテキスト（例: 吾輩は猫である。）。これも --ids もなければ標準入力を読む。"),
+                "The same as TEXT. Standard input is read when neither TEXT, this nor --ids is given.",
+                "TEXT と同じ。TEXT もこれも --ids もなければ標準入力を読む。"),
         };
         Option<int[]?> ids = Arguments.Ids();
         Option<bool> noSpecial = Arguments.NoSpecial();
@@ -28,7 +34,7 @@ internal static class GenerateCommand
         GenerationArguments generation = new();
         Command command = new("generate", Say("Continue a text.", "テキストの続きを書く。"))
         {
-            model, prompt, ids, noSpecial, adapter, threads, json,
+            model, text, prompt, ids, noSpecial, adapter, threads, json,
         };
         FormatArguments format = FormatArguments.AddTo(command);
         generation.AddTo(command);
@@ -36,17 +42,24 @@ internal static class GenerateCommand
         {
             if (result.GetResult(prompt) is not null && result.GetResult(ids) is not null)
                 result.AddError(Say("Give either --prompt or --ids, not both.", "--prompt と --ids は同時に指定できません。"));
+            // A misspelt option is taken for a text where one may stand.
+            if ((result.GetValue(text) ?? result.GetValue(model)) is ['-', _, ..] word)
+                result.AddError(Say($"There is no option {word}; a text that begins with - is given by --prompt.", $"{word} というオプションはありません。- で始まるテキストは --prompt で指定してください。"));
+            if (result.GetValue(text) is not null && (result.GetResult(prompt) is not null || result.GetResult(ids) is not null))
+                result.AddError(Say("Give the text once: as TEXT, by --prompt or by --ids.", "テキストは TEXT、--prompt、--ids のどれかひとつで指定してください。"));
         });
         command.SetAction(async (args, stop) =>
         {
             GenerationOptions options = generation.Read(args);
             long loading = Stopwatch.GetTimestamp();
+            (string? named, string? given) = DefaultModel.Of(
+                args.GetValue(model), args.GetValue(text), hasText: args.GetResult(prompt) is not null || args.GetResult(ids) is not null);
             using TextGenerator generator = format.LoadGenerator(
-                args, args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, stop);
+                args, DefaultModel.Or(named), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, stop);
             TimeSpan loaded = Stopwatch.GetElapsedTime(loading);
             // A read that waits for input cannot be stopped, only left behind.
             int[] promptIds = args.Given(ids) ?? generator.Encode(
-                args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),
+                given ?? args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),
                 addSpecialTokens: !args.GetValue(noSpecial));
             return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
         });

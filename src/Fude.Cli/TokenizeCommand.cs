@@ -11,7 +11,7 @@ internal static class TokenizeCommand
 {
     public static Command Create(Terminal terminal)
     {
-        Argument<string> model = Arguments.Tokenizer();
+        Argument<string?> model = Arguments.TokenizerOrDefault();
         Option<bool> noSpecial = Arguments.NoSpecial();
         Option<bool> jsonInput = new("--json-input")
         {
@@ -23,7 +23,7 @@ internal static class TokenizeCommand
             model, noSpecial, jsonInput, json,
         };
         // A read that waits for input cannot be stopped, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(args.GetRequiredValue(model)),
+        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(args.GetValue(model))),
             addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop), stop).WaitAsync(stop));
         return command;
     }

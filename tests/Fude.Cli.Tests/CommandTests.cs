@@ -127,7 +127,7 @@ public sealed class CommandTests
 
     [Theory]
     [InlineData]
-    [InlineData("generate")]
+    [InlineData("merge")]
     [InlineData("no-such-command")]
     public async Task Wrong_usage_is_status_2_and_says_where_help_is(params string[] arguments) =>
         Assert.Contains("--help", (await Fude.Run(arguments)).Failure(status: 2), StringComparison.Ordinal);

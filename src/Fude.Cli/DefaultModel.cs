@@ -1,0 +1,31 @@
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>The model that comes with fude and is used where none is named: models/fude-mini-ja, beside the program.</summary>
+internal static class DefaultModel
+{
+    public const string Name = "fude-mini-ja";
+
+    /// <summary>Its folder.</summary>
+    public static string Path { get; } = System.IO.Path.Combine(AppContext.BaseDirectory, "models", Name);
+
+    /// <summary>The model that was named, or the default one.</summary>
+    public static string Or(string? named) => named ?? (Directory.Exists(Path) ? Path : throw new Failure(
+        $"No model was named, and {Path}, which comes with fude, is not there. Name a model's folder or GGUF file.",
+        $"モデルが指定されておらず、付属の {Path} もありません。モデルのフォルダーか GGUF ファイルを指定してください。"));
+
+    /// <summary>What MODEL and TEXT are of the words of a command line: one alone is a model if there is such a file or folder, and a text for the default model otherwise.</summary>
+    /// <returns>The model, or null for the default one; and the text, if any.</returns>
+    /// <param name="first">The first word, if any.</param>
+    /// <param name="second">The second, if any.</param>
+    /// <param name="hasText">Whether the text is given otherwise, so that a word alone is the model.</param>
+    public static (string? Model, string? Text) Of(string? first, string? second, bool hasText) =>
+        first is null ? (null, null)
+        : second is not null || hasText || LooksLikePath(first) ? (first, second)
+        : (null, first);
+
+    private static bool LooksLikePath(string word) =>
+        Directory.Exists(word) || File.Exists(word) || word.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase)
+        || word.StartsWith("./", StringComparison.Ordinal) || word.StartsWith("../", StringComparison.Ordinal) || System.IO.Path.IsPathRooted(word);
+}

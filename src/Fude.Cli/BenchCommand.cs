@@ -33,12 +33,13 @@ internal static class BenchCommand
         Option<int> prompt = Count("-p", "--prompt-tokens", 512, "Prompt tokens.", "プロンプトのトークン数。");
         Option<int> decode = Count("-n", "--new-tokens", 128, "New tokens.", "新しいトークン数。");
         Option<int> repetitions = Count("-r", "--repetitions", 3, "Repetitions; medians are printed.", "繰り返し数。中央値を出す。");
+        Option<NumberFormat> cacheFormat = FormatArguments.KvCache();
         Option<int?> threads = Arguments.Threads();
         Option<bool> json = Arguments.Json();
         Command command = new("bench", Say(
             "Measure prompt and decoding speed beside the machine's roofs.", "プロンプトと生成の速さを、機械の上限と並べて測る。"))
         {
-            model, config, format, prompt, decode, repetitions, threads, json,
+            model, config, format, prompt, decode, repetitions, threads, json, cacheFormat,
         };
         command.Validators.Add(result =>
         {
@@ -60,6 +61,7 @@ internal static class BenchCommand
                 : args.GetValue(format) is { } name ? folder.OpenWeights(QuantizationMixes.Parse(name), FormatArguments.Progress(progress, stop))
                 : folder.OpenWeights());
             using LanguageModel loaded = LanguageModel.Create(shape, weights);
+            loaded.KvCacheFormat = args.GetValue(cacheFormat);
             progress.Clear();
             Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(repetitions), stop);
             if (args.GetValue(json)) WriteJson(terminal.Output, measured);

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using Fude.Generation;
 using Fude.Models;
+using Fude.Tensors;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -14,6 +15,8 @@ internal sealed class FormatArguments
         HelpName = "FILE",
         Description = Say("Keep the quantised model as a GGUF file, and run that.", "量子化したモデルを GGUF ファイルに保存し、それを実行する。"),
     };
+
+    private readonly Option<NumberFormat> _cache = KvCache();
 
     private FormatArguments(Option<QuantizationMix?> format) => _format = format;
 
@@ -41,6 +44,7 @@ internal sealed class FormatArguments
             "読み込みながら重みをこの形式に量子化する。省略時は保存されている形式のまま。");
         command.Add(arguments._format);
         command.Add(arguments._save);
+        command.Add(arguments._cache);
         command.Validators.Add(result =>
         {
             if (result.GetResult(arguments._save) is not null && result.GetResult(arguments._format) is null)
@@ -66,7 +70,9 @@ internal sealed class FormatArguments
         (string source, QuantizationMix? format) = Read(args, model, terminal, stop);
         using ProgressLine progress = new(terminal);
         ModelFolder folder = ModelFolder.Open(source);
-        return format is QuantizationMix mix ? folder.LoadModel(mix, adapter, Progress(progress, stop)) : folder.LoadModel(adapter);
+        LanguageModel loaded = format is QuantizationMix mix ? folder.LoadModel(mix, adapter, Progress(progress, stop)) : folder.LoadModel(adapter);
+        loaded.KvCacheFormat = args.GetValue(_cache);
+        return loaded;
     }
 
     /// <summary>Loads a model with everything that generating takes.</summary>
@@ -74,7 +80,35 @@ internal sealed class FormatArguments
     {
         (string source, QuantizationMix? format) = Read(args, model, terminal, stop);
         using ProgressLine progress = new(terminal);
-        return TextGenerator.Load(source, adapter, threads, format, Progress(progress, stop));
+        TextGenerator generator = TextGenerator.Load(source, adapter, threads, format, Progress(progress, stop));
+        generator.KvCacheFormat = args.GetValue(_cache);
+        return generator;
+    }
+
+    /// <summary>How keys and values are kept.</summary>
+    public static Option<NumberFormat> KvCache()
+    {
+        NumberFormat[] possible = [NumberFormat.F32, NumberFormat.F16, NumberFormat.BF16, NumberFormat.Q8_0];
+        string names = string.Join('|', possible).ToLowerInvariant();
+        return new("--kv-cache")
+        {
+            HelpName = names,
+            Arity = ArgumentArity.ExactlyOne,
+            DefaultValueFactory = _ => NumberFormat.F32,
+            Description = Say(
+                "Number format of the cached keys and values; narrower ones are quicker in long texts and round a little.",
+                "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかに丸める。"),
+            CustomParser = result =>
+            {
+                string name = result.Tokens[0].Value;
+                foreach (NumberFormat format in possible)
+                    if (name.Equals(format.ToString(), StringComparison.OrdinalIgnoreCase)) return format;
+                result.AddError(Say(
+                    $"--kv-cache: '{name}' is no format of a cache; there are {names.Replace("|", ", ", StringComparison.Ordinal)}.",
+                    $"--kv-cache: '{name}' というキャッシュの形式はありません。{names.Replace("|", "、", StringComparison.Ordinal)} のどれかです。"));
+                return NumberFormat.F32;
+            },
+        };
     }
 
     /// <summary>Says how far quantising is, and stops it.</summary>

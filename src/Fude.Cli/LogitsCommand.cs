@@ -37,7 +37,8 @@ internal static class LogitsCommand
     private static int Run(Terminal terminal, LanguageModel model, int[] ids, bool all, int? threads, bool json)
     {
         using CpuOps ops = new(threads ?? 0);
-        Tensor logits = model.Run(ops, Batch.Of(ids, allLogits: all));
+        using KvCache? cache = model.KvCacheFormat == NumberFormat.F32 ? null : model.CreateCache(ops, ids.Length);
+        Tensor logits = model.Run(ops, Batch.Of(ids, allLogits: all, cache));
         ReadOnlySpan<float> values = ops.Read(logits);
 
         if (json)

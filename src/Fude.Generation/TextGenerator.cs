@@ -42,6 +42,13 @@ public sealed class TextGenerator : IDisposable
     /// <summary>The model's hyper-parameters.</summary>
     public ModelConfig Config => _model.Config;
 
+    /// <summary>How the keys and values of requests from now on are kept: <see cref="LanguageModel.KvCacheFormat"/>.</summary>
+    public NumberFormat KvCacheFormat
+    {
+        get => _model.KvCacheFormat;
+        set => _model.KvCacheFormat = value;
+    }
+
     /// <summary>What generation_config.json and config.json set; the options of a call win over it.</summary>
     public GenerationOptions Defaults { get; }
 

@@ -14,6 +14,20 @@ public sealed class CommandTests
         Assert.Equal(last.Json.GetProperty("logits")[0].GetRawText(), all.Json.GetProperty("logits")[2].GetRawText());
     }
 
+    [Theory, InlineData("f16"), InlineData("BF16"), InlineData("q8_0")]
+    public async Task A_narrow_cache_changes_logits_a_little(string format)
+    {
+        float[] wide = Logits(await Fude.Run("logits", Fude.Model("llama-gqa"), "--ids", "1,2,3,4,5", "--json"));
+        float[] narrow = Logits(await Fude.Run("logits", Fude.Model("llama-gqa"), "--ids", "1,2,3,4,5", "--kv-cache", format, "--json"));
+        Assert.NotEqual(wide, narrow);
+        double scale = wide.Max(MathF.Abs);
+        for (int i = 0; i < wide.Length; i++) Assert.InRange(narrow[i] - wide[i], -0.02 * scale, 0.02 * scale);
+        foreach (string command in (string[])["logits", "generate", "perplexity", "chat", "bench"])
+            Assert.Contains("--kv-cache", (await Fude.Run(command, "--help")).Output, StringComparison.Ordinal);
+        Assert.Contains("f32, f16, bf16, q8_0",
+            (await Fude.Run("logits", Fude.Model("llama-gqa"), "--ids", "1", "--kv-cache", "q4_0")).Failure(status: 2), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task Merged_weights_give_the_logits_of_the_adapter()
     {

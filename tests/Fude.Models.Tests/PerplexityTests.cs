@@ -42,6 +42,25 @@ public sealed class PerplexityTests
         }
     }
 
+    // A half keeps 11 bits of a number, a bfloat16 8, and Q8_0 keeps 7 of the largest of 32.
+    [Theory, InlineData(NumberFormat.F16, 2e-4), InlineData(NumberFormat.BF16, 2e-3), InlineData(NumberFormat.Q8_0, 5e-3)]
+    public void Narrow_caches_hardly_change_it(NumberFormat format, double most)
+    {
+        using CpuOps ops = new(2);
+        foreach (string name in Golden.GetProperty("cases").EnumerateArray().Select(golden => golden.GetProperty("model").GetString()!).Distinct())
+        {
+            int[] tokens = [.. Golden.GetProperty("sequences").GetProperty(name).EnumerateArray().Select(id => id.GetInt32())];
+            using LanguageModel model = LanguageModel.Load(TestFolders.FindGolden(name)!);
+            int context = Math.Min(model.Config.Context, 128);
+            double wide = Perplexity.Measure(model, ops, tokens, context, context / 2, stop: TestContext.Current.CancellationToken).Value;
+            model.KvCacheFormat = format;
+            double narrow = Perplexity.Measure(model, ops, tokens, context, context / 2, stop: TestContext.Current.CancellationToken).Value;
+            Assert.NotEqual(wide, narrow);
+            Assert.True(Math.Abs(narrow / wide - 1) <= most, $"{name}: {wide} and {narrow}, {narrow / wide - 1:E2}");
+            Assert.Throws<NotSupportedException>(() => model.KvCacheFormat = NumberFormat.Q4_K);
+        }
+    }
+
     [Fact]
     public void Windows_longer_than_one_pass_are_scored_as_in_one()
     {

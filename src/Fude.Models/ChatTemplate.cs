@@ -69,7 +69,11 @@ public sealed class ChatTemplate
     }
 
     /// <summary>The template that a folder's chat_template.jinja or tokenizer_config.json holds, or null.</summary>
-    internal static ChatTemplate? Of(string folder, ConfigReader? tokenizerConfig)
+    internal static ChatTemplate? Of(string folder, ConfigReader? tokenizerConfig) =>
+        TextOf(folder, tokenizerConfig) is { } found ? Parse(found.Text, found.Origin) : null;
+
+    /// <summary>The text of that template, and where it comes from, whatever it uses of Jinja; or null.</summary>
+    internal static (string Text, string Origin)? TextOf(string folder, ConfigReader? tokenizerConfig)
     {
         string file = Path.Combine(folder, "chat_template.jinja");
         if (File.Exists(file))
@@ -81,7 +85,7 @@ public sealed class ChatTemplate
             if (utf8.StartsWith("\uFEFF"u8)) utf8 = utf8[3..];
             try
             {
-                return Parse(new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(utf8), file);
+                return (new UTF8Encoding(false, throwOnInvalidBytes: true).GetString(utf8), file);
             }
             catch (DecoderFallbackException e)
             {
@@ -90,14 +94,14 @@ public sealed class ChatTemplate
         }
         if (tokenizerConfig?.Value("chat_template") is not { } given) return null;
         string origin = $"{tokenizerConfig.File}: chat_template";
-        if (given.ValueKind == JsonValueKind.String) return Parse(given.GetString()!, origin);
+        if (given.ValueKind == JsonValueKind.String) return (given.GetString()!, origin);
         if (given.ValueKind != JsonValueKind.Array)
             throw new InvalidDataException($"{origin} is neither a string nor a list of objects with name and template.");
         foreach (JsonElement named in given.EnumerateArray())
             if (named.ValueKind == JsonValueKind.Object && named.TryGetProperty("name", out JsonElement name)
                 && name.ValueKind == JsonValueKind.String && name.GetString() == "default"
                 && named.TryGetProperty("template", out JsonElement template) && template.ValueKind == JsonValueKind.String)
-                return Parse(template.GetString()!, $"{origin} 'default'");
+                return (template.GetString()!, $"{origin} 'default'");
         throw new InvalidDataException($"{origin} is a list without one of the name 'default'.");
     }
 

@@ -22,7 +22,7 @@ public static class GgufExport
         ArgumentNullException.ThrowIfNull(folder);
         Tokenizer? tokenizer = folder.HasTokenizer ? folder.Tokenizer : null;
         folder.RequireWeightsUsed();
-        Write(folder.Config, folder.OpenWeights, tokenizer, folder.Name, path, mix, importance, progress);
+        Write(folder.Config, folder.OpenWeights, tokenizer, folder.Name, path, mix, importance, progress, PromptFormat.Describe(folder));
     }
 
     /// <summary>Writes a model of any origin.</summary>
@@ -40,7 +40,12 @@ public static class GgufExport
     /// <exception cref="NotSupportedException">The model or its tokenizer has something that GGUF files have no word for.</exception>
     public static void Write(
         ModelConfig config, Func<IWeightStore> open, Tokenizer? tokenizer, string name, string path, QuantizationMix mix,
-        Func<string, float[]?>? importance = null, IProgress<double>? progress = null)
+        Func<string, float[]?>? importance = null, IProgress<double>? progress = null) =>
+        Write(config, open, tokenizer, name, path, mix, importance, progress, []);
+
+    private static void Write(
+        ModelConfig config, Func<IWeightStore> open, Tokenizer? tokenizer, string name, string path, QuantizationMix mix,
+        Func<string, float[]?>? importance, IProgress<double>? progress, IEnumerable<KeyValuePair<string, object>> more)
     {
         ArgumentNullException.ThrowIfNull(config);
         ArgumentNullException.ThrowIfNull(open);
@@ -53,6 +58,7 @@ public static class GgufExport
             new("general.quantization_version", 2u),
             .. GgufConfig.Write(config),
             .. tokenizer is null ? NoTokenizer(config) : GgufTokenizer.Write(tokenizer, config),
+            .. more,
         ];
         List<NewGgufTensor> tensors = [];
         if (GgufConfig.RopeFactors(config) is float[] factors)

@@ -7,10 +7,17 @@ namespace Fude.Models;
 /// <summary>A model in a GGUF file: its configuration and tokenizer at once, its weights when they are asked for.</summary>
 public sealed class GgufModel
 {
+    internal const string TemplateKey = "tokenizer.chat_template", FormatKey = "fude.prompt_format", SystemKey = "fude.prompt_format.system";
+
     private readonly Lazy<Tokenizer?> _tokenizer;
 
-    private GgufModel(string path, ConfigReader config, Lazy<Tokenizer?> tokenizer) =>
+    private GgufModel(string path, ConfigReader config, Lazy<Tokenizer?> tokenizer, IReadOnlyDictionary<string, object> metadata)
+    {
         (Path, Config, ConfigJson, _tokenizer) = (path, ModelConfig.Of(config), config.Json, tokenizer);
+        (ChatTemplate, PromptFormat, PromptSystem) = (Text(TemplateKey), Text(FormatKey), Text(SystemKey));
+
+        string? Text(string key) => metadata.GetValueOrDefault(key) as string;
+    }
 
     /// <summary>The file, or one of several.</summary>
     public string Path { get; }
@@ -26,6 +33,15 @@ public sealed class GgufModel
     /// <summary>The hyper-parameters in the words of config.json.</summary>
     internal JsonElement ConfigJson { get; }
 
+    /// <summary>The text of its chat template, or null.</summary>
+    internal string? ChatTemplate { get; }
+
+    /// <summary>The name of the prompt format that fude tuned it with, or null.</summary>
+    internal string? PromptFormat { get; }
+
+    /// <summary>What that format tells the model about its task, where it is said.</summary>
+    internal string? PromptSystem { get; }
+
     /// <summary>Reads the header of a file.</summary>
     /// <exception cref="FileNotFoundException">There is no such file.</exception>
     /// <exception cref="InvalidDataException">It is damaged, or holds no model.</exception>
@@ -33,7 +49,7 @@ public sealed class GgufModel
     public static GgufModel Open(string path)
     {
         using Gguf file = Gguf.Open(path);
-        return new GgufModel(path, GgufConfig.ReadJson(file), TokenizerOf(file));
+        return new GgufModel(path, GgufConfig.ReadJson(file), TokenizerOf(file), file.Metadata);
     }
 
     /// <summary>The tokenizer of a file, which may hold nothing else; null where it has none.</summary>

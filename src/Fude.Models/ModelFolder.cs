@@ -35,6 +35,9 @@ public sealed class ModelFolder
     /// <summary>The folder or file.</summary>
     public string Path { get; }
 
+    /// <summary>The GGUF file, or null.</summary>
+    internal GgufModel? AsGguf => _gguf;
+
     /// <summary>Whether it is a GGUF file rather than a folder.</summary>
     public bool IsGguf => _gguf is not null;
 

@@ -221,6 +221,10 @@ public sealed class PromptFormat
     /// <param name="folder">The model, whose tokenizer knows what begins and ends a text.</param>
     private static PromptFormat? OfFolder(string path, ModelFolder folder)
     {
+        if (path == folder.Path && folder.AsGguf is { } gguf)
+            return gguf.ChatTemplate is { } text
+                ? OfTemplate(ChatTemplate.Parse(text, $"{path}: {GgufModel.TemplateKey}"), BeginOf(folder, null), EndOf(folder, null))
+                : null;
         string file = Path.Combine(folder.Path, "tokenizer_config.json");
         ConfigReader? config = File.Exists(file) ? ConfigReader.Load(file) : null;
         return ChatTemplate.Of(path, path == folder.Path ? config : null) is { } template
@@ -286,9 +290,27 @@ public sealed class PromptFormat
         else File.Delete(template);         // the base model's, which the tuned one does not follow
     }
 
+    /// <summary>What a GGUF file says of the format that its model was tuned with: the template that other programs read too, and the name.</summary>
+    internal static IEnumerable<KeyValuePair<string, object>> Describe(ModelFolder folder)
+    {
+        string file = Path.Combine(folder.Path, "tokenizer_config.json");
+        string? template = folder.AsGguf is { } gguf ? gguf.ChatTemplate : ChatTemplate.TextOf(folder.Path, File.Exists(file) ? ConfigReader.Load(file) : null)?.Text;
+        if (template is not null) yield return new(GgufModel.TemplateKey, template);
+        if (Recorded(folder.Path, folder) is not { } format) yield break;
+        yield return new(GgufModel.FormatKey, format.Name);
+        if (format._system is not null) yield return new(GgufModel.SystemKey, format._system);
+    }
+
     /// <summary>The format that a folder says it was tuned with, or null.</summary>
     private static PromptFormat? Recorded(string path, ModelFolder folder)
     {
+        if (path == folder.Path && folder.AsGguf is { PromptFormat: { } told } gguf)
+        {
+            PromptFormat of = told == TemplateName ? OfFolder(path, folder) ?? throw new InvalidDataException($"{path}: {GgufModel.FormatKey} is {told}, but there is no {GgufModel.TemplateKey}.")
+                : All.FirstOrDefault(known => known.Name == told)?.For(folder)
+                ?? throw new NotSupportedException($"{path}: {GgufModel.FormatKey} is '{told}'; fude knows {string.Join(", ", All.Select(known => known.Name))}.");
+            return gguf.PromptSystem is { } words ? of.WithSystem(words) : of;
+        }
         string file = Path.Combine(path, RecordName);
         if (!File.Exists(file)) return null;
         ConfigReader json = ConfigReader.Load(file);
@@ -315,7 +337,7 @@ public sealed class PromptFormat
     {
         ArgumentNullException.ThrowIfNull(folder);
         foreach (string? place in (string?[])[adapterFolder, folder.Path])
-            if (place is not null && Recorded(place, folder) is { } recorded) return new(recorded, true, $"{Path.Combine(place, RecordName)} says so.");
+            if (place is not null && Recorded(place, folder) is { } recorded) return new(recorded, true, $"{(place == folder.Path && folder.IsGguf ? place : Path.Combine(place, RecordName))} says so.");
         string? adapter = adapterFolder is null ? null : Path.GetFileName(Path.TrimEndingDirectorySeparator(adapterFolder));
         string? origin = folder.ConfigJson.TryGetProperty("_name_or_path", out JsonElement path) && path.ValueKind == JsonValueKind.String
             ? path.GetString() : null;

@@ -288,4 +288,29 @@ public sealed class PromptFormatTests
         File.Copy(TestFolders.FindGolden("tokenizers/spm-bpe-llama2-like/tokenizer.model")!, folder["tokenizer.model"]);
         Fails.With<NotSupportedException>(() => PromptFormat.Named("fude-chat", ModelFolder.Open(folder.Path)), "<|user|>", "alpaca", "dialogue");
     }
+
+    [Fact]
+    public void A_GGUF_file_carries_the_format_and_the_template()
+    {
+        using TemporaryFolder folder = new();
+        string path = folder["m"], file = folder["m.gguf"], again = folder["again.gguf"];
+        Directory.CreateDirectory(path);
+        foreach (string name in (string[])["config.json", "model.safetensors"]) File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), name), Path.Combine(path, name));
+        PromptFormat.Alpaca.WithSystem("猫として").Record(path);
+        GgufExport.Write(ModelFolder.Open(path), file, QuantizationMix.F32);
+        GgufExport.Write(ModelFolder.Open(file), again, QuantizationMix.Q8_0);
+        foreach (string gguf in (string[])[file, again])
+        {
+            PromptFormatGuess guess = PromptFormat.Guess(ModelFolder.Open(gguf));
+            Assert.Equal(("alpaca", true), (guess.Format.Name, guess.IsSure));
+            Assert.Equal("猫として\n\n### 指示:\nあ\n\n### 応答:\n", guess.Format.Write("あ").Text);
+            Assert.Equal(guess.Format.Write("あ").Text, PromptFormat.Named("chat-template", ModelFolder.Open(gguf)).Write("あ").Text);
+        }
+        // A template that fude cannot read is copied all the same; only reading it fails.
+        File.Delete(Path.Combine(path, "prompt_format.json"));
+        File.WriteAllText(Path.Combine(path, "chat_template.jinja"), "{% macro a() %}{% endmacro %}");
+        File.Delete(file);
+        GgufExport.Write(ModelFolder.Open(path), file, QuantizationMix.F32);
+        Fails.With<NotSupportedException>(() => PromptFormat.Named("chat-template", ModelFolder.Open(file)), "tokenizer.chat_template");
+    }
 }

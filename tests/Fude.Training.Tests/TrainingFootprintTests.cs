@@ -75,21 +75,23 @@ public sealed class TrainingFootprintTests
 
     // The promise of `fude inspect --train`: within 15 % of the most that a process of its own really had in memory, less what it had before.
     [Theory]
-    [InlineData(false)]
-    [InlineData(true)]
-    public void A_process_that_trains_takes_what_was_predicted(bool recomputes)
+    [InlineData(4, 192, 8000, 4, false)]
+    [InlineData(4, 192, 8000, 4, true)]
+    [InlineData(2, 384, 12_000, 2, false)]
+    [InlineData(6, 128, 2000, 8, true)]
+    public void A_process_that_trains_takes_what_was_predicted(int layers, int width, int vocabulary, int rows, bool recomputes)
     {
         Assert.SkipUnless(OperatingSystem.IsLinux(), "The most memory a process had is read from Linux's /proc.");
         string program = Environment.ProcessPath!;
         ProcessStartInfo start = Path.GetFileNameWithoutExtension(program) == "dotnet"
             ? new(program, [typeof(TrainingFootprintTests).Assembly.Location])
             : new(program);
-        start.Environment[Variable] = recomputes ? "recompute" : "keep";
+        start.Environment[Variable] = string.Create(CultureInfo.InvariantCulture, $"{layers} {width} {vocabulary} {rows} {(recomputes ? 1 : 0)}");
         start.RedirectStandardOutput = true;
         using Process process = Process.Start(start)!;
         long measured = long.Parse(process.StandardOutput.ReadToEnd(), CultureInfo.InvariantCulture);
         process.WaitForExit();
-        long predicted = Predicted(recomputes).TotalBytes;
+        long predicted = TrainingFootprint.Of(ModelConfig.Parse(Large(layers, width, vocabulary)), rows, 512, recomputes, 2).TotalBytes;
         Assert.InRange(measured, predicted * 0.85, predicted * 1.15);
     }
 
@@ -101,13 +103,11 @@ public sealed class TrainingFootprintTests
         // Everything that is loaded and compiled is not of the run.
         Pass(TinyRun.Config(), 2, 16, recomputes: true);
         long before = Status("VmRSS:");
-        Pass(Large(4, 192, 8000), 4, 512, asked == "recompute");
+        int[] shape = [.. asked.Split(' ').Select(number => int.Parse(number, CultureInfo.InvariantCulture))];
+        Pass(Large(shape[0], shape[1], shape[2]), shape[3], 512, shape[4] == 1);
         Console.Write(Status("VmHWM:") - before);
         Environment.Exit(0);
     }
-
-    private static TrainingFootprint Predicted(bool recomputes) =>
-        TrainingFootprint.Of(ModelConfig.Parse(Large(4, 192, 8000)), 4, 512, recomputes, 2);
 
     private static void Pass(byte[] config, int rows, int context, bool recomputes)
     {

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Fude.TestData;
 
 namespace Fude.Cli.Tests;
@@ -165,6 +166,35 @@ public sealed class RunCommandTests : IDisposable
         Assert.Contains("[2/8] tokenizer: begins\n", result.Error, StringComparison.Ordinal);
         Assert.Contains("[5/8] train: goes on\n", result.Error, StringComparison.Ordinal);
         Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
+    }
+
+    // A process of its own, which is ended as the kernel ends one: in the midst of training.
+    [Fact]
+    public async Task A_run_that_is_really_killed_ends_with_the_same_model()
+    {
+        Edit("\"steps\": 6", "\"steps\": 100");
+        ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "fude.dll"), "run", _file, "--set", $"work={_folder["killed"]}"])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+        };
+        using (Process process = Process.Start(start)!)
+        {
+            Task<string> error = process.StandardError.ReadToEndAsync(), output = process.StandardOutput.ReadToEndAsync();
+            string checkpoints = _folder["killed/run/checkpoints"];
+            while (!process.HasExited && !(Directory.Exists(checkpoints) && Directory.EnumerateDirectories(checkpoints, "step-*").Any())) await Task.Delay(5);
+            process.Kill();
+            await process.WaitForExitAsync();
+            _ = await output;
+            Assert.Contains("train: begins", await error, StringComparison.Ordinal);
+        }
+        Fude.Result rest = await Run("--set", $"work={_folder["killed"]}");
+        Assert.True(rest.Status == 0, rest.Error);
+        Assert.Contains("[2/8] tokenizer: up to date\n", rest.Error, StringComparison.Ordinal);
+        await Done();
+        foreach (string file in (string[])["run/model/model.safetensors", "tuning/model/model.safetensors", "model.gguf", "evaluation.md"])
+            Assert.Equal(File.ReadAllBytes(_folder[$"work/{file}"]), File.ReadAllBytes(_folder[$"killed/{file}"]));
+        Assert.Equal(100, File.ReadLines(_folder["killed/run/metrics.jsonl"]).Count());
     }
 
     [Fact]

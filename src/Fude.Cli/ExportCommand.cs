@@ -1,5 +1,7 @@
 using System.CommandLine;
 using Fude.Models;
+using Fude.Tensors;
+using Fude.Tokenizers;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -12,14 +14,15 @@ internal static class ExportCommand
         Argument<string> model = Arguments.Model();
         Option<string> file = Target("--gguf", Say("The GGUF file to write.", "書き出す GGUF ファイル。"));
         Option<QuantizationMix?> format = FormatArguments.OfFile();
+        Option<string?> calibrate = Calibrate();
         Option<bool> force = Force();
         Command command = new("export", Say(
             "Write a model, tokenizer included, as a GGUF file.", "モデルをトークナイザーごと GGUF ファイルに書き出す。"))
         {
-            model, file, format, force,
+            model, file, format, calibrate, force,
         };
         command.SetAction((args, stop) => Task.Run(() => Write(terminal, ModelFolder.Open(args.GetRequiredValue(model)), args.GetRequiredValue(file),
-            args.GetValue(format)!.Value, args.GetValue(force), stop), stop));
+            args.GetValue(format)!.Value, CalibrationText(args, calibrate), args.GetValue(force), stop), stop));
         return command;
     }
 
@@ -32,10 +35,11 @@ internal static class ExportCommand
         };
         Option<string> file = Target("--out", Say("The GGUF file to write.", "書き出す GGUF ファイル。"));
         Option<QuantizationMix?> format = FormatArguments.OfFile();
+        Option<string?> calibrate = Calibrate();
         Option<bool> force = Force();
         Command command = new("quantize", Say("Write a GGUF file in another number format.", "GGUF ファイルを別の数値形式で書き出す。"))
         {
-            model, file, format, force,
+            model, file, format, calibrate, force,
         };
         command.SetAction((args, stop) => Task.Run(() =>
         {
@@ -44,7 +48,8 @@ internal static class ExportCommand
                 throw new Failure(
                     $"{source.Path} is a folder; `fude export` writes it as a GGUF file.",
                     $"{source.Path} はフォルダーです。GGUF ファイルにするには `fude export` を使ってください。");
-            return Write(terminal, source, args.GetRequiredValue(file), args.GetValue(format)!.Value, args.GetValue(force), stop);
+            return Write(terminal, source, args.GetRequiredValue(file), args.GetValue(format)!.Value, CalibrationText(args, calibrate),
+                args.GetValue(force), stop);
         }, stop));
         return command;
     }
@@ -58,7 +63,8 @@ internal static class ExportCommand
                 $"{file} は既にあります。別の名前にするか、先に削除してください。");
     }
 
-    private static int Write(Terminal terminal, ModelFolder model, string file, QuantizationMix format, bool force, CancellationToken stop)
+    private static int Write(
+        Terminal terminal, ModelFolder model, string file, QuantizationMix format, string? calibrationText, bool force, CancellationToken stop)
     {
         if (File.Exists(file) && !force)
             throw new Failure(
@@ -67,11 +73,40 @@ internal static class ExportCommand
         // The file that is read stays mapped while the new one is written, and would be gone at the end.
         if (model.IsGguf && Path.GetFullPath(file) == Path.GetFullPath(model.Path))
             throw new Failure($"{file} is the file that is read: choose another name.", $"{file} は読み込むファイルそのものです。別の名前にしてください。");
-        using (ProgressLine progress = new(terminal)) GgufExport.Write(model, file, format, progress: FormatArguments.Progress(progress, stop));
+        using (ProgressLine progress = new(terminal))
+        {
+            Calibration? calibration = calibrationText is null ? null : Measure(model, calibrationText, progress, stop);
+            GgufExport.Write(model, file, format, calibration is null ? null : calibration.Of, FormatArguments.Progress(progress, stop));
+        }
         long bytes = new FileInfo(file).Length;
         terminal.Error.WriteLine(Say($"wrote {file} ({bytes:N0} bytes)", $"{file} に書き出しました（{bytes:N0} バイト）"));
         return 0;
     }
+
+    private static Calibration Measure(ModelFolder folder, string text, ProgressLine progress, CancellationToken stop)
+    {
+        if (!folder.HasTokenizer)
+            throw new Failure(
+                $"{folder.Path} has no tokenizer, and --calibrate reads a text.", $"{folder.Path} にトークナイザーがないため --calibrate を使えません。");
+        Tokenizer tokenizer = folder.Tokenizer;
+        int? begin = tokenizer.Encode("") is [int first, ..] && first == tokenizer.BeginId ? first : null;
+        using LanguageModel model = folder.LoadModel();
+        using CpuOps device = new(0);
+        return Calibration.Measure(
+            model, device, tokenizer.Encode(text, addSpecialTokens: false), begin, progress.Of(Say("calibrating", "重要度を測定中"), stop));
+    }
+
+    private static string? CalibrationText(ParseResult args, Option<string?> option) =>
+        args.GetResult(option) is null ? null : args.GetValue(option) is { } file ? TextInput.ReadFile(file) : Calibration.DefaultText;
+
+    private static Option<string?> Calibrate() => new("--calibrate")
+    {
+        HelpName = "FILE",
+        Arity = ArgumentArity.ZeroOrOne,
+        Description = Say(
+            "Read a text first, and spare the columns that matter in it; a Japanese text of fude's own when FILE is absent.",
+            "先にテキストを読み、影響の大きい列の誤差を抑える。FILE を省略すると付属の日本語テキストを使う。"),
+    };
 
     private static Option<string> Target(string name, string description) =>
         new(name) { HelpName = "FILE", Required = true, Description = description };

@@ -4,6 +4,7 @@ using Fude.Bench;
 
 Dictionary<string, Func<string[], int>> benchmarks = new(StringComparer.Ordinal)
 {
+    ["compare"] = CompareBench.Run,
     ["kernels"] = KernelBench.Run,
     ["sampler"] = SamplerBench.Run,
     ["tokenizer-training"] = TokenizerTrainingBench.Run,

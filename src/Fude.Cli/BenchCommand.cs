@@ -34,12 +34,14 @@ internal static class BenchCommand
         Option<int> decode = Count("-n", "--new-tokens", 128, "New tokens.", "新しいトークン数。");
         Option<int> repetitions = Count("-r", "--repetitions", 3, "Repetitions; medians are printed.", "繰り返し数。中央値を出す。");
         Option<NumberFormat> cacheFormat = FormatArguments.KvCache();
+        Option<int> depth = Count("-d", "--depth", 0, "Tokens that are cached before the first new one.", "最初の新しいトークンより前にキャッシュしておくトークン数。");
+        Option<int> batch = Count("-b", "--batch", 1, "Sequences that are decoded side by side.", "同時に生成する系列の数。");
         Option<int?> threads = Arguments.Threads();
         Option<bool> json = Arguments.Json();
         Command command = new("bench", Say(
             "Measure prompt and decoding speed beside the machine's roofs.", "プロンプトと生成の速さを、機械の上限と並べて測る。"))
         {
-            model, config, format, prompt, decode, repetitions, threads, json, cacheFormat,
+            model, config, format, prompt, decode, depth, batch, repetitions, threads, json, cacheFormat,
         };
         command.Validators.Add(result =>
         {
@@ -51,11 +53,12 @@ internal static class BenchCommand
             using CpuOps ops = new(args.GetValue(threads) ?? 0);
             ModelFolder? folder = args.GetValue(config) is null ? ModelFolder.Open(DefaultModel.Or(args.GetValue(model))) : null;
             ModelConfig shape = folder?.Config ?? ModelConfig.Load(args.GetValue(config)!);
-            int wanted = Math.Max(args.GetValue(prompt), args.GetValue(decode) + 1);
+            int wanted = Math.Max(args.GetValue(prompt), args.GetValue(depth) + args.GetValue(decode) + 1);
+            if (args.GetValue(batch) < 1) throw new Failure("-b is at least 1.", "-b は 1 以上です。");
             if (wanted > shape.Context)
                 throw new Failure(
-                    $"the model reads {shape.Context} tokens, but -p {args.GetValue(prompt)} -n {args.GetValue(decode)} need {wanted}.",
-                    $"モデルの文脈長は {shape.Context} トークンですが、-p {args.GetValue(prompt)} -n {args.GetValue(decode)} には {wanted} 必要です。");
+                    $"the model reads {shape.Context} tokens, but -p {args.GetValue(prompt)} -d {args.GetValue(depth)} -n {args.GetValue(decode)} need {wanted}.",
+                    $"モデルの文脈長は {shape.Context} トークンですが、-p {args.GetValue(prompt)} -d {args.GetValue(depth)} -n {args.GetValue(decode)} には {wanted} 必要です。");
             using ProgressLine progress = new(terminal);
             RecordingWeights weights = new(folder is null ? new RandomWeights(Parsed(args.GetValue(format)), seed: 1)
                 : args.GetValue(format) is { } name ? folder.OpenWeights(QuantizationMixes.Parse(name), FormatArguments.Progress(progress, stop))
@@ -63,7 +66,8 @@ internal static class BenchCommand
             using LanguageModel loaded = LanguageModel.Create(shape, weights);
             loaded.KvCacheFormat = args.GetValue(cacheFormat);
             progress.Clear();
-            Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(repetitions), stop);
+            Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(depth), args.GetValue(batch),
+                args.GetValue(repetitions), stop);
             if (args.GetValue(json)) WriteJson(terminal.Output, measured);
             else WriteText(terminal.Output, measured);
             return 0;
@@ -74,11 +78,11 @@ internal static class BenchCommand
     /// <summary>What was measured; speeds are medians. MatrixBytes are those of the weights that decoding a token reads, MatrixParameters
     /// the numbers it is multiplied with.</summary>
     private sealed record Measured(
-        string Architecture, long Parameters, string InstructionSet, int Threads, int Prompt, int Decode, int Repetitions,
+        string Architecture, long Parameters, string InstructionSet, int Threads, int Prompt, int Decode, int Depth, int Sequences, int Repetitions,
         double PromptPerSecond, double DecodePerSecond, long MatrixBytes, long MatrixParameters, Roofline Roof,
         double PromptRoofFraction, double DecodeRoofFraction, double AllocatedBytesPerToken)
     {
-        public double DecodeBytesPerSecond => DecodePerSecond * MatrixBytes;
+        public double DecodeBytesPerSecond => DecodePerSecond / Sequences * MatrixBytes;
 
         public double PromptFlopsPerSecond => PromptPerSecond * 2 * MatrixParameters;
     }
@@ -102,7 +106,8 @@ internal static class BenchCommand
         public void Dispose() => store.Dispose();
     }
 
-    private static Measured Measure(LanguageModel model, IReadOnlyCollection<Weight> matrices, CpuOps ops, int prompt, int decode, int repetitions, CancellationToken stop)
+    private static Measured Measure(LanguageModel model, IReadOnlyCollection<Weight> matrices, CpuOps ops, int prompt, int decode, int depth, int sequences,
+        int repetitions, CancellationToken stop)
     {
         ModelSummary summary = ModelSummary.Of(model.Config);
         List<(double Speed, double Roof)> prompts = [];
@@ -111,7 +116,7 @@ internal static class BenchCommand
         using NativeBuffer probe = Roofline.CreateProbe();
         List<Roofline> roofs = [Roofline.Measure(ops)];
         double allocated = double.MaxValue;
-        int[] tokens = [.. Enumerable.Range(0, Math.Max(prompt, 1)).Select(i => (int)((uint)(i * 2654435761) % (uint)model.Config.Vocabulary))];
+        int[] tokens = [.. Enumerable.Range(0, Math.Max(Math.Max(prompt, depth), sequences)).Select(i => (int)((uint)(i * 2654435761) % (uint)model.Config.Vocabulary))];
         for (int run = 0; run <= repetitions; run++)         // run 0 warms up
         {
             stop.ThrowIfCancellationRequested();
@@ -124,13 +129,17 @@ internal static class BenchCommand
             }
             if (decode > 0)
             {
-                using KvCache cache = model.CreateCache(ops, decode + 1);
-                Batch batch = Batch.Of(tokens.AsSpan(0, 1), cache: cache);
+                KvCache[] caches = [.. Enumerable.Range(0, sequences).Select(_ => model.CreateCache(ops, depth + decode + 1))];
+                if (depth > 0)
+                    foreach (KvCache cache in caches) model.Run(ops, Batch.Of(tokens.AsSpan(0, depth), cache: cache));
+                Batch batch = new(
+                    tokens[..sequences], [.. Enumerable.Repeat(depth, sequences)], [.. caches.Select((cache, i) => new Sequence(i, 1, cache))],
+                    [.. Enumerable.Range(0, sequences)]);
                 model.Run(ops, batch);
                 long before = GC.GetTotalAllocatedBytes(precise: true);
                 for (int i = 1; i <= decode; i++)
                 {
-                    batch.Positions[0] = i;
+                    batch.Positions.AsSpan().Fill(depth + i);
                     // The roof of this very moment: a shared machine's moves from second to second.
                     roofNow[i - 1] = Roofline.Probe(ops, probe);
                     long started = Stopwatch.GetTimestamp();
@@ -138,6 +147,7 @@ internal static class BenchCommand
                     seconds[i - 1] = Stopwatch.GetElapsedTime(started).TotalSeconds;
                 }
                 allocated = Math.Min(allocated, (GC.GetTotalAllocatedBytes(precise: true) - before) / (double)decode);
+                foreach (KvCache cache in caches) cache.Dispose();
             }
             roofs.Add(Roofline.Measure(ops));
             if (run == 0) continue;
@@ -151,8 +161,8 @@ internal static class BenchCommand
             Median(roofs.Select(r => r.OneStreamBytesPerSecond)),
             Median(decode > 0 ? decodes.Select(token => token.Roof) : roofs.Select(r => r.BytesPerSecond)),
             Median(roofs.Select(r => r.FlopsPerSecond)));
-        return new Measured(summary.Architecture, summary.Parameters, ops.InstructionSet, ops.Threads, prompt, decode, repetitions,
-            prompt > 0 ? Median(prompts.Select(run => run.Speed)) : 0, decode > 0 ? 1 / Median(decodes.Select(token => token.Seconds)) : 0,
+        return new Measured(summary.Architecture, summary.Parameters, ops.InstructionSet, ops.Threads, prompt, decode, depth, sequences, repetitions,
+            prompt > 0 ? Median(prompts.Select(run => run.Speed)) : 0, decode > 0 ? sequences / Median(decodes.Select(token => token.Seconds)) : 0,
             bytes, parameters, roof,
             prompt > 0 ? Median(prompts.Select(run => run.Speed * 2 * parameters / run.Roof)) : 0,
             decode > 0 ? Median(decodes.Select(token => bytes / token.Seconds / token.Roof)) : 0,
@@ -171,7 +181,7 @@ internal static class BenchCommand
         if (m.Prompt > 0)
             output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GFLOP/s  {m.PromptRoofFraction:P1} of the matrix roof"));
         if (m.Decode > 0)
-            output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeRoofFraction:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token"));
+            output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeRoofFraction:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token{(m.Depth > 0 ? $", at depth {m.Depth}" : "")}{(m.Sequences > 1 ? $", {m.Sequences} sequences" : "")}"));
     }
 
     private static void WriteJson(TextWriter output, Measured m) => JsonLine.Write(output, json =>
@@ -190,6 +200,8 @@ internal static class BenchCommand
         json.WriteNumber("prompt_tokens_per_second", m.PromptPerSecond);
         json.WriteNumber("prompt_matrix_roof_fraction", m.PromptRoofFraction);
         json.WriteNumber("new_tokens", m.Decode);
+        json.WriteNumber("depth", m.Depth);
+        json.WriteNumber("sequences", m.Sequences);
         json.WriteNumber("decode_tokens_per_second", m.DecodePerSecond);
         json.WriteNumber("decode_memory_roof_fraction", m.DecodeRoofFraction);
         json.WriteNumber("decode_allocated_bytes_per_token", m.AllocatedBytesPerToken);

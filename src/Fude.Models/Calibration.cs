@@ -93,7 +93,7 @@ public sealed class Calibration
     {
         public void Begin() => inner.Begin();
 
-        public KvCache CreateCache(int layers, int width, int capacity) => inner.CreateCache(layers, width, capacity);
+        public KvCache CreateCache(int layers, int width, int capacity, NumberFormat format) => inner.CreateCache(layers, width, capacity, format);
 
         public Tensor Embed(Batch batch, Weight tokens, Weight? positions = null) => inner.Embed(batch, tokens, positions);
 

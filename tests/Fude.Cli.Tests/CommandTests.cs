@@ -116,6 +116,17 @@ public sealed class CommandTests
             Assert.True(json.GetProperty(name).GetDouble() > 0, name);
     }
 
+    [Fact]
+    public async Task Bench_decodes_several_sequences_at_a_depth()
+    {
+        string config = Path.Combine(Fude.Model("gpt2-gelu"), "config.json");
+        JsonElement json = (await Fude.Run("bench", "--config", config, "-p", "0", "-n", "4", "-d", "12", "-b", "3", "-r", "1", "--threads", "2", "--json")).Json;
+        Assert.Equal((12, 3), (json.GetProperty("depth").GetInt32(), json.GetProperty("sequences").GetInt32()));
+        Assert.True(json.GetProperty("decode_tokens_per_second").GetDouble() > 0);
+        Assert.Contains("-d 100000", (await Fude.Run("bench", "--config", config, "-d", "100000")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("-b", (await Fude.Run("bench", "--config", config, "-b", "0")).Failure(), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("inspect")]
     [InlineData("logits", "--ids", "1")]

@@ -49,6 +49,23 @@ public sealed class ExportCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Calibrating_changes_the_file_and_needs_a_tokenizer()
+    {
+        Assert.SkipWhen(TestFolders.Shared is null, "Needs the tokenizers of shared beside the checkout.");
+        string model = Path.Combine(TestFolders.Shared!, "data/models/stories260K-hf"), plain = await Written(model, "q4_0", "plain.gguf");
+        string text = _folder.Write("text.txt", "Once upon a time there was a cat.");
+        foreach (string[] calibrate in (string[][])[["--calibrate"], ["--calibrate", text]])
+        {
+            string file = InFolder($"calibrated-{calibrate.Length}.gguf");
+            Fude.Result result = await Fude.Run(["export", model, "--gguf", file, "--format", "q4_0", .. calibrate]);
+            Assert.True(result.Status == 0, result.Error);
+            Assert.NotEqual(await File.ReadAllBytesAsync(plain, TestContext.Current.CancellationToken), await File.ReadAllBytesAsync(file, TestContext.Current.CancellationToken));
+        }
+        Assert.Contains("--calibrate", (await Fude.Run(
+            "export", Fude.Model("llama-mha"), "--gguf", InFolder("x.gguf"), "--format", "q4_0", "--calibrate")).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Quantising_a_file_gives_what_exporting_the_folder_does()
     {
         string model = Fude.Model("llama-mha"), whole = await Written(model, "f32", "whole.gguf"), direct = await Written(model, "q8_0", "direct.gguf");

@@ -186,16 +186,16 @@ public sealed class Trainer(
             (loss, tokens) = (loss + part, tokens + batches[i].Tokens);
         }
         double norm = optimizer.GradientNorm(device), rate = options.Schedule.RateOf(State.Step);
-        if (!double.IsFinite(norm)) throw Diverged($"the gradient's norm of step {number} is {norm}", batches[0]);
+        if (!double.IsFinite(norm)) throw Diverged($"the gradient's norm of step {number} is {norm}", batches[0], batches.Count > 1);
         optimizer.Step(device, rate, AdamW.Clipping(norm, options.ClipNorm));
         State = State with { Step = number, Tokens = State.Tokens + tokens, Cursor = lessons.Cursor };
         return new StepReport(number, loss, norm, rate, State.Tokens, _time.GetElapsedTime(start).TotalSeconds, null);
     }
 
-    private DivergenceException Diverged(string what, Lesson lesson)
+    private DivergenceException Diverged(string what, Lesson lesson, bool isFirst = false)
     {
         string last = checkpoints.Steps is [.., long step] ? $"The last good checkpoint is {checkpoints.PathOf(step)}" : "There is no checkpoint yet";
         return new DivergenceException(
-            $"The run stopped: {what}. Its batch {lesson.Place}. {last}. A lower learning rate or a longer warm-up may help.");
+            $"The run stopped: {what}. Its {(isFirst ? "first micro-batch" : "batch")} {lesson.Place}. {last}. A lower learning rate or a longer warm-up may help.");
     }
 }

@@ -32,8 +32,7 @@ public sealed class TuningData
     {
         ArgumentNullException.ThrowIfNull(settings);
         if (settings.Data.Count == 0) throw new ArgumentException("There is no file of examples.", nameof(settings));
-        if (!(settings.HeldOutShare is >= 0 and < 1))
-            throw new ArgumentException($"The share to hold out is {settings.HeldOutShare}; from 0 to below 1 is expected.", nameof(settings));
+        settings.Check();
         _settings = settings;
         Folder = ModelFolder.Open(settings.Model);
         if (!Folder.HasTokenizer) throw new InvalidDataException($"{Folder.Path} has no tokenizer: examples are texts. Put tokenizer.json or tokenizer.model beside the weights.");

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Fude.Models;
 using Fude.Tensors;
 
@@ -115,4 +116,33 @@ public sealed record TuningSettings
 
     /// <summary>Threads, 0 for one per core. The result does not depend on it.</summary>
     public int Threads { get; init; }
+
+    /// <summary>Refuses numbers that are out of their range, before anything is read.</summary>
+    internal void Check()
+    {
+        Require(LearningRate is > 0 and <= 1e6, "learning rate", LearningRate, "above 0");
+        Require(Epochs is > 0 and <= 1e6, "number of epochs", Epochs, "above 0");
+        Require(Batch > 0, "batch", Batch, "at least 1");
+        Require(TokensPerBatch > 0, "number of tokens in memory at a time", TokensPerBatch, "at least 1");
+        Require(Context is null or > 1, "context", Context ?? 0, "at least 2");
+        Require(WarmUp is >= 0 and <= 1, "warm-up", WarmUp, "a part of the steps, from 0 to 1");
+        Require(FinalRate is >= 0 and <= 1, "final rate", FinalRate, "a part of the highest, from 0 to 1");
+        Require(WeightDecay is >= 0 and < 1e6, "weight decay", WeightDecay, "from 0 on");
+        Require(ClipNorm > 0, "largest norm of gradients", ClipNorm, "above 0");
+        Require(Dropout is >= 0 and < 1, "dropout", Dropout, "from 0 to below 1");
+        Require(HeldOutShare is >= 0 and < 1, "share to hold out", HeldOutShare, "from 0 to below 1");
+        Require(SkipBad >= 0, "number of bad records", SkipBad, "from 0 on");
+        Require(CheckpointEvery > 0, "number of steps between checkpoints", CheckpointEvery, "at least 1");
+        Require(KeepCheckpoints > 0, "number of checkpoints that stay", KeepCheckpoints, "at least 1");
+        Require(EvaluateEvery >= 0, "number of steps between evaluations", EvaluateEvery, "from 0 on");
+        Require(Preference is null or { Beta: > 0, LabelSmoothing: >= 0 and < 0.5 }, "preference loss", double.NaN,
+            "of a beta above 0 and a label smoothing from 0 to below 0.5");
+
+        static void Require(bool holds, string what, double found, string expected)
+        {
+            if (!holds)
+                throw new ArgumentException(string.Create(CultureInfo.InvariantCulture,
+                    $"The {what} is {(double.IsNaN(found) ? "not" : $"{found}; it has to be")} {expected}."));
+        }
+    }
 }

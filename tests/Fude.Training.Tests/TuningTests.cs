@@ -216,13 +216,19 @@ public sealed class TuningTests : IDisposable
         Assert.Contains("context is 64", Assert.Throws<ArgumentException>(() => new TuningData(settings with { Context = 65 })).Message, StringComparison.Ordinal);
         Assert.Contains("nothing to learn", Assert.Throws<InvalidDataException>(() => new TuningData(settings with { Data = [new DataSource(_folder.Write("e.jsonl", "\n"))] })).Message, StringComparison.Ordinal);
         Assert.Contains("do not fit into 8", Assert.Throws<InvalidDataException>(() => new TuningData(settings with { Context = 8 })).Message, StringComparison.Ordinal);
+        foreach ((string named, TuningSettings wrong) in (ReadOnlySpan<(string, TuningSettings)>)[
+            ("learning rate is -1", settings with { LearningRate = -1 }), ("learning rate is not above 0", settings with { LearningRate = double.NaN }),
+            ("warm-up is 7", settings with { WarmUp = 7 }), ("gradients is 0", settings with { ClipNorm = 0 }), ("dropout is 1", settings with { Dropout = 1 }),
+            ("share to hold out is 1", settings with { HeldOutShare = 1 }), ("batch is 0", settings with { Batch = 0 }),
+            ("preference loss is not of a beta above 0", settings with { Preference = new PreferenceLoss(Beta: 0) })])
+            Assert.Contains(named, Assert.Throws<ArgumentException>(() => new TuningData(wrong)).Message, StringComparison.Ordinal);
         File.Delete(Path.Combine(_model, "tokenizer.model"));
         File.Delete(Path.Combine(_model, "tokenizer_config.json"));
         Assert.Contains("no tokenizer", Assert.Throws<InvalidDataException>(() => new TuningData(settings)).Message, StringComparison.Ordinal);
     }
 
     [Fact]
-    public void A_vocabulary_smaller_than_the_tokenizer_and_a_model_without_an_end_are_refused()
+    public void A_vocabulary_smaller_than_the_tokenizer_s_is_refused()
     {
         string config = Path.Combine(_model, "config.json"), text = File.ReadAllText(config);
         File.WriteAllText(config, text.Replace("3600", "2000", StringComparison.Ordinal));

@@ -231,7 +231,7 @@ internal sealed partial class Recipe
         string text = Expanded(Require(value, RecipeValueKind.String, name).Text, value.Place);
         if (!isPath) return text;
         if (text.Length == 0 || text.Contains('\0', StringComparison.Ordinal)) throw value.Place.Wrong($"'{name}' is no path.", $"'{name}' がパスになっていません。");
-        return Path.GetFullPath(text, _folder);
+        return Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, _folder));
     }
 
     private string Expanded(string text, RecipePlace place) => Reference().Replace(text, match =>

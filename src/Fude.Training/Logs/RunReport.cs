@@ -147,7 +147,7 @@ public static class RunReport
         button{font:inherit;color:inherit;background:none;border:1px solid var(--rule);border-radius:6px;padding:4px 12px;cursor:pointer}
         section{background:var(--card);border:1px solid var(--rule);border-radius:10px;padding:16px 18px;margin:0 0 16px}
         .numbers{display:grid;grid-template-columns:repeat(auto-fit,minmax(125px,1fr));gap:14px}
-        .numbers b{display:block;font-size:21px;font-variant-numeric:tabular-nums}.numbers span{color:var(--faint);font-size:13px}
+        .numbers b{display:block;font-size:19px;font-variant-numeric:tabular-nums}.numbers span{color:var(--faint);font-size:13px}
         svg{display:block;width:100%;height:auto;overflow:visible}
         svg text{fill:var(--faint);font-size:12px;font-variant-numeric:tabular-nums}
         .grid{stroke:var(--rule);stroke-width:1}.c0{stroke:var(--first)}.c1{stroke:var(--second)}

@@ -25,6 +25,9 @@ public sealed class RecipeTests : IDisposable
         { "{\"steps\": [], \"steps\": []}", ":1:15: 'steps' is given twice" },
         { "{\"variables\": {\"a b\": \"x\"}, \"steps\": []}", ":1:16: 'a b' is no name of a variable" },
 
+        { new string('[', 40) + new string(']', 40), "this is not JSON" },
+        { "{\"name\": \"\\ud842\", \"steps\": []}", "half a character" },
+
         // Steps and their settings.
         { "{\"steps\": [3]}", ":1:12: 'step' is a number; an object is expected" },
         { "{\"steps\": [{\"name\": \"x\"}]}", ":1:12: a step says what it is" },
@@ -45,9 +48,9 @@ public sealed class RecipeTests : IDisposable
         { "{\"steps\": [{\"step\": \"tokenizer\", \"files\": [\"猫.txt\"]}]}", ":1:12: the step 'tokenizer' needs 'out'" },
         { "{\"steps\": [{\"step\": \"train\", \"out\": \"r\", \"data\": [\"猫.txt\"], \"steps\": 1}]}", ":1:12: Give either --config" },
 
-        // Files and the order of steps.
+        // Files and the order of steps; a path may end in a separator.
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\", \"犬.txt\"]}]}", ":2:55: " },
-        { "{\"steps\": [\n {\"step\": \"tokenize\", \"files\": [\"猫.txt\"], \"tokenizer\": \"t\", \"out\": \"s\"},\n {\"step\": \"tokenizer\", \"files\": [\"猫.txt\"], \"out\": \"t\"}]}",
+        { "{\"steps\": [\n {\"step\": \"tokenize\", \"files\": [\"猫.txt\"], \"tokenizer\": \"t/\", \"out\": \"s\"},\n {\"step\": \"tokenizer\", \"files\": [\"猫.txt\"], \"out\": \"t\"}]}",
             "is only written by the step 'tokenizer' at line 3" },
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"tokenizer\", \"out\": \"u\", \"files\": [\"猫.txt\"]}]}",
             ":3:2: two steps are called 'tokenizer'; the other is at line 2" },
@@ -64,6 +67,15 @@ public sealed class RecipeTests : IDisposable
         Assert.Contains("recipe.json" + (expected.StartsWith(':') ? expected : ""), (await Fude.Run("run", file)).Failure(), StringComparison.Ordinal);
         Assert.Contains(expected, (await Fude.Run("run", file)).Failure(), StringComparison.Ordinal);
         Assert.Equal(before, Directory.EnumerateFileSystemEntries(_folder.Path).Order());
+    }
+
+    [Fact]
+    public async Task Bytes_that_are_no_text_are_named_with_their_place()
+    {
+        string file = _folder.Write("recipe.json", [.. "{\n\"name\": \""u8, 0xFF, .. "\"}"u8]);
+        Assert.Contains("recipe.json:2:", (await Fude.Run("run", file)).Failure(), StringComparison.Ordinal);
+        file = _folder.Write("large.json", new byte[17 << 20]);
+        Assert.Contains("16 MiB", (await Fude.Run("run", file)).Failure(), StringComparison.Ordinal);
     }
 
     [Fact]

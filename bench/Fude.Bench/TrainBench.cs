@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text;
+using Fude.Models;
 using Fude.Tensors;
 using Fude.Training;
 
@@ -24,6 +25,8 @@ internal static class TrainBench
              "num_attention_heads": {{width / 64}}, "vocab_size": {{vocabulary}}, "max_position_embeddings": {{context}},
              "tie_word_embeddings": {{(args.Contains("--tied") ? "true" : "false")}} }
             """));
+        using Process process = Process.GetCurrentProcess();
+        long before = process.WorkingSet64;
         using TrainableModel model = TrainableModel.Create(config, new InitialNumbers(1));
         using CpuOps device = new(threads), one = new(1);
         using AdamW optimizer = new(model, new AdamWOptions(), ParameterGroup.AsTransformersTrainer(0.1));
@@ -39,10 +42,9 @@ internal static class TrainBench
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"Llama of width {width}, {layers} layers, {vocabulary} pieces: {model.Count / 1e6:F1} M weights, {products / 1e6:F1} M in products; " +
             $"{rows} × {context} tokens a step, {threads} threads, {device.InstructionSet}"));
-        using Process process = Process.GetCurrentProcess();
         for (int step = -1; step < steps; step++)
         {
-            if (step < 2) peak = Math.Max(peak, Roofline.Measure(one).FlopsPerSecond);
+            if (step < 2) peak = Math.Max(peak, Roofline.MatrixPeak(one));
             TimeSpan cores = process.TotalProcessorTime;
             long start = Stopwatch.GetTimestamp();
             model.Gradients.Clear();
@@ -62,6 +64,10 @@ internal static class TrainBench
             $"best: {rows * context / best:F0} tokens/s, {operations / best / 1e9:F0} GFLOP/s, {operations / best / (peak * threads):P1} of {threads} × {peak / 1e9:F0} GFLOP/s"));
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"per core second: {rows * context / bestCore:F0} tokens, {operations / bestCore / 1e9:F0} GFLOP, {operations / bestCore / peak:P1} of one core's peak"));
+        process.Refresh();
+        long predicted = TrainingFootprint.Of(ModelConfig.Parse(config), rows, context, learner.Tape.Recomputes, threads).TotalBytes, taken = process.PeakWorkingSet64 - before;
+        Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
+            $"memory: {taken / 1e6:F0} MB at the most, {predicted / 1e6:F0} MB as `fude inspect --train` predicts: {(double)taken / predicted:F3} of it"));
         return 0;
 
         int Option(string name, int absent) =>

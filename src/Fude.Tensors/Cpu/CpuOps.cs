@@ -97,7 +97,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         Check(x);
         if (products.Length != factors.Length) throw Mismatch("products", products.Length, "factors", factors.Length);
         long panelBytes = 0;
-        bool isGrouped = false;
+        bool isGrouped = false, isPlain = false;
         for (int i = 0; i < factors.Length; i++)
         {
             (Weight w, Weight? bias) = factors[i];
@@ -105,7 +105,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             if (x.Columns != w.Columns) throw Mismatch("x", x.Columns, w.Name, w.Columns);
             if (bias is not null) CheckVector(bias, w.Rows, w.Name);
             if (w.Groups is not null) isGrouped = true;
-            else if (w.Format.IsQuantized()) panelBytes = WidenedRows.PanelBytes(w.Columns);
+            else isPlain = true;
+            if (w.Groups is null && w.Format.IsQuantized()) panelBytes = WidenedRows.PanelBytes(w.Columns);
         }
         for (int i = 0; i < factors.Length; i++) products[i] = New(x.Rows, factors[i].Weight.Rows);
         if (x.Rows == 0) return;      // a chunk of a prompt whose logits nobody wants
@@ -118,6 +119,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             : null;
         byte* panels = panelBytes > 0 ? (byte*)_arena.Take(panelBytes * Threads) : null;
         QuantizedRows.Job bytes = isGrouped ? Quantize(x) : default;
+        float* packed = x.Rows > MatMulKernel.FewRows && isPlain ? Pack(x) : null;
         int items = 0;
         for (int i = 0; i < factors.Length; i++)
         {
@@ -156,6 +158,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
                 Rows = x.Rows,
                 Inputs = x.Columns,
                 Outputs = w.Rows,
+                Packed = packed,
                 Scratch = scratch,
             };
             ref Products.Part part = ref job.Parts[i];
@@ -182,6 +185,20 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         }
         _crew.Run(&Products.Run, &job, items);
         _arena.Release(mark);
+    }
+
+    /// <summary>x in strips, for kernels of many rows.</summary>
+    private float* Pack(Tensor x)
+    {
+        MatMulKernel.Job job = new()
+        {
+            X = (float*)x.Address,
+            Rows = x.Rows,
+            Inputs = x.Columns,
+            Packed = (float*)_arena.Take(MatMulKernel.PackedFloats(x.Rows, x.Columns) * sizeof(float)),
+        };
+        _crew.Run(&MatMulKernel.Pack, &job, MatMulKernel.Strips(x.Rows));
+        return job.Packed;
     }
 
     /// <inheritdoc/>

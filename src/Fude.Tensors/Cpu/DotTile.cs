@@ -6,9 +6,8 @@ namespace Fude.Tensors;
 /// <summary>Dot products of some rows with some other rows, all at once, so that each number loaded is used several times.</summary>
 /// <remarks>
 /// Every dot product has sixteen lanes of its own which run through the whole row (<see cref="ILanes{T}"/>): its bits do not depend on the
-/// tile it is computed in. A row may be walked in pieces; between them the lanes rest in <c>carry</c>, unrounded and unsummed.
-/// The methods with the loops call nothing: a call would make the compiler keep the lanes in memory. So what does not fill sixteen lanes
-/// is added by the methods around them.
+/// tile it is computed in. The methods with the loops call nothing: a call would make the compiler keep the lanes in memory. So what
+/// does not fill sixteen lanes is added by the methods around them.
 /// </remarks>
 internal static unsafe class DotTile
 {
@@ -23,21 +22,19 @@ internal static unsafe class DotTile
     /// <summary>One tile: sums[i·W + j] = Σ x[i][k]·w[j][k], k from 0 to count.</summary>
     /// <param name="x">X pointers to float32 rows.</param>
     /// <param name="w">W pointers to rows of stored numbers.</param>
-    /// <param name="count">Numbers in this piece; a multiple of 16 unless it is the last one.</param>
-    /// <param name="carry">[X·W][16] lanes between pieces, and a place to work in.</param>
-    /// <param name="first">Whether the lanes begin at 0.</param>
-    /// <param name="last">Whether the lanes are summed.</param>
-    /// <param name="sums">[X·W], written when the piece is the last.</param>
+    /// <param name="count">Numbers in a row.</param>
+    /// <param name="carry">[X·W][16], a place to work in.</param>
+    /// <param name="sums">[X·W].</param>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static void Run<T, TStored>(float** x, byte** w, int count, float* carry, bool first, bool last, float* sums)
+    public static void Run<T, TStored>(float** x, byte** w, int count, float* carry, float* sums)
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
         int full = count & ~15;
-        bool sum = last && full == count;
-        if (T.Registers == 1) SixByFour<T, TStored>(x, w, full, carry, first, sum, sums);
-        else TwoByTwo<T, TStored>(x, w, full, carry, first, sum, sums);
-        if (last && !sum) Finish<T, TStored>(x, w, full, count - full, carry, sums);
+        bool sum = full == count;
+        if (T.Registers == 1) SixByFour<T, TStored>(x, w, full, carry, sum, sums);
+        else TwoByTwo<T, TStored>(x, w, full, carry, sum, sums);
+        if (!sum) Finish<T, TStored>(x, w, full, count - full, carry, sums);
     }
 
     // Adds the numbers that do not fill sixteen lanes, and sums.
@@ -58,7 +55,7 @@ internal static unsafe class DotTile
         T.Sum(T.MultiplyAdd(Partial.Load<T>(x + from, rest), TStored.LoadPartial<T>(w, from, rest), T.Load(carry)));
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void SixByFour<T, TStored>(float** x, byte** w, int count, float* carry, bool first, bool sum, float* sums)
+    private static void SixByFour<T, TStored>(float** x, byte** w, int count, float* carry, bool sum, float* sums)
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
@@ -68,33 +65,6 @@ internal static unsafe class DotTile
         T d0 = T.Zero, d1 = T.Zero, d2 = T.Zero, d3 = T.Zero;
         T e0 = T.Zero, e1 = T.Zero, e2 = T.Zero, e3 = T.Zero;
         T f0 = T.Zero, f1 = T.Zero, f2 = T.Zero, f3 = T.Zero;
-        if (!first)
-        {
-            a0 = T.Load(carry);
-            a1 = T.Load(carry + 16);
-            a2 = T.Load(carry + 32);
-            a3 = T.Load(carry + 48);
-            b0 = T.Load(carry + 64);
-            b1 = T.Load(carry + 80);
-            b2 = T.Load(carry + 96);
-            b3 = T.Load(carry + 112);
-            c0 = T.Load(carry + 128);
-            c1 = T.Load(carry + 144);
-            c2 = T.Load(carry + 160);
-            c3 = T.Load(carry + 176);
-            d0 = T.Load(carry + 192);
-            d1 = T.Load(carry + 208);
-            d2 = T.Load(carry + 224);
-            d3 = T.Load(carry + 240);
-            e0 = T.Load(carry + 256);
-            e1 = T.Load(carry + 272);
-            e2 = T.Load(carry + 288);
-            e3 = T.Load(carry + 304);
-            f0 = T.Load(carry + 320);
-            f1 = T.Load(carry + 336);
-            f2 = T.Load(carry + 352);
-            f3 = T.Load(carry + 368);
-        }
         float* xa = x[0], xb = x[1], xc = x[2], xd = x[3], xe = x[4], xf = x[5];
         byte* w0 = w[0], w1 = w[1], w2 = w[2], w3 = w[3];
         for (nint k = 0; k < count; k += 16)
@@ -169,19 +139,12 @@ internal static unsafe class DotTile
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void TwoByTwo<T, TStored>(float** x, byte** w, int count, float* carry, bool first, bool sum, float* sums)
+    private static void TwoByTwo<T, TStored>(float** x, byte** w, int count, float* carry, bool sum, float* sums)
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
         T a0 = T.Zero, a1 = T.Zero;
         T b0 = T.Zero, b1 = T.Zero;
-        if (!first)
-        {
-            a0 = T.Load(carry);
-            a1 = T.Load(carry + 16);
-            b0 = T.Load(carry + 32);
-            b1 = T.Load(carry + 48);
-        }
         float* xa = x[0], xb = x[1];
         byte* w0 = w[0], w1 = w[1];
         for (nint k = 0; k < count; k += 16)

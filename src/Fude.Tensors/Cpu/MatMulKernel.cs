@@ -7,8 +7,9 @@ namespace Fude.Tensors;
 /// <remarks>
 /// Each number of y is one dot product in sixteen lanes (<see cref="ILanes{T}"/>), plus its bias: the same bits for one row as for many.
 /// Few rows read the weights straight from memory, several far-apart rows of them at once, because one stream does not fill the
-/// memory bus. Many rows meet a panel of weights in the second-level cache tile by tile, in pieces of the row between which the lanes are
-/// kept as they are; formats that are dear to read are unpacked to float32 once a panel.
+/// memory bus. Many rows are packed into strips first, once for all products of the same x; they meet a panel of weights, unpacked to
+/// float32, in the second-level cache tile by tile (<see cref="PackedTile"/>), in pieces of the row between which the lanes are kept as they
+/// are.
 /// </remarks>
 internal static unsafe class MatMulKernel
 {
@@ -26,6 +27,9 @@ internal static unsafe class MatMulKernel
         /// <summary>Rows of one item.</summary>
         public int ItemRows;
 
+        /// <summary>More than <see cref="FewRows"/>: x in strips of <see cref="PackedTile.Rows"/> rows, see <see cref="Pack"/>.</summary>
+        public float* Packed;
+
         /// <summary><see cref="ScratchBytes"/> for every thread.</summary>
         public byte* Scratch;
     }
@@ -33,11 +37,50 @@ internal static unsafe class MatMulKernel
     /// <summary>Rows up to which weights are read once: all rows pass by while four rows of weights are in the cache.</summary>
     internal const int FewRows = 24;
 
-    private const int PanelOutputs = 32, PanelRows = 192, Piece = 1024, MaximalTile = 24;
-    private const int CarryFloats = PanelRows * PanelOutputs * 16;
+    private const int PanelOutputs = 32, PanelRows = 264, MaximalTile = 24;
+
+    // Sixteens of numbers. A piece of a strip of x, the same piece of a tile's weights and the lanes of a strip's tiles fill the first-level
+    // cache between them; a panel's stretch of weights is half of the second-level cache.
+    private const int PieceGroups = 48, StretchGroups = 256;
+    private const int StripLanes = PanelOutputs / PackedTile.Outputs * PackedTile.Lanes;
+    private const int PanelFloats = PanelOutputs * 16 * StretchGroups;
+
+    /// <summary>Floats of <see cref="Job.Packed"/>.</summary>
+    internal static long PackedFloats(int rows, int inputs) => (long)Strips(rows) * StripFloats(inputs);
+
+    /// <summary>Strips of so many rows: the items of <see cref="Pack"/>.</summary>
+    internal static int Strips(int rows) => (rows + PackedTile.Rows - 1) / PackedTile.Rows;
+
+    private static nint StripFloats(int inputs) => (nint)((inputs + 15) / 16) * PackedTile.RowGroup;
+
+    /// <summary>One item packs a strip of x: [inputs / 16 up][<see cref="PackedTile.Rows"/>][16], rows and numbers beyond the last being 0.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void Pack(void* argument, int item, int worker)
+    {
+        ref Job job = ref *(Job*)argument;
+        int inputs = job.Inputs, full = inputs & ~15;
+        float* strip = job.Packed + item * StripFloats(inputs);
+        for (int r = 0; r < PackedTile.Rows; r++, strip += 16)
+        {
+            int row = item * PackedTile.Rows + r;
+            float* target = strip, x = job.X + (nint)row * inputs;
+            if (row >= job.Rows)
+            {
+                for (int k = 0; k < inputs; k += 16, target += PackedTile.RowGroup) new Span<float>(target, 16).Clear();
+                continue;
+            }
+            for (int k = 0; k < full; k += 16, target += PackedTile.RowGroup)
+            {
+                Vector256.Load(x + k).Store(target);
+                Vector256.Load(x + k + 8).Store(target + 8);
+            }
+            for (int k = full; k < inputs; k++) target[k - full] = x[k];
+            if (full < inputs) new Span<float>(target + (inputs - full), 16 - (inputs - full)).Clear();
+        }
+    }
 
     /// <summary>Scratch a thread needs when there are more than <see cref="FewRows"/>.</summary>
-    internal const long ScratchBytes = (CarryFloats + PanelOutputs * Piece) * sizeof(float);
+    internal const long ScratchBytes = (PanelRows / PackedTile.Rows * StripLanes + PanelFloats) * sizeof(float);
 
     /// <summary>Splits the job into items and returns their number.</summary>
     internal static int Plan(ref Job job, NumberFormat format, int threads)
@@ -114,7 +157,7 @@ internal static unsafe class MatMulKernel
             for (int row = 0; row < job.Rows; row += tileX)
             {
                 for (int r = 0; r < tileX; r++) x[r] = job.X + (nint)Math.Min(row + r, job.Rows - 1) * job.Inputs;
-                DotTile.Run<T, TStored>(x, w, job.Inputs, carry, first: true, last: true, sums);
+                DotTile.Run<T, TStored>(x, w, job.Inputs, carry, sums);
                 int tileRows = Math.Min(tileX, job.Rows - row);
                 for (int r = 0; r < tileRows; r++)
                 {
@@ -134,51 +177,42 @@ internal static unsafe class MatMulKernel
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
-        nint rowBytes = (nint)job.Inputs * TStored.Size;
-        float* carry = (float*)scratch, panel = carry + CarryFloats;
-        for (int k = 0; k < job.Inputs; k += Piece)
-        {
-            int count = Math.Min(Piece, job.Inputs - k);
-            byte* w = job.W + rowBytes * output + (nint)k * TStored.Size;
-            if (TStored.IsLight)
-            {
-                PanelPiece<T, TStored>(ref job, row, rows, output, outputs, w, rowBytes, k, count, carry);
-                continue;
-            }
-            for (int o = 0; o < outputs; o++) Unpack<T, TStored>(w + rowBytes * o, count, panel + o * Piece);
-            PanelPiece<T, StoredFloat32>(ref job, row, rows, output, outputs, (byte*)panel, Piece * sizeof(float), k, count, carry);
-        }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void PanelPiece<T, TStored>(
-        ref Job job, int row, int rows, int output, int outputs, byte* panel, nint rowBytes, int k, int count, float* carry)
-        where T : unmanaged, ILanes<T>
-        where TStored : struct, IStoredNumbers
-    {
-        (int tileX, int tileW) = DotTile.Shape<T>();
-        float** x = stackalloc float*[6];
-        byte** w = stackalloc byte*[4];
+        float* panel = (float*)scratch, carries = panel + PanelFloats;
         float* sums = stackalloc float[MaximalTile];
-        bool first = k == 0, last = k + count == job.Inputs;
-        // A tile's rows of x stay in the first-level cache while the panel passes by.
-        for (int r = 0; r < rows; r += tileX)
+        int groups = (job.Inputs + 15) / 16, tiles = (outputs + PackedTile.Outputs - 1) / PackedTile.Outputs;
+        for (int stretch = 0; stretch < groups; stretch += StretchGroups)
         {
-            int tileRows = Math.Min(tileX, rows - r);
-            for (int t = 0; t < tileX; t++) x[t] = job.X + (nint)(row + r + Math.Min(t, tileRows - 1)) * job.Inputs + k;
-            for (int o = 0; o < outputs; o += tileW, carry += tileX * tileW * 16)
+            int end = Math.Min(groups, stretch + StretchGroups), k = stretch * 16, count = Math.Min(job.Inputs, end * 16) - k;
+            nint tileFloats = (nint)(end - stretch) * PackedTile.OutputGroup;
+            for (int o = 0; o < tiles * PackedTile.Outputs; o++)
+                Unpack<T, TStored>(
+                    job.W + ((nint)(output + Math.Min(o, outputs - 1)) * job.Inputs + k) * TStored.Size, count,
+                    panel + o / PackedTile.Outputs * tileFloats + o % PackedTile.Outputs * 16);
+            for (int r = 0; r < rows; r += PackedTile.Rows)
             {
-                int tileOutputs = Math.Min(tileW, outputs - o);
-                for (int s = 0; s < tileW; s++) w[s] = panel + rowBytes * (o + Math.Min(s, tileOutputs - 1));
-                DotTile.Run<T, TStored>(x, w, count, carry, first, last, sums);
-                if (last) Put(ref job, sums, tileW, row + r, tileRows, output + o, tileOutputs);
+                float* strip = job.Packed + (row + r) / PackedTile.Rows * StripFloats(job.Inputs);
+                // Between two stretches each strip has lanes of its own; where one is all, they stay in the first-level cache.
+                float* carry = carries + (groups > StretchGroups ? r / PackedTile.Rows * StripLanes : 0);
+                for (int g = stretch; g < end; g += PieceGroups)
+                {
+                    int pieceEnd = Math.Min(g + PieceGroups, end);
+                    for (int tile = 0; tile < tiles; tile++)
+                    {
+                        PackedTile.Run<T>(
+                            strip + (nint)g * PackedTile.RowGroup, panel + tile * tileFloats + (nint)(g - stretch) * PackedTile.OutputGroup,
+                            pieceEnd - g, carry + tile * PackedTile.Lanes, first: g == 0, last: pieceEnd == groups, sums);
+                        if (pieceEnd < groups) continue;
+                        int o = tile * PackedTile.Outputs;
+                        Put(ref job, sums, row + r, Math.Min(PackedTile.Rows, rows - r), output + o, Math.Min(PackedTile.Outputs, outputs - o));
+                    }
+                }
             }
         }
     }
 
     /// <summary>Writes a tile of sums, plus the bias, where it belongs.</summary>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Put(ref Job job, float* sums, int tileW, int row, int rows, int output, int outputs)
+    private static void Put(ref Job job, float* sums, int row, int rows, int output, int outputs)
     {
         float* y = job.Y + (nint)row * job.Outputs + output;
         if (outputs == 4)
@@ -191,16 +225,17 @@ internal static unsafe class MatMulKernel
             return;
         }
         for (int t = 0; t < rows; t++, y += job.Outputs)
-            for (int s = 0; s < outputs; s++) y[s] = job.Bias is null ? sums[t * tileW + s] : sums[t * tileW + s] + job.Bias[output + s];
+            for (int s = 0; s < outputs; s++) y[s] = job.Bias is null ? sums[t * 4 + s] : sums[t * 4 + s] + job.Bias[output + s];
     }
 
+    /// <summary>A row of a panel, sixteen numbers by sixteen.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Unpack<T, TStored>(byte* w, int count, float* target)
         where T : unmanaged, ILanes<T>
         where TStored : struct, IStoredNumbers
     {
         int k = 0;
-        for (; k <= count - 16; k += 16) T.Store(TStored.Load<T>(w, k), target + k);
-        if (k < count) Partial.Store(TStored.LoadPartial<T>(w, k, count - k), target + k, count - k);
+        for (; k <= count - 16; k += 16, target += PackedTile.OutputGroup) T.Store(TStored.Load<T>(w, k), target);
+        if (k < count) T.Store(TStored.LoadPartial<T>(w, k, count - k), target);
     }
 }

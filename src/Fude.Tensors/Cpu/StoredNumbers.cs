@@ -8,9 +8,6 @@ internal unsafe interface IStoredNumbers
     /// <summary>Bytes of a number.</summary>
     static abstract int Size { get; }
 
-    /// <summary>Whether reading takes so few instructions that doing it anew for every tile is cheaper than unpacking once.</summary>
-    static abstract bool IsLight { get; }
-
     /// <summary>Sixteen numbers from the given one on.</summary>
     static abstract T Load<T>(byte* numbers, nint index)
         where T : unmanaged, ILanes<T>;
@@ -25,8 +22,6 @@ internal readonly unsafe struct StoredFloat32 : IStoredNumbers
 {
     public static int Size => 4;
 
-    public static bool IsLight => true;
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Load<T>(byte* numbers, nint index)
         where T : unmanaged, ILanes<T> => T.Load((float*)numbers + index);
@@ -40,8 +35,6 @@ internal readonly unsafe struct StoredFloat16 : IStoredNumbers
 {
     public static int Size => 2;
 
-    public static bool IsLight => false;
-
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Load<T>(byte* numbers, nint index)
         where T : unmanaged, ILanes<T> => T.LoadFloat16((ushort*)numbers + index);
@@ -54,8 +47,6 @@ internal readonly unsafe struct StoredFloat16 : IStoredNumbers
 internal readonly unsafe struct StoredBFloat16 : IStoredNumbers
 {
     public static int Size => 2;
-
-    public static bool IsLight => true;
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static T Load<T>(byte* numbers, nint index)

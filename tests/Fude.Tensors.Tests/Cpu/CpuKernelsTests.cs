@@ -64,6 +64,7 @@ public sealed unsafe class CpuKernelsTests
                 using GuardedMemory x = GuardedMemory.Of(Numbers.Normal(rows * n, 1));
                 using GuardedMemory bias = GuardedMemory.Of(Numbers.Normal(outputs, 3));
                 using GuardedMemory w = GuardedMemory.Of(Numbers.Normal(outputs * n, 2), format), scratch = new(MatMulKernel.ScratchBytes);
+                using GuardedMemory packed = new(MatMulKernel.PackedFloats(rows, n) * sizeof(float));
                 SameOnBoth(path, rows * outputs, (kernels, y) =>
                 {
                     MatMulKernel.Job job = new()
@@ -75,8 +76,10 @@ public sealed unsafe class CpuKernelsTests
                         Rows = rows,
                         Inputs = n,
                         Outputs = outputs,
+                        Packed = (float*)packed.Address,
                         Scratch = (byte*)scratch.Address,
                     };
+                    for (int strip = 0; strip < MatMulKernel.Strips(rows); strip++) MatMulKernel.Pack(&job, strip, 0);
                     int items = MatMulKernel.Plan(ref job, format, 1);
                     for (int item = 0; item < items; item++) kernels.MatMul[(int)format](&job, item, 0);
                 });

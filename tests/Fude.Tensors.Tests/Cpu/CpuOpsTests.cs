@@ -59,7 +59,8 @@ public sealed class CpuOpsTests
     [Fact]
     public void More_rows_than_a_panel_give_the_bits_of_each_alone()
     {
-        const int Rows = 211, Outputs = 70, Width = 1100;
+        // More rows than an item has, and a row longer than a panel's stretch.
+        const int Rows = 271, Outputs = 38, Width = 4100;
         using TestWeights weights = new();
         using CpuOps ops = new(2);
         Weight w = weights.Random(NumberFormat.BF16, Outputs, Width, seed: 7);

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json;
 using Fude.TestData;
 
@@ -92,6 +94,31 @@ public sealed class TrainCommandTests : IDisposable
             "--learning-rate", "0", "--save-format", "bf16");
         Assert.Equal(File.ReadAllBytes(_folder["run/model/model.safetensors"]), File.ReadAllBytes(_folder["more/model/model.safetensors"]));
         Assert.True(File.Exists(_folder["more/model/tokenizer.json"]));
+    }
+
+    [Fact]
+    public async Task A_run_that_is_told_to_stop_writes_a_checkpoint_first_and_goes_on_from_it()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no SIGTERM to send.");
+        string[] train = Train(await Shard(), "--steps", "100000");
+        train[Array.IndexOf(train, "--checkpoint-every") + 1] = "1000000";
+        ProcessStartInfo start = new(Path.Combine(AppContext.BaseDirectory, "fude"), train) { RedirectStandardError = true };
+        using (Process run = Process.Start(start)!)
+        {
+            string metrics = _folder["run/metrics.jsonl"];
+            while (!run.HasExited && (!File.Exists(metrics) || new FileInfo(metrics).Length == 0)) await Task.Delay(20, TestContext.Current.CancellationToken);
+            using Process kill = Process.Start("kill", ["-TERM", run.Id.ToString(CultureInfo.InvariantCulture)]);
+            string said = await run.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken);
+            await run.WaitForExitAsync(TestContext.Current.CancellationToken);
+            Assert.True(run.ExitCode == 1, said);
+            Assert.Contains("with a checkpoint", said, StringComparison.Ordinal);
+        }
+        int steps = File.ReadLines(_folder["run/metrics.jsonl"]).Count();
+        string checkpoint = Assert.Single(Directory.GetDirectories(_folder["run/checkpoints"]));
+        Assert.EndsWith($"-{steps:D8}", checkpoint, StringComparison.Ordinal);
+        train[Array.IndexOf(train, "100000")] = (steps + 2).ToString(CultureInfo.InvariantCulture);
+        await Succeed(train);
+        Assert.Equal(steps + 2, File.ReadLines(_folder["run/metrics.jsonl"]).Count());
     }
 
     [Theory]

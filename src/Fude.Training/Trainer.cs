@@ -134,7 +134,7 @@ public sealed class Trainer(
         _learner.Tape.Rates = options.Dropout;
         _learner.Tape.Recomputes = options.Recomputes;
         long saved = State.Step;
-        while (State.Step < options.Schedule.Steps && !stop.IsCancellationRequested)
+        while (State.Step < options.Schedule.Steps && !stop.IsCancellationRequested && !IsOver)
         {
             StepReport report = Step();
             if (heldOut is not null && options.EvaluateEvery > 0 && State.Step % options.EvaluateEvery == 0)
@@ -153,10 +153,12 @@ public sealed class Trainer(
                 checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
                 saved = State.Step;
             }
-            if (options.Patience > 0 && State.EvaluationsSinceBest >= options.Patience) break;
         }
         if (saved != State.Step) checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
     }
+
+    // Nothing got better for long enough.
+    private bool IsOver => options.Patience > 0 && State.EvaluationsSinceBest >= options.Patience;
 
     /// <summary>Mean loss of batches, nats a token: no smoothing, no z-loss, nothing dropped.</summary>
     public double Evaluate(IReadOnlyList<SupervisedBatch> batches)

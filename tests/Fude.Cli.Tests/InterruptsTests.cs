@@ -24,4 +24,17 @@ public sealed class InterruptsTests
         program.SetResult(3);
         Assert.Equal(3, await outcome);
     }
+
+    [Fact]
+    public async Task What_saves_first_is_waited_for()
+    {
+        using Interrupts interrupts = new(patience: TimeSpan.Zero);
+        TaskCompletionSource<int> program = new();
+        Task<int> outcome = interrupts.OutcomeAsync(program.Task, savesFirst: true);
+        Assert.True(interrupts.Stop());
+        await Task.Delay(30, TestContext.Current.CancellationToken);
+        Assert.False(outcome.IsCompleted);
+        program.SetResult(1);
+        Assert.Equal(1, await outcome);
+    }
 }

@@ -97,7 +97,7 @@ public sealed class TuningTests : IDisposable
         Assert.Equal(-rows.Average(row => row.LogProbability), sum, 1e-5);
     }
 
-    [Theory, InlineData("llama", QuantizationMix.Q4_0), InlineData("llama", QuantizationMix.Q8_0), InlineData("gpt2", QuantizationMix.Q4_0), InlineData("stablelm", QuantizationMix.Q4_K_M)]
+    [Theory, InlineData("llama", QuantizationMix.Q4_0), InlineData("llama", QuantizationMix.Q8_0), InlineData("gpt2", QuantizationMix.Q4_0), InlineData("stablelm", QuantizationMix.Q4_K_M), InlineData("mistral", QuantizationMix.Q5_0)]
     public void An_adapter_on_a_quantised_base_has_the_gradients_of_one_on_the_same_numbers_widened(string family, QuantizationMix mix)
     {
         string folder = TinyTuning.Model(_folder, family, family), gguf = _folder["q.gguf"], widened = _folder["widened"];

@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Text.Json;
 using System.Text.Unicode;
@@ -24,12 +25,14 @@ internal static class JsonRecords
     private static IEnumerable<(JsonElement Record, long Line)> Opened(string file, DataTally tally)
     {
         using FileStream raw = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
-        using Stream plain = IsGzip(raw) ? new GZipStream(raw, CompressionMode.Decompress) : raw;
+        bool isGzip = IsGzip(raw);
+        using Stream plain = isGzip ? new GZipStream(raw, CompressionMode.Decompress) : raw;
         bool isFirst = true;
-        long number = 0;
+        long number = 0, unpacked = 0;
         foreach (ReadOnlyMemory<byte> whole in Lines(plain, file))
         {
             number++;
+            unpacked += whole.Length + 1;
             ReadOnlyMemory<byte> line = number == 1 && whole.Span.StartsWith("\uFEFF"u8) ? whole[3..] : whole;
             line = line[^line.Span.TrimStart(" \t\r"u8).Length..];
             line = line[..line.Span.TrimEnd(" \t\r"u8).Length];
@@ -43,6 +46,19 @@ internal static class JsonRecords
             if (Parse(line, out string problem) is { } record) yield return (record, number);
             else tally.AddBad(file, number, problem);
         }
+        if (isGzip) RequireWhole(file, unpacked);
+    }
+
+    // .NET takes a gzip file that is cut off for one that ends. Its last four bytes are the size of its last member: where it is cut, they are
+    // any number, and hardly ever so small.
+    private static void RequireWhole(string file, long unpacked)
+    {
+        using FileStream raw = File.OpenRead(file);
+        Span<byte> last = stackalloc byte[4];
+        raw.Position = Math.Max(0, raw.Length - last.Length);
+        raw.ReadExactly(last);
+        if (unpacked < uint.MaxValue && BinaryPrimitives.ReadUInt32LittleEndian(last) > unpacked)
+            throw new InvalidDataException($"{file}: is cut off: its gzip has no end. Copy it again.");
     }
 
     // An array stands on many lines, or on one of any length: it is read whole.

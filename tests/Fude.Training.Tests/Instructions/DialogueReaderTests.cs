@@ -66,7 +66,9 @@ public sealed class DialogueReaderTests : IDisposable
         const string Record = """{"question": "a", "answer": "b"}""";
         using MemoryStream packed = new();
         using (GZipStream gzip = new(packed, CompressionLevel.Fastest, leaveOpen: true)) gzip.Write(Encoding.UTF8.GetBytes($"{Record}\n"));
-        // Members of gzip may follow one another.
+        // Members of gzip may follow one another; one that is cut off, if only its end, is no file to learn from.
+        foreach (int cut in (ReadOnlySpan<int>)[5, 8, 12])
+            Assert.Throws<InvalidDataException>(() => Read(packed.ToArray()[..^cut]));
         byte[] twice = [.. packed.ToArray(), .. packed.ToArray()];
         Assert.Equal(["a→b", "a→b"], Read(twice));
         Assert.Equal(["a→b", "a→b"], Read($"\uFEFF\r\n{Record}\r\n\n  {Record}"));

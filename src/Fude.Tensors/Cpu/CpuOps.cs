@@ -143,6 +143,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
                         FirstRow = w.FirstRow,
                         GroupBytes = (nint)w.Groups.GroupBytes(w.Columns),
                         TileRows = bytes.TileRows,
+                        UsesVnniTile = _kernels.UsesVnniTile,
                         Scratch = scratch,
                     },
                 };
@@ -403,7 +404,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             Target = (byte*)_arena.Take(QuantizedRows.Bytes(x.Rows, x.Columns)),
             Rows = x.Rows,
             Columns = x.Columns,
-            TileRows = GroupProduct.TileRowsFor(x.Rows),
+            TileRows = GroupProduct.TileRowsFor(x.Rows, _kernels.UsesVnniTile),
             ItemTiles = (int)Math.Max(1, ParallelNumbers / 8 / x.Columns),
         };
         _crew.Run(_kernels.QuantizeRows, &rows, QuantizedRows.Items(rows));

@@ -49,6 +49,9 @@ internal static unsafe class GroupProduct
         /// <summary>Rows of a tile of x.</summary>
         public int TileRows;
 
+        /// <summary>Whether many rows are computed by <see cref="VnniTile"/>.</summary>
+        public bool UsesVnniTile;
+
         /// <summary><see cref="ScratchBytes"/> for every thread.</summary>
         public byte* Scratch;
     }
@@ -58,13 +61,16 @@ internal static unsafe class GroupProduct
 
     private const int Streams = 4, PieceRuns = 8;
     private const int PanelGroups = 2, PanelRuns = 16, PanelRows = 384;
-    private const int PanelBytes = PanelGroups * PanelRuns * 640;
+    private const int PanelBytes = PanelGroups * PanelApart;
+
+    /// <summary>From the panel's one group to the other.</summary>
+    internal const int PanelApart = PanelRuns * 640;
 
     /// <summary>Scratch a thread needs when there are more than <see cref="FewRows"/>.</summary>
     internal const long ScratchBytes = PanelBytes + (PanelRows * PanelGroups * GroupLayout.Rows * sizeof(float));
 
     /// <summary>Rows of a tile of x that the kernels want.</summary>
-    internal static int TileRowsFor(int rows) => 4;
+    internal static int TileRowsFor(int rows, bool usesVnniTile) => rows > FewRows && usesVnniTile ? VnniTile.Rows : 4;
 
     /// <summary>Splits the job into items and returns their number.</summary>
     internal static int Plan(ref Job job, int threads)
@@ -149,7 +155,7 @@ internal static unsafe class GroupProduct
         where T : unmanaged, IBlockLanes<T>
         where TNumbers : struct, IGroupNumbers
     {
-        const int Stride = PanelGroups * GroupLayout.Rows, PanelApart = PanelRuns * Unpacked<TNumbers>.Bytes;
+        const int Stride = PanelGroups * GroupLayout.Rows;
         float* sums = (float*)(scratch + PanelBytes);
         new Span<float>(sums, rows * Stride).Clear();
         int runs = job.Inputs / GroupLayout.Run;
@@ -165,6 +171,14 @@ internal static unsafe class GroupProduct
             {
                 int tileRows = Math.Min(job.TileRows, rows - r);
                 byte* x = QuantizedRows.Tile(job.X, job.Inputs, row + r) + ((nint)run * tileRows * QuantizedRows.BlockBytes);
+                if (job.UsesVnniTile)
+                {
+                    // Where there is one group, the other's sums are of no use to anyone.
+                    nint tile = VnniTile.Of(tileRows, TNumbers.HasMinimum, TNumbers.HasTwoScales);
+                    ((delegate* unmanaged[SuppressGCTransition]<byte*, byte*, float*, long, void>)tile)(
+                        scratch, x, sums + (r * Stride), count);
+                    continue;
+                }
                 for (int g = 0; g < groups; g++)
                     Tile<T, Unpacked<TNumbers>>(
                         scratch + (g * PanelApart), count, x, tileRows, sums + (r * Stride) + (g * GroupLayout.Rows), Stride);

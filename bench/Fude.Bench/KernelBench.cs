@@ -31,9 +31,13 @@ internal static unsafe class KernelBench
 
         public Weight Next(NumberFormat format, int rows, int columns)
         {
-            long bytes = rows * format.Bytes(columns);
+            GroupLayout? layout = GroupLayout.Of(format);
+            long bytes = layout?.Bytes(rows, columns) ?? rows * format.Bytes(columns);
             if (_next + bytes > Size) _next = 0;
-            Weight weight = new(format.ToString(), format, rows, columns, _memory + (nint)_next);
+            nint address = _memory + (nint)_next;
+            Weight weight = layout is null
+                ? new(format.ToString(), format, rows, columns, address)
+                : new(format.ToString(), format, rows, columns, address, firstRow: 0);
             _next += bytes;
             return weight;
         }
@@ -78,8 +82,11 @@ internal static unsafe class KernelBench
 
     private static IEnumerable<Case> Products()
     {
-        foreach (NumberFormat format in (NumberFormat[])[NumberFormat.BF16, NumberFormat.F16, NumberFormat.F32])
-            foreach (int rows in (int[])[1, 4, 8, 512])
+        NumberFormat[] formats =
+            [NumberFormat.BF16, NumberFormat.F16, NumberFormat.F32, NumberFormat.Q8_0, NumberFormat.Q4_0, NumberFormat.Q4_1, NumberFormat.Q5_0,
+             NumberFormat.Q5_1, NumberFormat.Q4_K, NumberFormat.Q5_K, NumberFormat.Q6_K];
+        foreach (NumberFormat format in formats)
+            foreach (int rows in (int[])[1, 4, 8, 16, 32, 512])
                 foreach ((int outputs, int inputs) in ((int, int)[])[(Width, Width), (Hidden, Width), (Width, Hidden)])
                     yield return new Case(
                         $"MatMul {format} [{rows}, {inputs}] x [{outputs}, {inputs}]", rows,

@@ -9,7 +9,7 @@ internal sealed unsafe class CpuKernels
         Path(InstructionSets.Scalar, () => Of<LanesScalar, LanesScalar>()),
         Path(InstructionSets.Vector128Name, () => Of<Lanes128, Lanes128>()),
         Path(InstructionSets.Avx2Name, () => Of<Lanes256, Lanes256>()),
-        Path(InstructionSets.Avx512Name, () => Of<Lanes512, Lanes256>(usesVnniTile: VnniTile.IsSupported)),
+        Path(InstructionSets.Avx512Name, () => Of<Lanes512, Lanes256>(usesVnni: VnniTile.IsSupported)),
     ];
 
     private CpuKernels()
@@ -27,8 +27,8 @@ internal sealed unsafe class CpuKernels
     /// <summary>By <see cref="NumberFormat"/>; null where the format has no layout in groups.</summary>
     public required delegate*<void*, int, int, void>[] GroupProduct { get; init; }
 
-    /// <summary>Whether GroupProduct may use <see cref="VnniTile"/>.</summary>
-    public required bool UsesVnniTile { get; init; }
+    /// <summary>Whether GroupProduct may use <see cref="VnniRows"/> and <see cref="VnniTile"/>.</summary>
+    public required bool UsesVnni { get; init; }
 
     public required delegate*<void*, int, int, void> RmsNorm { get; init; }
 
@@ -57,13 +57,13 @@ internal sealed unsafe class CpuKernels
     private static (string Name, bool IsSupported, Func<CpuKernels> Make) Path(string name, Func<CpuKernels> make) =>
         (name, InstructionSets.Supported.Contains(name), make);
 
-    private static CpuKernels Of<T, TBlocks>(bool usesVnniTile = false)
+    private static CpuKernels Of<T, TBlocks>(bool usesVnni = false)
         where T : unmanaged, ILanes<T>
         where TBlocks : unmanaged, IBlockLanes<TBlocks> => new()
         {
             QuantizeRows = &QuantizedRows.Run<TBlocks>,
             GroupProduct = GroupProducts<TBlocks>(),
-            UsesVnniTile = usesVnniTile,
+            UsesVnni = usesVnni,
             MatMul = [&MatMulKernel.Run<T, StoredFloat32>, &MatMulKernel.Run<T, StoredFloat16>, &MatMulKernel.Run<T, StoredBFloat16>],
             Embed = [&EmbedKernel.Run<T, StoredFloat32>, &EmbedKernel.Run<T, StoredFloat16>, &EmbedKernel.Run<T, StoredBFloat16>],
             RmsNorm = &NormKernels.RmsNorm<T>,

@@ -143,7 +143,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
                         FirstRow = w.FirstRow,
                         GroupBytes = (nint)w.Groups.GroupBytes(w.Columns),
                         TileRows = bytes.TileRows,
-                        UsesVnniTile = _kernels.UsesVnniTile,
+                        Format = w.Format,
+                        UsesVnni = _kernels.UsesVnni,
                         Scratch = scratch,
                     },
                 };
@@ -404,7 +405,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             Target = (byte*)_arena.Take(QuantizedRows.Bytes(x.Rows, x.Columns)),
             Rows = x.Rows,
             Columns = x.Columns,
-            TileRows = GroupProduct.TileRowsFor(x.Rows, _kernels.UsesVnniTile),
+            TileRows = GroupProduct.TileRowsFor(x.Rows, _kernels.UsesVnni),
             ItemTiles = (int)Math.Max(1, ParallelNumbers / 8 / x.Columns),
         };
         _crew.Run(_kernels.QuantizeRows, &rows, QuantizedRows.Items(rows));

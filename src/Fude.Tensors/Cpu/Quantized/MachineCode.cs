@@ -17,7 +17,8 @@ internal static unsafe partial class MachineCode
         : [AssemblerRegisters.rdi, AssemblerRegisters.rsi, AssemblerRegisters.rdx, AssemblerRegisters.rcx];
 
     /// <summary>Makes a routine; its address, or 0 where the system allows no new code.</summary>
-    /// <param name="write">Writes all of it but its return, using vector registers, <see cref="Arguments"/> and flags.</param>
+    /// <param name="write">Writes all of it but its return, using vector registers, <see cref="Arguments"/>, rax and
+    /// flags.</param>
     public static nint Make(Action<Assembler> write)
     {
         if (!OperatingSystem.IsLinux() && !OperatingSystem.IsWindows()) return 0;
@@ -42,6 +43,14 @@ internal static unsafe partial class MachineCode
         using MemoryStream code = new();
         assembler.Assemble(new StreamCodeWriter(code), rip: 0);      // nothing in it depends on where it lies
         return Install(code.ToArray());
+    }
+
+    /// <summary>Makes a routine where one was made before.</summary>
+    /// <exception cref="InsufficientMemoryException">The system gives no memory.</exception>
+    public static nint MakeAnother(Action<Assembler> write)
+    {
+        nint routine = Make(write);
+        return routine != 0 ? routine : throw new InsufficientMemoryException("The system gave memory for a routine once, but not again.");
     }
 
     private static nint Install(ReadOnlySpan<byte> code)

@@ -35,11 +35,9 @@ internal static unsafe class VnniTile
         if (routine != 0) return routine;
         lock (Making)
         {
-            if (made[rows] != 0) return made[rows];
-            routine = MachineCode.Make(code => Write(code, rows, hasMinimum, hasTwoScales));
-            if (routine == 0) throw new InsufficientMemoryException("The system gave no memory for a routine, as it did before.");
-            Volatile.Write(ref made[rows], routine);
-            return routine;
+            if (made[rows] == 0)
+                Volatile.Write(ref made[rows], MachineCode.MakeAnother(code => Write(code, rows, hasMinimum, hasTwoScales)));
+            return made[rows];
         }
     }
 

@@ -41,6 +41,55 @@ public sealed unsafe class GroupProductTests
         for (int i = 0; i < y.Length; i++) Assert.Equal(i / 20 is 2 or 5, float.IsNaN(y[i]));
     }
 
+    [Theory, MemberData(nameof(Cases))]
+    public void Kernels_stay_within_their_memory_and_give_the_same_from_one_place_and_from_several(string path, NumberFormat format)
+    {
+        foreach ((int rows, int outputs, int units) in (ReadOnlySpan<(int, int, int)>)
+            [(1, 150, 11), (2, 40, 3), (3, 64, 1), (4, 17, 2), (5, 90, 1), (6, 31, 1), (7, 33, 2), (8, 150, 3), (9, 31, 1), (29, 49, 2)])
+        {
+            int columns = units * format.BlockLength();
+            using Matrix w = new(format, outputs, columns, seed: 21);
+            using GuardedMemory x = GuardedMemory.Of(Numbers.Normal(rows * columns, seed: 3));
+            float[] expected = Product("scalar", w.Grouped, x, rows, streams: 1);
+            for (int streams = 1; streams <= GroupProduct.MaximalStreams; streams++)
+                Numbers.SameBits(expected, Product(path, w.Grouped, x, rows, streams), $"{path} {format} {rows} rows, {streams} places");
+        }
+    }
+
+    private static float[] Product(string path, Weight w, GuardedMemory x, int rows, int streams)
+    {
+        CpuKernels kernels = CpuKernels.Of(path);
+        using GuardedMemory bytes = new(QuantizedRows.Bytes(rows, w.Columns)), y = new((long)rows * w.Rows * sizeof(float));
+        using GuardedMemory scratch = new(GroupProduct.ScratchBytes);
+        QuantizedRows.Job quantize = new()
+        {
+            X = (float*)x.Address,
+            Target = (byte*)bytes.Address,
+            Rows = rows,
+            Columns = w.Columns,
+            TileRows = GroupProduct.TileRowsFor(rows, kernels.UsesVnni),
+            ItemTiles = 2,
+        };
+        for (int item = 0; item < QuantizedRows.Items(quantize); item++) kernels.QuantizeRows(&quantize, item, 0);
+        GroupProduct.Job job = new()
+        {
+            X = quantize.Target,
+            W = (byte*)w.Address,
+            Y = (float*)y.Address,
+            Rows = rows,
+            Inputs = w.Columns,
+            Outputs = w.Rows,
+            GroupBytes = (nint)w.Groups!.GroupBytes(w.Columns),
+            TileRows = quantize.TileRows,
+            Format = w.Format,
+            UsesVnni = kernels.UsesVnni,
+            Scratch = (byte*)scratch.Address,
+        };
+        int items = GroupProduct.Plan(ref job, 2, streams);
+        for (int item = 0; item < items; item++) kernels.GroupProduct[(int)w.Format](&job, item, 0);
+        return y.Floats.ToArray();
+    }
+
     private static void Compare(string path, NumberFormat format, int rows, int outputs, int columns, int first, int of)
     {
         using Matrix w = new(format, of, columns, seed: 12);

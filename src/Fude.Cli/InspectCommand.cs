@@ -87,7 +87,7 @@ internal static class InspectCommand
             (Say("parameters", "パラメーター数"), summary.Parameters.ToString("N0", CultureInfo.InvariantCulture)),
             .. summary.Config.HyperParameters.Select(pair => (pair.Key, pair.Value)),
             (Say("tokenizer", "トークナイザー"), Tokenizer(folder)),
-            (Say("weights", "重み"), folder.HasWeights ? Say("present", "あり") : Say("none in the folder", "フォルダーにない")),
+            (Say("weights", "重み"), folder.HasWeights ? Stored(folder) : Say("none in the folder", "フォルダーにない")),
             (Say("keys and values", "KV キャッシュ"), Say(
                 $"{summary.KeyValueBytesPerToken:N0} bytes a token, {Size(summary.KeyValueBytesPerToken * summary.Config.Context)} for the whole context",
                 $"1 トークン {summary.KeyValueBytesPerToken:N0} バイト、文脈全体で {Size(summary.KeyValueBytesPerToken * summary.Config.Context)}")),
@@ -171,6 +171,15 @@ internal static class InspectCommand
             foreach (NumberFormat format in Formats) json.WriteBoolean(format.ToString(), summary.Fits(format, summary.Config.Context, available));
             json.WriteEndObject();
             json.WriteBoolean("has_weights", folder.HasWeights);
+            json.WriteStartObject("stored");
+            foreach ((string format, int count, long bytes) in folder.StoredFormats())
+            {
+                json.WriteStartObject(format);
+                json.WriteNumber("tensors", count);
+                json.WriteNumber("bytes", bytes);
+                json.WriteEndObject();
+            }
+            json.WriteEndObject();
             if (tensors)
             {
                 json.WriteStartObject("tensors");
@@ -186,6 +195,9 @@ internal static class InspectCommand
             json.WriteEndObject();
         });
     }
+
+    private static string Stored(ModelFolder folder) => string.Join(Say(", ", "、"), folder.StoredFormats().Select(format => Say(
+        $"{format.Format} {Size(format.Bytes)} ({format.Tensors} tensors)", $"{format.Format} {Size(format.Bytes)}（{format.Tensors} テンソル）")));
 
     private static string Tokenizer(ModelFolder folder)
     {

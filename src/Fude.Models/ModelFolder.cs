@@ -116,6 +116,25 @@ public sealed class ModelFolder
         return GgufModel.OpenTokenizer(path) ?? throw new FileNotFoundException($"{path} holds no tokenizer.", path);
     }
 
+    /// <summary>In which number formats the weights are stored, the one with most bytes first; empty where there are none.</summary>
+    /// <returns>Each format, how many tensors are in it, and their bytes.</returns>
+    /// <exception cref="InvalidDataException">A file is damaged.</exception>
+    public IReadOnlyList<(string Format, int Tensors, long Bytes)> StoredFormats()
+    {
+        if (!HasWeights) return [];
+        if (IsGguf)
+        {
+            using Gguf file = Gguf.Open(Path);
+            return Counted(file.Tensors.Values.Select(tensor => (tensor.Format.ToString(), tensor.Bytes)));
+        }
+        using Checkpoint checkpoint = Reading(Path, () => Checkpoint.Open(Path));
+        return Counted(checkpoint.Tensors.Values.Select(tensor => (tensor.Type.ToString(), tensor.Bytes)));
+
+        static IReadOnlyList<(string, int, long)> Counted(IEnumerable<(string Format, long Bytes)> tensors) =>
+            [.. tensors.GroupBy(tensor => tensor.Format).Select(same => (same.Key, same.Count(), same.Sum(tensor => tensor.Bytes)))
+                .OrderByDescending(format => format.Item3)];
+    }
+
     /// <summary>The weights under the names of Hugging Face's checkpoints, memory-mapped where the files allow it.</summary>
     /// <exception cref="InvalidDataException">A file is missing or damaged.</exception>
     public IWeightStore OpenWeights() => _gguf?.OpenWeights() ?? Reading(Path, () => Checkpoint.Open(Path));

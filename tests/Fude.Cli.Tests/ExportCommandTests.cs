@@ -49,6 +49,18 @@ public sealed class ExportCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Inspect_tells_the_formats_of_a_file_and_of_a_folder()
+    {
+        JsonElement file = (await Fude.Run("inspect", await Written(Fude.Model("llama-gqa"), "q8_0"), "--json")).Json.GetProperty("stored");
+        Assert.True(file.GetProperty("Q8_0").GetProperty("tensors").GetInt32() > file.GetProperty("F32").GetProperty("tensors").GetInt32());
+        JsonElement folder = (await Fude.Run("inspect", Fude.Model("llama-gqa"), "--json")).Json;
+        Assert.Equal(
+            folder.GetProperty("bytes").GetProperty("F32").GetInt64(),
+            folder.GetProperty("stored").EnumerateObject().Sum(format => format.Value.GetProperty("bytes").GetInt64()));
+        Assert.Contains("Q8_0", (await Fude.Run("inspect", InFolder("m.gguf"))).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Calibrating_changes_the_file_and_needs_a_tokenizer()
     {
         Assert.SkipWhen(TestFolders.Shared is null, "Needs the tokenizers of shared beside the checkout.");

@@ -39,6 +39,38 @@ public sealed class GgufExportTests : IDisposable
             || key.EndsWith("_token_id", StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_model_in_two_files_is_loaded_whole()
+    {
+        ModelFolder folder = ModelFolder.Open(GoldenForward.FolderOf("llama-gqa"));
+        GgufExport.Write(folder, InFolder("m.gguf"), QuantizationMix.Q8_0);
+        using (Gguf whole = Gguf.Open(InFolder("m.gguf")))
+        {
+            GgufTensor[] tensors = [.. whole.Tensors.Values];
+            for (int part = 0; part < 2; part++)
+            {
+                List<KeyValuePair<string, object>> metadata = part == 0 ? [.. whole.Metadata] : [];
+                metadata.AddRange([new("split.no", (ushort)part), new("split.count", (ushort)2), new("split.tensors.count", tensors.Length)]);
+                Gguf.Write(InFolder($"s-{part + 1:D5}-of-00002.gguf"), metadata,
+                    [.. tensors.Where((_, i) => i % 2 == part).Select(tensor => Copy(whole, tensor))]);
+            }
+        }
+        ModelFolder split = ModelFolder.Open(InFolder("s-00001-of-00002.gguf"));
+        Assert.Equal(ModelFolder.Open(InFolder("m.gguf")).StoredFormats(), split.StoredFormats());
+        using LanguageModel one = LanguageModel.Load(InFolder("m.gguf")), two = split.LoadModel();
+        Near.SameBits(Logits(one), Logits(two), "split");
+
+        File.Delete(InFolder("s-00002-of-00002.gguf"));
+        Assert.Contains("s-00002-of-00002.gguf", Assert.Throws<InvalidDataException>(() => ModelFolder.Open(InFolder("s-00001-of-00002.gguf"))).Message,
+            StringComparison.Ordinal);
+
+        static NewGgufTensor Copy(Gguf file, GgufTensor tensor)
+        {
+            Weight weight = tensor.Shape is [long length] ? file.Vector(tensor.Name, (int)length) : file.Matrix(tensor.Name, (int)tensor.Shape[0], (int)tensor.Shape[1]);
+            return NewGgufTensor.Of(tensor.Name, weight, tensor.Format, isVector: tensor.Shape.Count == 1);
+        }
+    }
+
     public static TheoryData<string> Families => [.. TinyModels.Configs.Keys];
 
     private ModelConfig Write(string family, QuantizationMix mix, NumberFormat format = NumberFormat.F32)

@@ -29,6 +29,9 @@ public sealed unsafe class StoredTensor
     /// <summary>How many elements it has.</summary>
     public long Count { get; }
 
+    /// <summary>Bytes of its elements.</summary>
+    public long Bytes => Count * Type.Size();
+
     /// <summary>The file it lies in.</summary>
     public string File { get; }
 

@@ -41,7 +41,7 @@ internal sealed class FudeProgram(Terminal terminal)
                 Error = terminal.Error,
                 EnableDefaultExceptionHandler = false,
                 ProcessTerminationTimeout = null,
-            }, interrupts.Program)), savesFirst: parsed.CommandResult.Command.Name is "train" or "tune" or "dpo" or "run").ConfigureAwait(false);
+            }, interrupts.Program))).ConfigureAwait(false);
             terminal.Output.Flush();
             return status;
         }

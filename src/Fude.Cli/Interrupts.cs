@@ -48,12 +48,9 @@ internal sealed class Interrupts : IDisposable
 
     /// <summary>Waits for what the program does. What does not stop by itself once it should, such as a read from a slow disk, is left behind,
     /// to end with the process.</summary>
-    /// <param name="program">What it does.</param>
-    /// <param name="savesFirst">Whether it writes down what it has before it stops, and is waited for however long that takes.</param>
     /// <exception cref="OperationCanceledException">It was stopped.</exception>
-    public async Task<int> OutcomeAsync(Task<int> program, bool savesFirst = false)
+    public async Task<int> OutcomeAsync(Task<int> program)
     {
-        if (savesFirst) return await program.ConfigureAwait(false);
         TaskCompletionSource stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
         await using (_program.Token.Register(stopped.SetResult))
             await Task.WhenAny(program, stopped.Task).ConfigureAwait(false);

@@ -128,7 +128,6 @@ internal static class TrainCommand
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
         bool isDone;
         using (TrainingLine line = new(terminal, settings.Trainer.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, Roofline.MatrixPeak(run.Device)))
-        using (line.SayWhenStopped(stop))
         {
             isDone = run.Run(report =>
             {

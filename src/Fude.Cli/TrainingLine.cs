@@ -61,10 +61,6 @@ internal sealed class TrainingLine : IDisposable
         _terminal.Error.WriteLine(line);
     }
 
-    /// <summary>Tells whoever stops the run that it does so when its step is done.</summary>
-    public CancellationTokenRegistration SayWhenStopped(CancellationToken stop) => stop.Register(() => _terminal.Error.WriteLine(Say(
-        "\nstopping after this step, with a checkpoint; Ctrl+C again ends at once.", "\nこのステップの後、チェックポイントを書いて止まります。もう一度 Ctrl+C で直ちに終わります。")));
-
     /// <inheritdoc/>
     public void Dispose() => _line.Dispose();
 

@@ -99,7 +99,6 @@ internal static class TuneCommand
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
         bool isDone;
         using (TrainingLine line = new(terminal, run.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, Roofline.MatrixPeak(run.Device)))
-        using (line.SayWhenStopped(stop))
         {
             isDone = run.Run(report =>
             {

@@ -26,11 +26,11 @@ public sealed class InterruptsTests
     }
 
     [Fact]
-    public async Task What_saves_first_is_waited_for()
+    public async Task What_may_take_its_time_is_waited_for()
     {
-        using Interrupts interrupts = new(patience: TimeSpan.Zero);
+        using Interrupts interrupts = new() { Patience = Timeout.InfiniteTimeSpan };
         TaskCompletionSource<int> program = new();
-        Task<int> outcome = interrupts.OutcomeAsync(program.Task, savesFirst: true);
+        Task<int> outcome = interrupts.OutcomeAsync(program.Task);
         Assert.True(interrupts.Stop());
         await Task.Delay(30, TestContext.Current.CancellationToken);
         Assert.False(outcome.IsCompleted);

@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
 
@@ -43,7 +42,7 @@ internal static unsafe class AttentionKernel
         /// <summary>Number of the first page that <see cref="Pages"/> names.</summary>
         public int FirstPage;
 
-        /// <summary>The pages, at this layer's first head; null without a cache.</summary>
+        /// <summary>The pages, at this layer's first head: of the cache, or of this call alone.</summary>
         public nint* Pages;
 
         /// <summary>Items of the texts before.</summary>
@@ -105,7 +104,7 @@ internal static unsafe class AttentionKernel
     }
 
     /// <summary>Whether rows of a text read the cache as it is.</summary>
-    private static bool IsShort(in Job job, in Text text) => text.Pages is not null && text.Count * (job.QueryHeads / job.KeyHeads) <= Strip;
+    private static bool IsShort(in Job job, in Text text) => text.Count * (job.QueryHeads / job.KeyHeads) <= Strip;
 
     /// <summary>Scratch of one thread.</summary>
     internal static long ScratchBytes(in Job job)
@@ -162,7 +161,7 @@ internal static unsafe class AttentionKernel
     {
         ref Job job = ref *(Job*)argument;
         ref Text text = ref job.Texts[item / job.KeyHeads];
-        if (text.Pages is null || text.Runs > 0) return;
+        if (text.Runs > 0) return;
         Append(ref job, ref text, item % job.KeyHeads, text.FirstKey, text.FirstKey + text.Count);
     }
 
@@ -170,11 +169,16 @@ internal static unsafe class AttentionKernel
     {
         HeadLayout layout = new(text.Format, job.Size);
         nint width = (nint)job.KeyHeads * job.Size;
-        for (int key = firstKey; key < endKey; key++)
+        for (int key = firstKey; key < endKey;)
         {
             nint row = (text.First + key - text.FirstKey) * width + (nint)head * job.Size;
             byte* page = (byte*)text.Pages[key / Page - text.FirstPage];
-            layout.Write(layout.Keys(page, head), layout.Values(page, head, job.KeyHeads), key % Page, job.K + row, job.V + row);
+            byte* keys = layout.Keys(page, head), values = layout.Values(page, head, job.KeyHeads);
+            // Many keys from a page's beginning on turn together.
+            int count = key % Page == 0 && layout.CanWritePages ? Math.Min(Page, endKey - key) : 1;
+            if (count >= 8) layout.WritePage(keys, values, count, job.K + row, job.V + row, width);
+            else for (int i = 0; i < count; i++) layout.Write(keys, values, key % Page + i, job.K + row + i * width, job.V + row + i * width);
+            key += count;
         }
     }
 
@@ -216,6 +220,12 @@ internal static unsafe class AttentionKernel
     {
         int group = job.QueryHeads / job.KeyHeads, size = job.Size;
         nint width = (nint)job.QueryHeads * size;
+        if (group == 1)
+        {
+            MatrixProduct.PackA(
+                new() { Numbers = job.Q + (text.First + firstRow) * width + (nint)head * size, RowStride = width, ColumnStride = 1 }, 0, rows, 0, size, target);
+            return;
+        }
         for (int r = 0; r < Strip; r++)
         {
             if (r >= rows)
@@ -360,11 +370,6 @@ internal static unsafe class AttentionKernel
                 float* keys = keyPanel + (nint)i * Page * size, values = valuePanel + (nint)i * Page * padded;
                 keyPages[i] = (byte*)keys;
                 valuePages[i] = (byte*)values;
-                if (text.Pages is null)
-                {
-                    Gather(ref job, ref text, head, page * Page, Math.Min(Page, endKey - page * Page), keys, values);
-                    continue;
-                }
                 byte* stored = (byte*)text.Pages[page - text.FirstPage];
                 byte* storedKeys = layout.Keys(stored, head), storedValues = layout.Values(stored, head, job.KeyHeads);
                 switch (text.Format)
@@ -439,7 +444,6 @@ internal static unsafe class AttentionKernel
         for (int j = first; j < end; j += 16)
         {
             T x = T.Load(s + j) * factor;
-            T.Store(x, s + j);
             most = T.SelectLess(most, x, x, most);
         }
         float* lanes = stackalloc float[16];
@@ -451,7 +455,7 @@ internal static unsafe class AttentionKernel
         T shift = T.Broadcast(largest), sum = T.Zero;
         for (int j = first; j < end; j += 16)
         {
-            T x = Elementary.Exp(T.Load(s + j) - shift);
+            T x = Elementary.ExpBelowZero(T.Load(s + j) * factor - shift);
             T.Store(x, s + j);
             sum += x;
         }
@@ -471,7 +475,8 @@ internal static unsafe class AttentionKernel
             return;
         }
         float most = MathF.Max(largest, blockLargest);
-        T old = Elementary.Exp(T.Broadcast(largest) - T.Broadcast(most)), added = Elementary.Exp(T.Broadcast(blockLargest) - T.Broadcast(most));
+        T old = Elementary.ExpBelowZero(T.Broadcast(largest) - T.Broadcast(most));
+        T added = Elementary.ExpBelowZero(T.Broadcast(blockLargest) - T.Broadcast(most));
         for (int i = 0; i < padded; i += 16) T.Store(T.MultiplyAdd(T.Load(block + i), added, T.Load(sums + i) * old), sums + i);
         float* lanes = stackalloc float[16];
         T.Store(T.MultiplyAdd(T.Broadcast(blockTotal), added, T.Broadcast(total) * old), lanes);
@@ -535,16 +540,5 @@ internal static unsafe class AttentionKernel
                 T.Store(x, values + (nint)j * padded + i);
             }
         }
-    }
-
-    /// <summary>A page of one head from the tensors of a text without a cache.</summary>
-    private static void Gather(ref Job job, ref Text text, int head, int key, int keys, float* keyPanel, float* valuePanel)
-    {
-        Debug.Assert(text.FirstKey == 0, "A text without a cache begins here.");
-        int size = job.Size, padded = HeadLayout.PaddedSize(size);
-        nint width = (nint)job.KeyHeads * size, first = (text.First + key) * width + (nint)head * size;
-        MatrixProduct.PackB(new() { Numbers = job.K + first, RowStride = 1, ColumnStride = width }, 0, size, 0, keys, keyPanel);
-        for (int j = 0; j < keys; j++)
-            Buffer.MemoryCopy(job.V + first + j * width, valuePanel + (nint)j * padded, size * sizeof(float), size * sizeof(float));
     }
 }

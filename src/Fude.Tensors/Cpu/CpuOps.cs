@@ -294,6 +294,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             ref AttentionKernel.Text text = ref job.Texts[i];
             text = new() { First = sequence.First, Count = sequence.Count, ItemsBefore = items };
             if (sequence.Cache is not null) Find(sequence, heads, layer, ref text);
+            else MakePages(heads, ref text);
             items = checked(items + AttentionKernel.Plan(job, ref text, Threads));
             if (text.Runs > 1)
             {
@@ -301,7 +302,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
                 text.Waiting = (int*)_arena.Take(text.Ranges * (long)sizeof(int));
                 new Span<int>(text.Waiting, text.Ranges).Fill(text.Runs);
             }
-            appends |= text.Runs == 0 && text.Pages is not null;
+            appends |= text.Runs == 0;
         }
         job.Scratch = (byte*)_arena.Take(job.ScratchBytes * Threads);
         if (appends) _crew.Run(&AttentionKernel.Append, &job, checked(job.TextCount * job.KeyHeads));
@@ -505,6 +506,17 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         int items = checked((int)((x.Count + ElementKernels.ItemCount - 1) / ElementKernels.ItemCount));
         _crew.Run(kernel, &job, items);
         return target;
+    }
+
+    /// <summary>Pages for a text without a cache, which live as long as the call.</summary>
+    private void MakePages(Heads heads, ref AttentionKernel.Text text)
+    {
+        HeadLayout layout = new(NumberFormat.F32, heads.Size);
+        int pages = (text.Count + AttentionKernel.Page - 1) / AttentionKernel.Page;
+        long bytes = heads.KeyValue * (layout.KeyBytes + layout.ValueBytes);
+        text.Pages = (nint*)_arena.Take((long)pages * sizeof(nint));
+        byte* memory = (byte*)_arena.Take(checked(pages * bytes));
+        for (int page = 0; page < pages; page++) text.Pages[page] = (nint)(memory + page * bytes);
     }
 
     /// <summary>Makes room in the cache and says where its pages are.</summary>

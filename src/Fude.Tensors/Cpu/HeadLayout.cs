@@ -67,6 +67,32 @@ internal readonly record struct HeadLayout(NumberFormat Format, int Size)
         }
     }
 
+    /// <summary>Whether <see cref="WritePage"/> may be used.</summary>
+    public bool CanWritePages => Format != NumberFormat.Q8_0 && Size <= LargestPageSize;
+
+    private const int LargestPageSize = 256;
+
+    /// <summary>Writes the first keys and values of a page; what lies beyond them is lost.</summary>
+    /// <param name="keys">The head's keys in the page.</param>
+    /// <param name="values">The head's values.</param>
+    /// <param name="count">How many, from the page's first on.</param>
+    /// <param name="key">[count][size], <paramref name="width"/> apart.</param>
+    /// <param name="value">[count][size], likewise.</param>
+    /// <param name="width">Floats from one row to the next.</param>
+    /// <exception cref="InvalidDataException">The format cannot hold a number.</exception>
+    public unsafe void WritePage(byte* keys, byte* values, int count, float* key, float* value, nint width)
+    {
+        float* across = stackalloc float[Format == NumberFormat.F32 ? 1 : Page * LargestPageSize];
+        float* target = Format == NumberFormat.F32 ? (float*)keys : across;
+        MatrixProduct.PackB(new() { Numbers = key, RowStride = 1, ColumnStride = width }, 0, Size, 0, count, target);
+        if (Format != NumberFormat.F32) Narrow(new ReadOnlySpan<float>(across, Page * Size), (ushort*)keys, "key");
+        for (int i = 0; i < count; i++, value += width)
+        {
+            if (Format == NumberFormat.F32) Buffer.MemoryCopy(value, (float*)values + (nint)i * Padded, Size * sizeof(float), Size * sizeof(float));
+            else Narrow(new ReadOnlySpan<float>(value, Size), (ushort*)values + (nint)i * Padded, "value");
+        }
+    }
+
     private unsafe void Narrow(ReadOnlySpan<float> numbers, ushort* narrow, string what)
     {
         Format.Narrow(numbers, new Span<byte>(narrow, numbers.Length * sizeof(ushort)));

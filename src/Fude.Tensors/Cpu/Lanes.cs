@@ -52,6 +52,11 @@ internal unsafe interface ILanes<T>
     /// <param name="shifted">n + <see cref="Elementary.IntegerShift"/>: n is read from the low bits of its representation.</param>
     static abstract T ScaleByPowerOfTwo(T value, T shifted);
 
+    /// <summary>value · 2ⁿ where value and the result are in the normal range.</summary>
+    /// <param name="value">What is scaled.</param>
+    /// <param name="shifted">As in <see cref="ScaleByPowerOfTwo"/>.</param>
+    static abstract T AddToExponent(T value, T shifted);
+
     /// <summary>The sum in the fixed tree: j + (j+8), then j + (j+4), j + (j+2), j + (j+1).</summary>
     static abstract float Sum(T value);
 

@@ -119,6 +119,15 @@ internal readonly unsafe partial struct Lanes128(Vector128<float> a, Vector128<f
         return value * ((half + bias) << 23).AsSingle() * ((n - half + bias) << 23).AsSingle();
     }
 
+    // As in Lanes512.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes128 AddToExponent(Lanes128 value, Lanes128 shifted) =>
+        new(
+            (value._a.AsInt32() + (shifted._a.AsInt32() << 23)).AsSingle(),
+            (value._b.AsInt32() + (shifted._b.AsInt32() << 23)).AsSingle(),
+            (value._c.AsInt32() + (shifted._c.AsInt32() << 23)).AsSingle(),
+            (value._d.AsInt32() + (shifted._d.AsInt32() << 23)).AsSingle());
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Lanes128 value)
     {

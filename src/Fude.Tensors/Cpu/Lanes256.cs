@@ -94,6 +94,13 @@ internal readonly unsafe partial struct Lanes256(Vector256<float> a, Vector256<f
         return value * ((half + bias) << 23).AsSingle() * ((n - half + bias) << 23).AsSingle();
     }
 
+    // As in Lanes512.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes256 AddToExponent(Lanes256 value, Lanes256 shifted) =>
+        new(
+            (value._a.AsInt32() + (shifted._a.AsInt32() << 23)).AsSingle(),
+            (value._b.AsInt32() + (shifted._b.AsInt32() << 23)).AsSingle());
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Lanes256 value)
     {

@@ -73,6 +73,11 @@ internal readonly unsafe struct Lanes512(Vector512<float> value) : ILanes<Lanes5
         return new(value._value * ((half + bias) << 23).AsSingle() * ((n - half + bias) << 23).AsSingle());
     }
 
+    // Of IntegerShift no bit remains.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    public static Lanes512 AddToExponent(Lanes512 value, Lanes512 shifted) =>
+        new((value._value.AsInt32() + (shifted._value.AsInt32() << 23)).AsSingle());
+
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static float Sum(Lanes512 value)
     {

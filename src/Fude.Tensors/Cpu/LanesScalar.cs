@@ -105,6 +105,14 @@ internal unsafe partial struct LanesScalar : ILanes<LanesScalar>
         return value;
     }
 
+    public static LanesScalar AddToExponent(LanesScalar value, LanesScalar shifted)
+    {
+        for (int j = 0; j < 16; j++)
+            value[j] = BitConverter.Int32BitsToSingle(
+                BitConverter.SingleToInt32Bits(value[j]) + (BitConverter.SingleToInt32Bits(shifted[j]) << 23));
+        return value;
+    }
+
     public static float Sum(LanesScalar value)
     {
         for (int width = 8; width > 0; width /= 2)

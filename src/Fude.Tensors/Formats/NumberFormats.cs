@@ -119,8 +119,7 @@ public static class NumberFormats
                 numbers.CopyTo(MemoryMarshal.Cast<byte, float>(bytes));
                 break;
             case NumberFormat.F16:
-                Span<Half> halves = MemoryMarshal.Cast<byte, Half>(bytes);
-                for (int i = 0; i < numbers.Length; i++) halves[i] = (Half)numbers[i];
+                NarrowToHalf(numbers, MemoryMarshal.Cast<byte, ushort>(bytes));
                 break;
             case NumberFormat.BF16:
                 NarrowToBFloat16(numbers, MemoryMarshal.Cast<byte, ushort>(bytes));
@@ -180,6 +179,32 @@ public static class NumberFormats
         }
         for (; i < numbers.Length; i++)
             stored[i] = (ushort)RoundToBFloat16(Vector256.CreateScalarUnsafe(numbers[i])).ToScalar();
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void NarrowToHalf(ReadOnlySpan<float> numbers, Span<ushort> stored)
+    {
+        int i = 0;
+        for (; i + 16 <= numbers.Length; i += 16)
+        {
+            Vector256<float> low = Vector256.Create(numbers.Slice(i, 8)), high = Vector256.Create(numbers.Slice(i + 8, 8));
+            if (!Vector256.EqualsAll(low, low) || !Vector256.EqualsAll(high, high)) break;
+            Vector256.Narrow(RoundToHalf(low), RoundToHalf(high)).CopyTo(stored[i..]);
+        }
+        for (; i < numbers.Length; i++) stored[i] = BitConverter.HalfToUInt16Bits((Half)numbers[i]);
+    }
+
+    // A normal half: the exponent's bias is taken away, and adding 0xFFF, or 0x1000 where the kept part is odd, carries into it exactly when
+    // the rest is above half. Below the normal range, adding ½ to a number rounds it to multiples of the smallest half, which then
+    // stand in the sum's low bits. What is too large becomes infinite.
+    private static Vector256<uint> RoundToHalf(Vector256<float> x)
+    {
+        Vector256<uint> sign = (x.AsUInt32() >>> 16) & Vector256.Create(0x8000u), bits = x.AsUInt32() & Vector256.Create(0x7FFFFFFFu);
+        Vector256<uint> odd = (bits >>> 13) & Vector256<uint>.One;
+        Vector256<uint> normal = (bits - Vector256.Create(112u << 23) + Vector256.Create(0xFFFu) + odd) >>> 13;
+        Vector256<uint> tiny = (bits.AsSingle() + Vector256.Create(0.5f)).AsUInt32() - Vector256.Create(0x3F000000u);
+        Vector256<uint> half = Vector256.ConditionalSelect(Vector256.LessThan(bits, Vector256.Create(113u << 23)), tiny, normal);
+        return sign | Vector256.ConditionalSelect(Vector256.GreaterThanOrEqual(bits, Vector256.Create(143u << 23)), Vector256.Create(0x7C00u), half);
     }
 
     // Exponent and fraction move to their places in a single; multiplying by 2^112 corrects the exponent's bias, and turns numbers

@@ -143,10 +143,13 @@ public sealed unsafe class CpuKernelsTests
         using GuardedMemory k = GuardedMemory.Of(Numbers.Normal(Tokens * size, 2)), v = GuardedMemory.Of(Numbers.Normal(Tokens * size, 3));
         AttentionKernel.Job shape = new() { QueryHeads = 2, KeyHeads = 1, Size = size, TextCount = 1, Scale = 0.1f };
         shape.ScratchBytes = AttentionKernel.ScratchBytes(shape);
-        using GuardedMemory scratch = new(shape.ScratchBytes);
+        HeadLayout layout = new(NumberFormat.F32, size);
+        long pageBytes = layout.KeyBytes + layout.ValueBytes;
+        using GuardedMemory scratch = new(shape.ScratchBytes), memory = new(2 * pageBytes);
         SameOnBoth(path, Tokens * 2 * size, (kernels, y) =>
         {
-            AttentionKernel.Text text = new() { Count = Tokens };
+            nint* pages = stackalloc nint[] { memory.Address, memory.Address + (nint)pageBytes };
+            AttentionKernel.Text text = new() { Count = Tokens, Pages = pages };
             AttentionKernel.Job job = shape with
             {
                 Q = (float*)q.Address,
@@ -157,6 +160,7 @@ public sealed unsafe class CpuKernelsTests
                 Scratch = (byte*)scratch.Address,
             };
             int items = AttentionKernel.Plan(job, ref text, threads: 1);
+            AttentionKernel.Append(&job, 0, 0);
             for (int item = 0; item < items; item++) kernels.Attention(&job, item, 0);
         });
     }

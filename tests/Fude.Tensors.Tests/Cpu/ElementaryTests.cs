@@ -28,6 +28,21 @@ public sealed unsafe class ElementaryTests
     }
 
     [Fact]
+    public void The_exponential_of_a_softmax_is_the_other_one_down_to_its_end()
+    {
+        float* lanes = stackalloc float[16];
+        float Below(float x)
+        {
+            LanesScalar.Store(Elementary.ExpBelowZero(LanesScalar.Broadcast(x)), lanes);
+            return lanes[0];
+        }
+        for (float x = -87f; x <= 0; x += 0.0137f) Assert.Equal(Exp(x), Below(x));
+        foreach ((float x, float expected) in (ReadOnlySpan<(float, float)>)
+            [(0, 1), (-0f, 1), (-1e-42f, 1), (-87.01f, 0), (-1e30f, 0), (float.NegativeInfinity, 0), (float.NaN, float.NaN)])
+            Assert.Equal(expected, Below(x));
+    }
+
+    [Fact]
     public void The_complement_of_the_error_function_is_within_3e_minus_8()
     {
         float* lanes = stackalloc float[16];

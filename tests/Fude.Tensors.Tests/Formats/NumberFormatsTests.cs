@@ -247,6 +247,23 @@ public sealed class NumberFormatsTests
     }
 
     [Fact]
+    public void A_half_is_the_nearest_one_at_every_half_and_around_every_middle_of_two()
+    {
+        List<float> numbers = [0, -0f, float.NaN, float.PositiveInfinity, float.NegativeInfinity, float.MaxValue, float.Epsilon, 65519.996f, 65520, 65535.9f, 65536];
+        for (int i = 0; i < 0x7C00; i++)
+        {
+            float half = (float)BitConverter.UInt16BitsToHalf((ushort)i), next = (float)BitConverter.UInt16BitsToHalf((ushort)(i + 1));
+            float middle = i == 0x7BFF ? 65520 : (half + next) / 2;
+            numbers.AddRange([half, -half, MathF.BitIncrement(half), middle, -middle, MathF.BitIncrement(middle), MathF.BitDecrement(middle)]);
+        }
+        byte[] bytes = new byte[2 * numbers.Count];
+        NumberFormat.F16.Narrow(numbers.ToArray(), bytes);
+        for (int i = 0; i < numbers.Count; i++)
+            Assert.True(
+                BitConverter.HalfToUInt16Bits((Half)numbers[i]) == BitConverter.ToUInt16(bytes, 2 * i), $"{numbers[i]:R}: {BitConverter.ToUInt16(bytes, 2 * i):x4}");
+    }
+
+    [Fact]
     public void The_bytes_of_Q8_0_never_hold_minus_128_and_its_scale_is_never_negative()
     {
         byte[] bytes = new byte[NumberFormat.Q8_0.Bytes(8192)];

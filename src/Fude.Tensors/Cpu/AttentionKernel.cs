@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using System.Runtime.Intrinsics.X86;
 
 namespace Fude.Tensors;
 
@@ -25,7 +26,7 @@ internal static unsafe class AttentionKernel
     private const int PagesInBlock = Block / Page, Strip = AttentionTile.Rows;
 
     /// <summary>Rows that meet a panel together, unless one token has more.</summary>
-    private const int PanelRows = 96;
+    private const int PanelRows = 256;
 
     /// <summary>A run of tokens of one text, as the kernel sees it.</summary>
     internal struct Text
@@ -47,6 +48,9 @@ internal static unsafe class AttentionKernel
 
         /// <summary>Items of the texts before.</summary>
         public int ItemsBefore;
+
+        /// <summary>Many rows: tokens of an item.</summary>
+        public int ItemTokens;
 
         /// <summary>Few rows: into how many items the heads are divided, and the blocks. 0 for many rows.</summary>
         public int Ranges, Runs;
@@ -121,7 +125,10 @@ internal static unsafe class AttentionKernel
     {
         if (!IsShort(job, text))
         {
-            int tokens = ItemTokens(job);
+            // Panels are made anew for every item: as few items as keep all threads at work.
+            int group = job.QueryHeads / job.KeyHeads, tokens = Math.Max(1, PanelRows / group);
+            while ((long)((text.Count + tokens - 1) / tokens) * job.KeyHeads < 8L * threads && tokens * group > 4 * Strip) tokens = (tokens + 1) / 2;
+            text.ItemTokens = tokens;
             return checked((text.Count + tokens - 1) / tokens * job.KeyHeads);
         }
         // As few ranges of heads as keep all threads at work: what lies together is read together.
@@ -136,8 +143,6 @@ internal static unsafe class AttentionKernel
         text.Runs <= 1 ? 0 : (long)job.KeyHeads * Blocks(job, text) * PartialFloats(job);
 
     private static long PartialFloats(in Job job) => Strip * (HeadLayout.PaddedSize(job.Size) + 2L);
-
-    private static int ItemTokens(in Job job) => Math.Max(1, PanelRows / (job.QueryHeads / job.KeyHeads));
 
     private static int FirstBlock(in Job job, in Text text) => job.Window > 0 ? Math.Max(0, text.FirstKey - job.Window + 1) / Block : 0;
 
@@ -193,7 +198,7 @@ internal static unsafe class AttentionKernel
         if (text.Runs == 0)
         {
             // The last tokens have the most keys: they come first, so that no thread begins a long item at the end.
-            int itemTokens = ItemTokens(job), tiles = (text.Count + itemTokens - 1) / itemTokens;
+            int itemTokens = text.ItemTokens, tiles = (text.Count + itemTokens - 1) / itemTokens;
             int token = (tiles - 1 - item / job.KeyHeads) * itemTokens;
             Many<T>(ref job, ref text, item % job.KeyHeads, token, Math.Min(itemTokens, text.Count - token), scratch);
             return;
@@ -370,17 +375,17 @@ internal static unsafe class AttentionKernel
                 float* keys = keyPanel + (nint)i * Page * size, values = valuePanel + (nint)i * Page * padded;
                 keyPages[i] = (byte*)keys;
                 valuePages[i] = (byte*)values;
+                // Pages lie a power of two apart and would push each other out of the cache, so float32 is copied too.
                 byte* stored = (byte*)text.Pages[page - text.FirstPage];
+                byte* next = page + 1 < endPage ? (byte*)text.Pages[page + 1 - text.FirstPage] : stored;
                 byte* storedKeys = layout.Keys(stored, head), storedValues = layout.Values(stored, head, job.KeyHeads);
+                nint ahead = (nint)(layout.Keys(next, head) - storedKeys);
                 switch (text.Format)
                 {
-                    case NumberFormat.F32:
-                        keyPages[i] = storedKeys;
-                        valuePages[i] = storedValues;
-                        break;
-                    case NumberFormat.F16: Widen<T, CachedFloat16>(layout, storedKeys, storedValues, keys, values); break;
-                    case NumberFormat.BF16: Widen<T, CachedBFloat16>(layout, storedKeys, storedValues, keys, values); break;
-                    default: Widen<T, CachedInt8>(layout, storedKeys, storedValues, keys, values); break;
+                    case NumberFormat.F32: Widen<T, CachedFloat32>(layout, storedKeys, storedValues, ahead, keys, values); break;
+                    case NumberFormat.F16: Widen<T, CachedFloat16>(layout, storedKeys, storedValues, ahead, keys, values); break;
+                    case NumberFormat.BF16: Widen<T, CachedBFloat16>(layout, storedKeys, storedValues, ahead, keys, values); break;
+                    default: Widen<T, CachedInt8>(layout, storedKeys, storedValues, ahead, keys, values); break;
                 }
             }
             for (int i = 0; i < strips; i++)
@@ -508,37 +513,64 @@ internal static unsafe class AttentionKernel
 
     /// <summary>A page of one head as float32.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    private static void Widen<T, TStored>(HeadLayout layout, byte* page, byte* stored, float* keys, float* values)
+    private static void Widen<T, TStored>(HeadLayout layout, byte* storedKeys, byte* storedValues, nint ahead, float* keys, float* values)
         where T : unmanaged, ILanes<T>
         where TStored : struct, ICachedNumbers
     {
         int size = layout.Size, padded = layout.Padded;
-        ushort* keyScales = (ushort*)(page + (nint)Page * size * TStored.Size), valueScales = (ushort*)(stored + (nint)Page * padded * TStored.Size);
-        for (int i = 0; i < size; i++)
+        if (!TStored.HasScales)
         {
-            T x = TStored.Load<T>(page, (nint)i * Page), y = TStored.Load<T>(page, (nint)i * Page + 16);
-            if (TStored.HasScales)
+            WidenAll<T, TStored>(storedKeys, ahead, (nint)Page * size, keys);
+            WidenAll<T, TStored>(storedValues, ahead, (nint)Page * padded, values);
+            return;
+        }
+        ushort* scales = (ushort*)(storedKeys + (nint)Page * size * TStored.Size);
+        for (int group = 0; group < size; group += HeadLayout.Group, scales += Page)
+        {
+            T first = T.LoadFloat16(scales), second = T.LoadFloat16(scales + 16);
+            int end = Math.Min(size, group + HeadLayout.Group) * Page;
+            for (nint i = (nint)group * Page; i < end; i += Page)
             {
-                ushort* scales = keyScales + i / HeadLayout.Group * Page;
-                (x, y) = (x * T.LoadFloat16(scales), y * T.LoadFloat16(scales + 16));
+                Ahead(storedKeys + i * TStored.Size + ahead);
+                T.Store(TStored.Load<T>(storedKeys, i) * first, keys + i);
+                T.Store(TStored.Load<T>(storedKeys, i + 16) * second, keys + i + 16);
             }
-            T.Store(x, keys + (nint)i * Page);
-            T.Store(y, keys + (nint)i * Page + 16);
         }
         float* wide = stackalloc float[Page];
-        for (int i = 0; i < padded; i += 16)
+        scales = (ushort*)(storedValues + (nint)Page * padded * TStored.Size);
+        for (int group = 0; group < padded; group += HeadLayout.Group, scales += Page)
         {
-            if (TStored.HasScales && i % HeadLayout.Group == 0)
-            {
-                T.Store(T.LoadFloat16(valueScales + i / HeadLayout.Group * Page), wide);
-                T.Store(T.LoadFloat16(valueScales + i / HeadLayout.Group * Page + 16), wide + 16);
-            }
+            T.Store(T.LoadFloat16(scales), wide);
+            T.Store(T.LoadFloat16(scales + 16), wide + 16);
             for (int j = 0; j < Page; j++)
             {
-                T x = TStored.Load<T>(stored, (nint)j * padded + i);
-                if (TStored.HasScales) x *= T.Broadcast(wide[j]);
-                T.Store(x, values + (nint)j * padded + i);
+                nint place = (nint)j * padded + group;
+                Ahead(storedValues + place * TStored.Size + ahead);
+                T scale = T.Broadcast(wide[j]);
+                T.Store(TStored.Load<T>(storedValues, place) * scale, values + place);
+                if (group + 16 < padded) T.Store(TStored.Load<T>(storedValues, place + 16) * scale, values + place + 16);
             }
         }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void WidenAll<T, TStored>(byte* stored, nint ahead, nint count, float* target)
+        where T : unmanaged, ILanes<T>
+        where TStored : struct, ICachedNumbers
+    {
+        // Both are whole pages: multiples of 32.
+        for (nint i = 0; i < count; i += 32)
+        {
+            Ahead(stored + i * TStored.Size + ahead);
+            if (TStored.Size > 2) Ahead(stored + i * TStored.Size + ahead + 64);
+            T.Store(TStored.Load<T>(stored, i), target + i);
+            T.Store(TStored.Load<T>(stored, i + 16), target + i + 16);
+        }
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void Ahead(byte* place)
+    {
+        if (Sse.IsSupported) Sse.Prefetch0(place);
     }
 }

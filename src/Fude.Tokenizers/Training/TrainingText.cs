@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
@@ -203,9 +204,21 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                 if ((json ? JsonText(line.Span, file, number, tally) : LineText(line.Span, file, number, tally)) is { } text)
                     yield return (text, file, number, json);
             }
+            if (gzip) RequireWhole(raw, splitter.BytesRead, file);
             before += raw.Length;
             tally.BytesRead = before;
         }
+    }
+
+    // .NET takes a gzip file that is cut off for one that ends. Its last four bytes are the size of its last member: where it is cut, they are
+    // any number, and hardly ever so small.
+    private static void RequireWhole(FileStream raw, long unpacked, string file)
+    {
+        Span<byte> last = stackalloc byte[4];
+        raw.Position = Math.Max(0, raw.Length - last.Length);
+        raw.ReadExactly(last);
+        if (unpacked < uint.MaxValue && BinaryPrimitives.ReadUInt32LittleEndian(last) > unpacked)
+            throw new InvalidDataException($"{file}: is cut off: its gzip has no end. Copy it again.");
     }
 
     private string? LineText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
@@ -287,6 +300,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         private int _start, _end;
         private bool _finished, _first = true;
 
+        internal long BytesRead { get; private set; }
+
         internal bool Next(out ReadOnlyMemory<byte> line)
         {
             int searched = _start;
@@ -320,6 +335,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                     int read = stream.Read(_buffer, _end, _buffer.Length - _end);
                     _finished = read == 0;
                     _end += read;
+                    BytesRead += read;
                 }
                 catch (InvalidDataException e)
                 {

@@ -89,6 +89,15 @@ public sealed class TrainingTextTests : IDisposable
     }
 
     [Fact]
+    public void Gzip_that_is_cut_off_is_an_error_and_gzip_of_several_members_is_none()
+    {
+        byte[] whole = File.ReadAllBytes(Gzip("whole.gz", string.Join('\n', TrainingSentences.Make(200, 1))));
+        string cut = _folder.Write("cut.gz", whole[..(whole.Length * 2 / 3)]), twice = _folder.Write("twice.gz", [.. whole, .. whole]);
+        Assert.Contains("cut off", Assert.Throws<InvalidDataException>(() => Lines(new(cut))).Message, StringComparison.Ordinal);
+        Assert.True(Lines(new(twice)).Length >= 399);
+    }
+
+    [Fact]
     public void A_missing_file_is_named()
     {
         string missing = Path.Combine(_folder.Path, "missing.txt");

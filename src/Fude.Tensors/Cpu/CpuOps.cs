@@ -114,7 +114,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         Arena.Mark mark = _arena.Now;
         Products.Job job = new() { Parts = (Products.Part*)_arena.Take((long)factors.Length * sizeof(Products.Part)), Count = factors.Length };
         // A thread works on one item at a time, of whichever product: they share its scratch.
-        byte* scratch = x.Rows > (isGrouped ? GroupProduct.FewRows : MatMulKernel.FewRows)
+        byte* scratch = (isGrouped && x.Rows > GroupProduct.FewRowsFor(_kernels.UsesVnni)) || (isPlain && x.Rows > MatMulKernel.FewRows)
             ? (byte*)_arena.Take(Math.Max(MatMulKernel.ScratchBytes, GroupProduct.ScratchBytes) * Threads)
             : null;
         byte* panels = panelBytes > 0 ? (byte*)_arena.Take(panelBytes * Threads) : null;

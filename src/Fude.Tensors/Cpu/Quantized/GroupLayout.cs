@@ -86,6 +86,7 @@ internal sealed unsafe class GroupLayout
     /// <param name="rows">Their number, at most sixteen.</param>
     /// <param name="columns">Numbers in a row.</param>
     /// <param name="group">Receives the group.</param>
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]      // a loading model is done before the compiler's second tier
     public void Pack(byte* source, int rows, int columns, byte* group)
     {
         int blockBytes = Format.BlockBytes(), runs = UnitLength / Run;
@@ -147,6 +148,7 @@ internal sealed unsafe class GroupLayout
 
     private static float ReadHalf(byte* halves, int row) => (float)BitConverter.UInt16BitsToHalf(((ushort*)halves)[row]);
 
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void PackScales(byte* block, int row, byte* unit)
     {
         switch (Format)
@@ -183,6 +185,7 @@ internal sealed unsafe class GroupLayout
     }
 
     // One row's levels of a run are as many words of four bytes as a level has bits; each goes into a vector of its own.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private void PackLevels(byte* block, int run, byte* vectors)
     {
         switch (Format)
@@ -258,7 +261,10 @@ internal sealed unsafe class GroupLayout
     private static void PutHalfBytes(byte* vectors, Vector128<byte> bytes)
     {
         Vector128<uint> words = bytes.AsUInt32();
-        for (int v = 0; v < 4; v++) Put(vectors, v, words[v]);
+        Put(vectors, 0, words[0]);
+        Put(vectors, 1, words[1]);
+        Put(vectors, 2, words[2]);
+        Put(vectors, 3, words[3]);
     }
 
     // Super-blocks keep 32 numbers in the same half of 32 bytes.
@@ -272,6 +278,7 @@ internal sealed unsafe class GroupLayout
     }
 
     // Bit 4j + i moves to bit j of byte i.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static uint ByQuads(uint bits)
     {
         uint result = 0;

@@ -16,9 +16,10 @@ namespace Fude.Tensors;
 /// rounded to float32.
 /// <para>
 /// A vector lane is a row of the weights: a byte dot product multiplies four numbers of each of sixteen rows with the same four of x. Few
-/// rows of x read the weights straight from memory, at several far-apart places at once (<see cref="DotTile"/>), unpacking in
-/// registers. Many rows meet two groups unpacked, a piece of the row at a time so that it stays in the first-level cache; a tile's sums
-/// wait in memory between the pieces.
+/// rows of x read the weights straight from memory, from as many far-apart places at once as the processor likes, unpacking in registers.
+/// Many rows meet two groups unpacked, a piece of the row at a time so that it stays in the first-level cache; a tile's sums wait in
+/// memory between the pieces. AVX-512 with VNNI has routines of its own for both (<see cref="VnniRows"/>, <see cref="VnniTile"/>); where
+/// they cannot be had, the code here gives the same bits.
 /// </para>
 /// </remarks>
 internal static unsafe class GroupProduct
@@ -62,8 +63,10 @@ internal static unsafe class GroupProduct
         public byte* Scratch;
     }
 
-    /// <summary>Rows up to which weights are unpacked in registers, in every tile anew.</summary>
-    internal const int FewRows = 8;
+    private const int MostFewRows = 64;
+
+    /// <summary>Rows up to which weights are unpacked in registers, in every tile anew: eight rows a tile pay for it, four do not.</summary>
+    internal static int FewRowsFor(bool usesVnni) => usesVnni ? MostFewRows : 8;
 
     // Far-apart places of the weights that a thread reads in turn, 256 numbers of sixteen rows at a time. AMD's prefetchers fill the bus from
     // one place (Zen 5: 93 to 97 % of what it gives; two places 87 %, four 70 to 75 %); Intel's server cores need several.
@@ -76,11 +79,11 @@ internal static unsafe class GroupProduct
     /// <summary>From the panel's one group to the other.</summary>
     internal const int PanelApart = PanelRuns * 640;
 
-    /// <summary>Scratch a thread needs when there are more than <see cref="FewRows"/>.</summary>
+    /// <summary>Scratch a thread needs when there are more than a few.</summary>
     internal const long ScratchBytes = PanelBytes + (PanelRows * PanelGroups * GroupLayout.Rows * sizeof(float));
 
     /// <summary>Rows of a tile of x that the kernels want.</summary>
-    internal static int TileRowsFor(int rows, bool usesVnni) => !usesVnni ? 4 : rows > FewRows ? VnniTile.Rows : VnniRows.Rows;
+    internal static int TileRowsFor(int rows, bool usesVnni) => !usesVnni ? 4 : rows > FewRowsFor(usesVnni) ? VnniTile.Rows : VnniRows.Rows;
 
     /// <summary>Splits the job into items and returns their number.</summary>
     internal static int Plan(ref Job job, int threads) => Plan(ref job, threads, BestStreams);
@@ -89,7 +92,7 @@ internal static unsafe class GroupProduct
     {
         job.Streams = streams;
         int groups = Groups(job);
-        if (job.Rows <= FewRows)
+        if (job.Rows <= FewRowsFor(job.UsesVnni))
         {
             // As in MatMulKernel.
             long perItem = Math.Clamp(groups / (threads * 4L), ((1 << 20) / job.GroupBytes) + 1, ((4 << 20) / job.GroupBytes) + 1);
@@ -117,7 +120,7 @@ internal static unsafe class GroupProduct
         int rows = Math.Min(job.ItemRows, job.Rows - row);
         groups = Math.Min(job.ItemGroups, groups - group);
         group += job.FirstRow / GroupLayout.Rows;
-        if (job.Rows <= FewRows) Direct<T, TNumbers>(ref job, group, groups);
+        if (job.Rows <= FewRowsFor(job.UsesVnni)) Direct<T, TNumbers>(ref job, group, groups);
         else Panel<T, TNumbers>(ref job, row, rows, group, groups, job.Scratch + (worker * ScratchBytes));
     }
 
@@ -127,18 +130,18 @@ internal static unsafe class GroupProduct
     private static int Groups(in Job job) =>
         ((job.FirstRow + job.Outputs + GroupLayout.Rows - 1) / GroupLayout.Rows) - (job.FirstRow / GroupLayout.Rows);
 
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    [SkipLocalsInit, MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void Direct<T, TNumbers>(ref Job job, int group, int groups)
         where T : unmanaged, IBlockLanes<T>
         where TNumbers : struct, IGroupNumbers
     {
         int streams = job.Streams, apart = (groups + streams - 1) / streams, units = job.Inputs / (GroupLayout.Run * TNumbers.RunsInUnit);
         const int Stride = GroupLayout.Rows;
-        float* sums = stackalloc float[MaximalStreams * FewRows * Stride];
+        float* sums = stackalloc float[MaximalStreams * MostFewRows * Stride];
         for (int i = 0; i < apart; i++)
         {
-            new Span<float>(sums, streams * FewRows * Stride).Clear();
-            int pieceUnits = streams == 1 ? units : 8 / TNumbers.RunsInUnit;
+            new Span<float>(sums, streams * job.Rows * Stride).Clear();
+            int pieceUnits = streams == 1 && job.Rows <= job.TileRows ? units : 8 / TNumbers.RunsInUnit;
             for (int unit = 0; unit < units; unit += pieceUnits)
             {
                 int count = Math.Min(pieceUnits, units - unit);
@@ -152,7 +155,7 @@ internal static unsafe class GroupProduct
                         int tileRows = Math.Min(job.TileRows, job.Rows - row);
                         byte* x = QuantizedRows.Tile(job.X, job.Inputs, row)
                             + ((nint)unit * TNumbers.RunsInUnit * tileRows * QuantizedRows.BlockBytes);
-                        float* tileSums = sums + (((s * FewRows) + row) * Stride);
+                        float* tileSums = sums + (((s * job.Rows) + row) * Stride);
                         if (job.UsesVnni && tileRows > 1) Call(VnniRows.Of(job.Format, tileRows), w, x, tileSums, count);
                         else Tile<T, TNumbers>(w, count, x, tileRows, tileSums, Stride);
                     }
@@ -162,7 +165,7 @@ internal static unsafe class GroupProduct
             {
                 int which = i + (s * apart);
                 if (which >= groups) break;
-                for (int row = 0; row < job.Rows; row++) Put<T>(ref job, sums + (((s * FewRows) + row) * Stride), row, group + which);
+                for (int row = 0; row < job.Rows; row++) Put<T>(ref job, sums + (((s * job.Rows) + row) * Stride), row, group + which);
             }
         }
     }

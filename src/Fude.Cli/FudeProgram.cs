@@ -15,6 +15,9 @@ internal sealed class FudeProgram(Terminal terminal)
         Recursive = true,
     };
 
+    // They keep what they have done when they are stopped, and may take their time for it: a step and a checkpoint.
+    private static readonly string[] Unhurried = ["train", "tune", "dpo", "run"];
+
     /// <summary>Runs one command line to its end.</summary>
     public async Task<int> RunAsync(string[] arguments)
     {
@@ -23,6 +26,13 @@ internal sealed class FudeProgram(Terminal terminal)
         ParseResult parsed = CreateCommand(interrupts).Parse(
             [.. arguments.SelectMany(WithEmptyValue)], new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
         if (parsed.Errors.Count > 0 && parsed.Action is ParseErrorAction) return WrongUsage(parsed);
+        if (parsed.CommandResult is { Command.Name: string name, Parent: CommandResult { Parent: null } } && Unhurried.Contains(name))
+        {
+            interrupts.Patience = Timeout.InfiniteTimeSpan;
+            _ = interrupts.Program.Register(() => terminal.Error.WriteLine(Language.Say(
+                "fude: stopping after this step, with a checkpoint; again to end at once.",
+                "fude: このステップの後でチェックポイントを書いて止まります。もう一度押すとすぐに終了します。")));
+        }
         try
         {
             int status = await interrupts.OutcomeAsync(Task.Run(() => parsed.InvokeAsync(new InvocationConfiguration

@@ -9,7 +9,6 @@ internal sealed class Interrupts : IDisposable
     private readonly Lock _deciding = new();        // a signal comes on a thread of its own, perhaps as the part ends
     private readonly PosixSignalRegistration _interrupt;
     private readonly PosixSignalRegistration _terminate;
-    private readonly TimeSpan _patience;
     private CancellationTokenSource? _part;
     private bool _isOver;
 
@@ -17,10 +16,13 @@ internal sealed class Interrupts : IDisposable
     /// <param name="patience">How long what is running may take to stop; 2 seconds when null.</param>
     public Interrupts(TimeSpan? patience = null)
     {
-        _patience = patience ?? TimeSpan.FromSeconds(2);
+        Patience = patience ?? TimeSpan.FromSeconds(2);
         _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = Stop());
         _terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => context.Cancel = Stop(partFirst: false));
     }
+
+    /// <summary>How long what is running may take to stop before it is left behind.</summary>
+    public TimeSpan Patience { get; set; }
 
     /// <summary>Is cancelled when the program is to stop.</summary>
     public CancellationToken Program => _program.Token;
@@ -52,7 +54,7 @@ internal sealed class Interrupts : IDisposable
         TaskCompletionSource stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
         await using (_program.Token.Register(stopped.SetResult))
             await Task.WhenAny(program, stopped.Task).ConfigureAwait(false);
-        if (!program.IsCompleted) await Task.WhenAny(program, Task.Delay(_patience)).ConfigureAwait(false);
+        if (!program.IsCompleted) await Task.WhenAny(program, Task.Delay(Patience)).ConfigureAwait(false);
         return program.IsCompleted ? await program.ConfigureAwait(false) : throw new OperationCanceledException(_program.Token);
     }
 

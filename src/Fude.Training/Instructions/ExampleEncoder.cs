@@ -34,8 +34,9 @@ public sealed record MaskedText(
 /// The format writes the conversation and says which of its characters are answers, the end of the sequence included; the tokenizer says
 /// which characters each token stands for. A token is learnt when it stands for a character of an answer: also one that straddles the
 /// border, whose other part is prompt (otherwise nothing would teach the beginning of that answer); <see cref="MaskedText.Straddling"/>
-/// counts these, as generation, which ends the prompt at the border, meets other tokens there. A text that does not end with the token that
-/// ends generation gets it, and learns it.
+/// counts these, as generation, which ends the prompt at the border, meets other tokens there. A token that stands for no character, such as
+/// the ▁ that some tokenizers put behind a control token, is learnt where an answer begins: the prompt of generation ends before it. A text
+/// that does not end with the token that ends generation gets it, and learns it.
 /// </remarks>
 /// <param name="format">Writes the conversations.</param>
 /// <param name="tokenizer">The model's.</param>
@@ -73,7 +74,7 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
             (int start, int stop) = offsets[i];
             // Ranges never go backwards, neither of tokens nor of answers.
             while (answer < prompt.Answers.Count && prompt.Answers[answer].End <= start) answer++;
-            if (stop <= start || answer == prompt.Answers.Count || stop <= prompt.Answers[answer].Start) continue;
+            if (answer == prompt.Answers.Count || (stop > start ? stop <= prompt.Answers[answer].Start : i == 0 || start < prompt.Answers[answer].Start)) continue;
             if (!turns[answer].IsTrained || (LastAnswerOnly && answer + 1 < turns.Count)) continue;
             trained[i] = true;
             // Of a character of several tokens each has the range of the whole, which is on one side.

@@ -24,7 +24,7 @@ public sealed class ExampleEncoderTests : IDisposable
         for (int i = 0; i < masked.Ids.Count; i++)
         {
             (int start, int end) = masked.Offsets[i];
-            bool isAnswer = masked.Prompt.Answers.Any(answer => start < answer.End && end > answer.Start && end > start) || (i == masked.Ids.Count - 1);
+            bool isAnswer = masked.Prompt.Answers.Any(answer => start < answer.End && (end > start ? end > answer.Start : start >= answer.Start && i > 0)) || (i == masked.Ids.Count - 1);
             Assert.Equal(isAnswer, masked.IsTrained[i]);
         }
         Assert.Equal(2, masked.Ids[^1]);
@@ -53,6 +53,31 @@ public sealed class ExampleEncoderTests : IDisposable
         Assert.True(masked.Offsets[first].Start < border && masked.Offsets[first].End > border);
         Assert.Equal(1, masked.Straddling);
         Assert.Equal(0, Encoder(PromptFormat.Dialogue).Mask(new Dialogue([new("q", "a b")], null, null, "a", 1)).Straddling);
+    }
+
+    [Fact]
+    public void The_space_that_a_tokenizer_puts_behind_a_control_token_is_learnt_where_an_answer_begins()
+    {
+        int next = _tokenizer.VocabularySize;
+        string[] control = ["<|system|>", "<|user|>", "<|assistant|>"];
+        string added = string.Join(", ", control.Select((word, i) => $$"""
+            "{{next + i}}": {"content": "{{word}}", "special": true}
+            """));
+        string config = Path.Combine(_folder.Path, "tokenizer_config.json");
+        File.WriteAllText(config, $$"""{"added_tokens_decoder": { {{added}} }, """ + File.ReadAllText(config).TrimStart()[1..]);
+        Tokenizer tokenizer = Tokenizer.Load(_folder.Path);
+        MaskedText masked = new ExampleEncoder(PromptFormat.FudeChat, tokenizer, 2, 100)
+            .Mask(new Dialogue([new("犬は何？", "猫"), new("猫は？", "犬")], null, null, "a", 1));
+        string[] pieces = [.. masked.Ids.Select(tokenizer.TokenOf)];
+        int[] begins = [.. pieces.Index().Where(piece => piece.Item == "<|assistant|>").Select(piece => piece.Index + 1)];
+        Assert.Equal(2, begins.Length);
+        foreach (int begin in begins)
+        {
+            Assert.StartsWith("▁", pieces[begin], StringComparison.Ordinal);
+            Assert.True(masked.IsTrained[begin]);
+        }
+        Assert.False(masked.IsTrained[0]);
+        Assert.False(masked.IsTrained[2]);
     }
 
     [Fact]

@@ -196,7 +196,10 @@ public sealed class Trainer(
 
     private DivergenceException Diverged(string what, Lesson lesson, bool isFirst = false)
     {
-        string last = checkpoints.Steps is [.., long step] ? $"The last good checkpoint is {checkpoints.PathOf(step)}" : "There is no checkpoint yet";
+        // The weights that the step began with are what failed: a checkpoint of just these is none to go on from.
+        long[] good = [.. checkpoints.Steps.Where(step => step < State.Step)];
+        string last = good is [.., long step] ? $"The last good checkpoint is {checkpoints.PathOf(step)}" : "There is no good checkpoint";
+        if (checkpoints.Steps.Contains(State.Step)) last += $"; {checkpoints.PathOf(State.Step)} leads here again: delete it to go on from one before";
         return new DivergenceException(
             $"The run stopped: {what}. Its {(isFirst ? "first micro-batch" : "batch")} {lesson.Place}. {last}. A lower learning rate or a longer warm-up may help.");
     }

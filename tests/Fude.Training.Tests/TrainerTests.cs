@@ -123,6 +123,18 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void A_checkpoint_of_the_weights_that_failed_is_not_called_good()
+    {
+        string folder = Folder("a");
+        TrainableModel? trained = null;
+        DivergenceException e = Assert.Throws<DivergenceException>(() => TinyRun.Run(
+            folder, report => { if (report.Step == 6) trained!.Parameters[1].Values[0] = float.NaN; }, prepare: model => trained = model));
+        Assert.Contains("micro-batch 1 of step 7", e.Message, StringComparison.Ordinal);
+        Assert.Contains($"The last good checkpoint is {Path.Combine(folder, "run", "step-00000003")}; {Path.Combine(folder, "run", "step-00000006")} leads here again",
+            e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_checkpoint_of_another_model_is_refused()
     {
         string folder = Folder("a");

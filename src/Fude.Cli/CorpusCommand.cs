@@ -55,8 +55,8 @@ internal static class CorpusCommand
                 progress.Of(Say("reading", "読み込み中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{report.Documents:N0} documents ({report.Characters:N0} characters) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out",
-                $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）"));
+                $"{report.Documents:N0} documents ({report.Characters:N0} characters) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines)}",
+                $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）{Skipped(report.BadLines)}"));
             return 0;
         }, stop));
         return command;
@@ -95,12 +95,14 @@ internal static class CorpusCommand
                 progress.Of(Say("tokenizing", "トークン化中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{report.Documents:N0} documents, {report.Tokens:N0} tokens, {(double)report.Characters / report.Tokens:F3} characters a token",
-                $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字"));
+                $"{report.Documents:N0} documents, {report.Tokens:N0} tokens, {(double)report.Characters / report.Tokens:F3} characters a token{Skipped(report.BadLines)}",
+                $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字{Skipped(report.BadLines)}"));
             return 0;
         }, stop));
         return command;
     }
+
+    private static string Skipped(long lines) => lines == 0 ? "" : Say($"; {lines:N0} broken lines skipped", $"、壊れた行 {lines:N0} 行を読み飛ばし");
 
     private static Option<string> Target(string name, string description) => new(name) { HelpName = "FILE", Required = true, Description = description };
 }

@@ -70,12 +70,12 @@ internal static class EvaluateCommand
             int window = args.GetValue(context) ?? loaded.Config.Context, step = args.GetValue(stride) ?? Math.Max(1, window / 2);
             using ProgressLine progress = new(terminal);
             CharacterNgrams? counted = args.Given(ngrams) is { Length: > 0 } files
-                ? CharacterNgrams.Train(text.Of(args, files).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), stop).Select(document => document.Text), stop: stop)
+                ? CharacterNgrams.Train(text.Of(args, files).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), stop: stop).Select(document => document.Text), stop: stop)
                 : null;
             List<Row> rows = [];
             foreach (string file in text.Of(args).Files)
             {
-                string[] documents = [.. text.Of(args, [file]).Documents(null, stop).Select(document => document.Text)];
+                string[] documents = [.. text.Of(args, [file]).Documents(stop: stop).Select(document => document.Text)];
                 if (documents.Length == 0) throw new InvalidDataException($"{file}: has no document to measure.");
                 int done = 0;
                 IProgress<int> told = progress.Of(Path.GetFileName(file), documents.Length);

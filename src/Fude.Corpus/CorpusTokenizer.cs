@@ -7,7 +7,8 @@ namespace Fude.Corpus;
 /// <param name="Documents">Documents written.</param>
 /// <param name="Tokens">Their tokens, with those that begin and end documents.</param>
 /// <param name="Characters">Their characters (code points).</param>
-public sealed record TokenizedCorpus(long Documents, long Tokens, long Characters);
+/// <param name="BadLines">Broken lines that were passed over.</param>
+public sealed record TokenizedCorpus(long Documents, long Tokens, long Characters, long BadLines);
 
 /// <summary>Documents → token shards, on all cores.</summary>
 public static class CorpusTokenizer
@@ -33,8 +34,8 @@ public static class CorpusTokenizer
         ParallelOptions parallel = new() { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = stop };
         using TokenShardWriter shard = new(path, tokenizer.VocabularySize);
         List<TextDocument> batch = [];
-        long held = 0, characters = 0;
-        foreach (TextDocument document in text.Documents(progress, stop))
+        long held = 0, characters = 0, bad = 0;
+        foreach (TextDocument document in text.Documents(progress, count => bad = count, stop))
         {
             batch.Add(document);
             held += document.Text.Length;
@@ -43,7 +44,7 @@ public static class CorpusTokenizer
         Flush();
         if (shard.Documents == 0) throw new InvalidDataException($"{string.Join(", ", text.Files)}: there is no document in it.");
         shard.Complete();
-        return new TokenizedCorpus(shard.Documents, shard.Tokens, characters);
+        return new TokenizedCorpus(shard.Documents, shard.Tokens, characters, bad);
 
         void Flush()
         {

@@ -12,7 +12,8 @@ namespace Fude.Corpus;
 /// <param name="Characters">Their characters (code points).</param>
 /// <param name="HeldOutDocuments">Documents held out.</param>
 /// <param name="HeldOutCharacters">Their characters.</param>
-public sealed record HoldOutReport(long Documents, long Characters, long HeldOutDocuments, long HeldOutCharacters);
+/// <param name="BadLines">Broken lines that were passed over.</param>
+public sealed record HoldOutReport(long Documents, long Characters, long HeldOutDocuments, long HeldOutCharacters, long BadLines);
 
 /// <summary>Divides documents into those to train on and those that no training ever sees.</summary>
 /// <remarks>
@@ -50,7 +51,8 @@ public static class HoldOut
         if (!(keep is > 0 and <= 1)) throw new ArgumentOutOfRangeException(nameof(keep), $"The share to keep is {keep}; above 0 and at most 1 is expected.");
         using DocumentFile first = new(train), second = new(heldOut);
         double kept = share + keep * (1 - share);
-        foreach (TextDocument document in source.Documents(progress, stop))
+        long bad = 0;
+        foreach (TextDocument document in source.Documents(progress, count => bad = count, stop))
         {
             double place = PlaceOf(document.Text);
             if (place < share) second.Add(document.Text);
@@ -58,7 +60,7 @@ public static class HoldOut
         }
         first.Complete();
         second.Complete();
-        return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters);
+        return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters, bad);
     }
 
     private sealed class DocumentFile : IDisposable
@@ -107,9 +109,15 @@ public static class HoldOut
 
         public void Dispose()
         {
-            _stream.Dispose();
-            _line.Dispose();
-            if (!_isDone) File.Delete(_pending);
+            try
+            {
+                _stream.Dispose();      // which writes what it still holds, and fails again where the disk is full
+            }
+            finally
+            {
+                _line.Dispose();
+                if (!_isDone) File.Delete(_pending);
+            }
         }
     }
 }

@@ -98,10 +98,18 @@ public sealed class TokenShardWriter : IDisposable
     /// <summary>Leaves nothing behind unless the shard is complete.</summary>
     public void Dispose()
     {
-        _tokens.Dispose();
-        if (_isDone) return;
-        _isDone = true;
-        File.Delete(_pending + ".bin");
-        File.Delete(_pending + ".idx");
+        try
+        {
+            _tokens.Dispose();      // which writes what it still holds, and fails again where the disk is full
+        }
+        finally
+        {
+            if (!_isDone)
+            {
+                File.Delete(_pending + ".bin");
+                File.Delete(_pending + ".idx");
+            }
+            _isDone = true;
+        }
     }
 }

@@ -36,8 +36,14 @@ internal sealed class PendingFile : IDisposable
 
     public void Dispose()
     {
-        Stream.Dispose();
-        if (_isPending) File.Delete(_temporary);
-        _isPending = false;
+        try
+        {
+            Stream.Dispose();       // which writes what it still holds, and fails again where the disk is full
+        }
+        finally
+        {
+            if (_isPending) File.Delete(_temporary);
+            _isPending = false;
+        }
     }
 }

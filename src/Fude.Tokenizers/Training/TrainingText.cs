@@ -72,12 +72,13 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// The documents, in the order of the files. Those without a character are left out. Lines to sample are for tokenizers and do not matter here.
     /// </summary>
     /// <param name="progress">Hears what share of the files' bytes has been read, from 0 to 1; null for silence.</param>
+    /// <param name="skipped">Hears how many broken lines have been passed over, whenever it is one more.</param>
     /// <param name="stop">Ends the reading.</param>
     /// <exception cref="FileNotFoundException">A file is not there.</exception>
     /// <exception cref="InvalidDataException">More lines are broken than may be skipped, or a file is no valid gzip.</exception>
-    public IEnumerable<TextDocument> Documents(IProgress<double>? progress = null, CancellationToken stop = default)
+    public IEnumerable<TextDocument> Documents(IProgress<double>? progress = null, Action<long>? skipped = null, CancellationToken stop = default)
     {
-        Tally tally = new();
+        Tally tally = new() { Skipped = skipped };
         if (progress is not null) tally.Advanced = () => progress.Report(tally.Fraction);
         Measure(tally);
         return ReadDocuments(tally, stop);
@@ -90,6 +91,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
 
         /// <summary>Called now and then while files are read, also before the first line of a sample is there.</summary>
         internal Action? Advanced;
+
+        /// <summary>Called with <see cref="BadLines"/> when a broken line is passed over.</summary>
+        internal Action<long>? Skipped;
 
         internal double Fraction => BytesTotal == 0 ? 1 : Math.Min(1, (double)BytesRead / BytesTotal);
     }
@@ -253,12 +257,11 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
         catch (JsonException e)
         {
-            // The reader's own message names positions within the line.
-            return Broken($"broken JSON: {e.Message}");
+            return Broken($"broken JSON: {MessageOf(e)}");
         }
         catch (InvalidOperationException e)
         {
-            return Broken($"a JSON string that is no Unicode text: {e.Message}");
+            return Broken($"a JSON string that is no Unicode text: {e.Message.TrimEnd('.')}");
         }
 
         string? Broken(string what)
@@ -268,13 +271,26 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
     }
 
+    /// <summary>What is wrong and at which byte of the line, without the line number that the reader counts from 0 within it.</summary>
+    internal static string MessageOf(JsonException e)
+    {
+        int place = e.Message.IndexOf(" LineNumber:", StringComparison.Ordinal);
+        return place < 0
+            ? e.Message.TrimEnd('.')
+            : FormattableString.Invariant($"{e.Message[..place].TrimEnd('.')}, at byte {e.BytePositionInLine + 1}");
+    }
+
     private void Bad(string file, long line, string what, Tally tally)
     {
-        if (++tally.BadLines <= SkipBadLines) return;
+        if (++tally.BadLines <= SkipBadLines)
+        {
+            tally.Skipped?.Invoke(tally.BadLines);
+            return;
+        }
         throw new InvalidDataException(
             FormattableString.Invariant($"{file}:{line}: {what}. ")
             + (SkipBadLines == 0
-                ? "Correct the line, or allow a number of broken lines to be skipped."
+                ? "Correct the line, or allow a number of broken lines to be skipped (--skip-bad N)."
                 : FormattableString.Invariant($"This is broken line {tally.BadLines}; {SkipBadLines} were to be skipped at most.")));
     }
 

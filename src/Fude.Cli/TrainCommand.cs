@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using System.Globalization;
 using Fude.Tensors;
 using Fude.Training;
@@ -71,13 +72,21 @@ internal static class TrainCommand
                 result.AddError(Say("Give either --config for a new model or --from for one to go on with.", "新しいモデルの --config か、継続元の --from のどちらかを指定してください。"));
             if (result.GetResult(steps) is { Implicit: false } == result.GetResult(tokens) is { Implicit: false })
                 result.AddError(Say("Give either --steps or --tokens.", "--steps か --tokens のどちらかを指定してください。"));
+            foreach (Option<int> one in (Option<int>[])[context, rows, accumulate, keep]) Require(result, one, value => value >= 1, "at least 1", "1 以上");
+            foreach (Option<long> one in (Option<long>[])[steps, tokens, checkpoint, heldOutTokens]) Require(result, one, value => value >= 1, "at least 1", "1 以上");
+            foreach (Option<long> one in (Option<long>[])[warmUp, warmUpTokens, decay, evaluate]) Require(result, one, value => value >= 0, "at least 0", "0 以上");
+            Require(result, patience, value => value >= 0, "at least 0", "0 以上");
+            foreach (Option<double> one in (Option<double>[])[epsilon, deviation, clip])
+                Require(result, one, value => value > 0 && double.IsFinite(value), "a number above 0", "0 より大きい数");
+            foreach (Option<double> one in (Option<double>[])[rate, final, weightDecay, zLoss])
+                Require(result, one, value => value >= 0 && double.IsFinite(value), "a number of at least 0", "0 以上の数");
+            foreach (Option<double> one in (Option<double>[])[beta1, beta2, smoothing, dropout])
+                Require(result, one, value => value is >= 0 and < 1, "from 0 to below 1", "0 以上 1 未満");
         });
         command.SetAction((args, stop) => Task.Run(() =>
         {
             long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * args.GetValue(context);
-            if (perStep <= 0) throw new Failure("--rows, --accumulate and --context are at least 1.", "--rows、--accumulate、--context は 1 以上です。");
             long all = args.GetValue(tokens) > 0 ? (args.GetValue(tokens) + perStep - 1) / perStep : args.GetValue(steps);
-            if (all <= 0) throw new Failure("The run has no step: --steps or --tokens is above 0.", "ステップがありません。--steps か --tokens は 1 以上です。");
             long rise = args.GetValue(warmUpTokens) > 0 ? args.GetValue(warmUpTokens) / perStep : args.GetValue(warmUp);
             float dropped = (float)args.GetValue(dropout);
             PretrainingSettings settings = new()
@@ -135,12 +144,13 @@ internal static class TrainCommand
                 line.Show(report);
             }, stop);
         }
-        string page = log.Finish();
         if (!isDone)
         {
+            if (run.State.Step > 0) _ = log.Finish();      // before the first step there is nothing to report
             terminal.Error.WriteLine(Say($"stopped after step {run.State.Step:N0}; the same command goes on from there.", $"ステップ {run.State.Step:N0} で中断しました。同じコマンドで再開できます。"));
             return 1;
         }
+        string page = log.Finish();
         terminal.Error.WriteLine(Say($"wrote {run.ModelPath} and {page}", $"{run.ModelPath} と {page} に書き出しました"));
         return 0;
     }
@@ -160,6 +170,13 @@ internal static class TrainCommand
             ("initial-deviation", settings.Initial.Deviation), ("save-format", settings.SaveFormat), ("threads", settings.Threads),
         ];
         return all.Where(one => one.Value is not (null or "")).Select(one => KeyValuePair.Create(one.Name, string.Create(CultureInfo.InvariantCulture, $"{one.Value}")));
+    }
+
+    private static void Require<T>(CommandResult result, Option<T> option, Predicate<T> isRight, string english, string japanese)
+    {
+        // What is absent has its default, and what is no number at all has been told of already.
+        if (result.Errors.Any() || result.GetResult(option) is not { Implicit: false } given || given.Errors.Any()) return;
+        if (!isRight(result.GetValue(option)!)) result.AddError(Say($"{option.Name} is {english}.", $"{option.Name} は{japanese}です。"));
     }
 
     private static ScheduleForm? ScheduleOf(string name) => name switch

@@ -87,7 +87,10 @@ public sealed class Pretraining : IDisposable
             ModelConfig config = _model.Model.Config;
             if (settings.Context > config.Context)
                 throw new ArgumentException($"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.", nameof(settings));
-            foreach (TokenShard shard in _shards) CheckTokens(shard, config.Vocabulary);
+            foreach (TokenShard shard in _shards) CheckTokens(shard, config.Vocabulary, "model's vocabulary");
+            // Known to be another where it is too small; the shard does not say more of the tokenizer it came from.
+            if (settings.Tokenizer is { } tokenizer)
+                foreach (TokenShard shard in _shards) CheckTokens(shard, ModelFolder.OpenTokenizer(tokenizer).VocabularySize, $"tokenizer {tokenizer}");
             RunIdentity.Check(settings.Output, Identity());
             _device = new CpuOps(settings.Threads);
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
@@ -188,7 +191,7 @@ public sealed class Pretraining : IDisposable
             $"{string.Join(", ", _settings.HeldOut)}: hold less than a row of {_settings.Context} tokens: there is nothing to evaluate on.");
     }
 
-    private static void CheckTokens(TokenShard shard, int vocabulary)
+    private static void CheckTokens(TokenShard shard, int vocabulary, string whose)
     {
         int[] tokens = [];
         for (int document = 0; document < shard.Documents; document++)
@@ -199,7 +202,7 @@ public sealed class Pretraining : IDisposable
             foreach (int token in tokens.AsSpan(0, length))
                 if ((uint)token >= (uint)vocabulary)
                     throw new InvalidDataException(
-                        $"{shard.Path}: document {document} has token {token}, but the model's vocabulary has {vocabulary} entries. The shard is of another tokenizer.");
+                        $"{shard.Path}: document {document} has token {token}, but the {whose} has {vocabulary} entries. The shard is of another tokenizer.");
         }
     }
 }

@@ -126,8 +126,47 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("--steps", "1")]
     [InlineData("--config", "x")]
     [InlineData("--config", "x", "--steps", "1", "--schedule", "cosin")]
+    [InlineData("--config", "x", "--steps", "0")]
+    [InlineData("--config", "x", "--steps", "1", "--rows", "-4")]
+    [InlineData("--config", "x", "--steps", "1", "--learning-rate", "-1")]
+    [InlineData("--config", "x", "--steps", "1", "--learning-rate", "NaN")]
+    [InlineData("--config", "x", "--steps", "1", "--clip", "0")]
+    [InlineData("--config", "x", "--steps", "1", "--beta2", "1")]
+    [InlineData("--config", "x", "--steps", "1", "--dropout", "1")]
+    [InlineData("--config", "x", "--steps", "1", "--label-smoothing", "-0.1")]
+    [InlineData("--config", "x", "--steps", "1", "--checkpoint-every", "0")]
+    [InlineData("--config", "x", "--steps", "1", "--keep", "0")]
+    [InlineData("--config", "x", "--steps", "1", "--warmup-steps", "-1")]
     public async Task Wrong_usage_is_told(params string[] more) =>
         _ = (await Fude.Run(["train", "--data", "x", "--out", _folder["run"], .. more])).Failure(status: 2);
+
+    [Fact]
+    public async Task A_tokenizer_that_did_not_make_the_shard_is_refused_before_a_run_is_begun_or_its_model_replaced()
+    {
+        string shard = await Shard();
+        await Succeed("tokenizer", "train", _folder["train.jsonl.gz"], "--out", _folder["smaller"], "--vocab-size", "80", "--no-byte-fallback");
+        Fude.Result result = await Fude.Run([.. Train(shard, "--steps", "1").Select(word => word == _folder["tokenizer"] ? _folder["smaller"] : word)]);
+        Assert.Contains("The shard is of another tokenizer.", result.Failure(), StringComparison.Ordinal);
+        Assert.Contains(_folder["smaller"] + " has 80 entries", result.Failure(), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["run"]));
+    }
+
+    [Fact]
+    public async Task Broken_lines_that_are_passed_over_are_counted()
+    {
+        string texts = _folder.Write("broken.jsonl", "{\"text\": \"吾輩は猫である。\"}\n{\"text\": \"名前は\n{\"text\": 1}\n");
+        string[] split = ["corpus", "hold-out", texts, "--train", _folder["a.jsonl"], "--held-out", _folder["b.jsonl"]];
+        string told = (await Fude.Run(split)).Failure();
+        Assert.Contains("broken.jsonl:2: broken JSON: Expected end of string, but instead reached end of data, at byte 20. Correct the line", told, StringComparison.Ordinal);
+        Assert.Contains("--skip-bad", told, StringComparison.Ordinal);
+        Fude.Result result = await Fude.Run([.. split, "--skip-bad", "2"]);
+        Assert.Equal(0, result.Status);
+        Assert.Contains("; 2 broken lines skipped", result.Output, StringComparison.Ordinal);
+        _ = await Shard();
+        result = await Fude.Run("corpus", "tokenize", texts, "--tokenizer", _folder["tokenizer"], "--out", _folder["some"], "--skip-bad", "2");
+        Assert.Equal(0, result.Status);
+        Assert.Contains("; 2 broken lines skipped", result.Output, StringComparison.Ordinal);
+    }
 
     [Fact]
     public async Task Texts_that_are_not_there_are_named()

@@ -150,11 +150,24 @@ public sealed class Trainer(
             progress?.Invoke(report);
             if (State.Step % options.CheckpointEvery == 0)
             {
-                checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
+                Save();
                 saved = State.Step;
             }
         }
-        if (saved != State.Step) checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
+        if (saved != State.Step) Save();
+    }
+
+    private void Save()
+    {
+        try
+        {
+            checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
+        }
+        catch (IOException e)
+        {
+            string last = checkpoints.Steps is [.., long step] ? $"{checkpoints.PathOf(step)} is there as it was, and the run goes on from it" : "There is none before";
+            throw new IOException($"The checkpoint of step {State.Step} could not be written: {e.Message.TrimEnd('.')}. {last}.", e);
+        }
     }
 
     // Nothing got better for long enough.

@@ -120,8 +120,8 @@ public sealed record TuningSettings
     /// <summary>Refuses numbers that are out of their range, before anything is read.</summary>
     internal void Check()
     {
-        Require(LearningRate is > 0 and <= 1e6, "learning rate", LearningRate, "above 0");
-        Require(Epochs is > 0 and <= 1e6, "number of epochs", Epochs, "above 0");
+        Require(LearningRate is > 0 and <= 1e6, "learning rate", LearningRate, "above 0 and at most 1000000");
+        Require(Epochs is > 0 and <= 1e6, "number of epochs", Epochs, "above 0 and at most 1000000");
         Require(Batch > 0, "batch", Batch, "at least 1");
         Require(TokensPerBatch > 0, "number of tokens in memory at a time", TokensPerBatch, "at least 1");
         Require(Context is null or > 1, "context", Context ?? 0, "at least 2");

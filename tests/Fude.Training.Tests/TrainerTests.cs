@@ -172,7 +172,9 @@ public sealed class TrainerTests : IDisposable
         TinyRun.Run(folder, stopAfter: 3);
         // A file where the folder of the next checkpoint is to be written.
         File.WriteAllText(Path.Combine(run, ".step-00000006"), "");
-        Assert.ThrowsAny<IOException>(() => TinyRun.Run(folder));
+        string told = Assert.ThrowsAny<IOException>(() => TinyRun.Run(folder)).Message;
+        Assert.StartsWith("The checkpoint of step 6 could not be written: ", told, StringComparison.Ordinal);
+        Assert.EndsWith($"{Path.Combine(run, "step-00000003")} is there as it was, and the run goes on from it.", told, StringComparison.Ordinal);
         Assert.Equal([3L], new Checkpoints(run).Steps);
         File.Delete(Path.Combine(run, ".step-00000006"));
         Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder));

@@ -151,6 +151,10 @@ internal static class TrainCommand
             return 1;
         }
         string page = log.Finish();
+        if (run.State.Step < settings.Trainer.Schedule.Steps)
+            terminal.Error.WriteLine(Say(
+                $"ended early after step {run.State.Step:N0}: {run.State.EvaluationsSinceBest} evaluations were not below the best held-out loss, {run.State.BestHeldOutLoss:F4}",
+                $"ステップ {run.State.Step:N0} で早期終了: 評価 {run.State.EvaluationsSinceBest} 回続けて検証損失の最良値 {run.State.BestHeldOutLoss:F4} を下回りませんでした"));
         terminal.Error.WriteLine(Say($"wrote {run.ModelPath} and {page}", $"{run.ModelPath} と {page} に書き出しました"));
         return 0;
     }

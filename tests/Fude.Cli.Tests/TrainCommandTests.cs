@@ -152,6 +152,15 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_run_that_ends_early_says_so()
+    {
+        // A step that learns nothing makes nothing better.
+        Fude.Result result = await Fude.Run([.. Train(await Shard(), "--steps", "80", "--patience", "2").Select(word => word == "1e-2" ? "0" : word)]);
+        Assert.Equal(0, result.Status);
+        Assert.Contains("ended early after step 60", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Broken_lines_that_are_passed_over_are_counted()
     {
         string texts = _folder.Write("broken.jsonl", "{\"text\": \"吾輩は猫である。\"}\n{\"text\": \"名前は\n{\"text\": 1}\n");

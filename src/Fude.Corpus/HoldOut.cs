@@ -42,6 +42,7 @@ public static class HoldOut
     /// <param name="keep">The share of the others that is kept, for a source that would be too large a part of a mixture; 1 for all.</param>
     /// <param name="progress">Hears what share of the source has been read; null for silence.</param>
     /// <param name="stop">Ends the work; nothing is left behind.</param>
+    /// <exception cref="ArgumentException">Both parts are one file, or one is a file that is read.</exception>
     /// <exception cref="InvalidDataException">The source is broken.</exception>
     public static HoldOutReport Split(
         TrainingText source, string train, string heldOut, double share, double keep = 1, IProgress<double>? progress = null, CancellationToken stop = default)
@@ -49,6 +50,9 @@ public static class HoldOut
         ArgumentNullException.ThrowIfNull(source);
         if (!(share is >= 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(share), $"The share to hold out is {share}; from 0 to below 1 is expected.");
         if (!(keep is > 0 and <= 1)) throw new ArgumentOutOfRangeException(nameof(keep), $"The share to keep is {keep}; above 0 and at most 1 is expected.");
+        string[] files = [Path.GetFullPath(train), Path.GetFullPath(heldOut), .. source.Files.Select(Path.GetFullPath)];
+        if (files[0] == files[1] || files.AsSpan(2).ContainsAny(files[0], files[1]))
+            throw new ArgumentException($"{(files[0] == files[1] || files.AsSpan(2).Contains(files[0]) ? train : heldOut)} would be written over: the files to train on, those held out and those that are read are different files.");
         using DocumentFile first = new(train), second = new(heldOut);
         double kept = share + keep * (1 - share);
         long bad = 0;

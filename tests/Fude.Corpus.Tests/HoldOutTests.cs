@@ -56,6 +56,10 @@ public sealed class HoldOutTests : IDisposable
         Assert.Contains("broken.jsonl:2", Assert.Throws<InvalidDataException>(
             () => HoldOut.Split(new TrainingText(source), _folder["t.jsonl"], _folder["h.jsonl"], 0.01)).Message, StringComparison.Ordinal);
         Assert.Equal([source], Directory.GetFiles(_folder.Path));
+        foreach ((string train, string heldOut) in ((string, string)[])[(_folder["t"], _folder["t"]), (source, _folder["h"]), (_folder["t"], source)])
+            Assert.Contains("would be written over", Assert.Throws<ArgumentException>(
+                () => HoldOut.Split(new TrainingText(source), train, heldOut, 0.01)).Message, StringComparison.Ordinal);
+        Assert.Equal([source], Directory.GetFiles(_folder.Path));
         Assert.Throws<ArgumentOutOfRangeException>(() => HoldOut.Split(new TrainingText(source), _folder["t"], _folder["h"], 1));
         Assert.Throws<ArgumentOutOfRangeException>(() => HoldOut.Split(new TrainingText(source), _folder["t"], _folder["h"], 0.1, 0));
     }

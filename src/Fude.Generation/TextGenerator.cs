@@ -67,18 +67,21 @@ public sealed class TextGenerator : IDisposable
     {
         ModelFolder opened = ModelFolder.Open(folder);
         DefaultsOf(opened);      // a bad generation_config.json is told before gigabytes are read
-        Tokenizer? tokenizer = opened.HasTokenizer ? opened.Tokenizer : null;
-        LanguageModel model = format is QuantizationMix mix ? opened.LoadModel(mix, adapterFolder, progress) : opened.LoadModel(adapterFolder);
+        // Beside the weights; but a bad one is told before minutes are spent on quantising them.
+        Task<Tokenizer?> tokenizer = Task.Run(() => opened.HasTokenizer ? opened.Tokenizer : null);
+        if (format is not null) _ = tokenizer.GetAwaiter().GetResult();
+        LanguageModel? model = null;
         CpuOps? ops = null;
         try
         {
+            model = format is QuantizationMix mix ? opened.LoadModel(mix, adapterFolder, progress) : opened.LoadModel(adapterFolder);
             ops = new CpuOps(threads);
-            return new TextGenerator(opened, model, ops, tokenizer);
+            return new TextGenerator(opened, model, ops, tokenizer.GetAwaiter().GetResult());
         }
         catch
         {
             ops?.Dispose();
-            model.Dispose();
+            model?.Dispose();
             throw;
         }
     }

@@ -68,7 +68,7 @@ public sealed class GgufModel
     }
 
     /// <summary>The weights under the names of Hugging Face's checkpoints, memory-mapped.</summary>
-    public IWeightStore OpenWeights() => new GgufWeights(Gguf.Open(Path), Config);
+    public IWeightStore OpenWeights() => new GgufWeights(Gguf.OpenTensors(Path), Config);
 
     /// <summary>Loads the weights.</summary>
     /// <param name="adapterFolder">A PEFT adapter to apply without merging it, or null.</param>
@@ -82,7 +82,7 @@ public sealed class GgufModel
         Gguf file;
         try
         {
-            file = Gguf.Open(Path);
+            file = Gguf.OpenTensors(Path);
         }
         catch
         {

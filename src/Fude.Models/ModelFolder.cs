@@ -124,7 +124,7 @@ public sealed class ModelFolder
         if (!HasWeights) return [];
         if (IsGguf)
         {
-            using Gguf file = Gguf.Open(Path);
+            using Gguf file = Gguf.OpenTensors(Path);
             return Counted(file.Tensors.Values.Select(tensor => (tensor.Format.ToString(), tensor.Bytes)));
         }
         using Checkpoint checkpoint = Reading(Path, () => Checkpoint.Open(Path));
@@ -199,7 +199,7 @@ public sealed class ModelFolder
         const string Prefix = "transformer.";       // in some checkpoints of GPT-2
         if (_gguf is not null)
         {
-            using Gguf file = Gguf.Open(Path);
+            using Gguf file = Gguf.OpenTensors(Path);
             _gguf.RequireAllKnown(file);
             return;
         }

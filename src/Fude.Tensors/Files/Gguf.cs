@@ -18,6 +18,7 @@ public sealed partial class Gguf : IWeightStore
     private readonly Dictionary<(string Name, bool Transposed), Weight> _weights = [];
     private readonly Lock _lock = new();
     private Dictionary<string, object> _metadata = [];
+    private bool _skipsArrays;
 
     private Gguf(string path) => Path = path;
 
@@ -53,11 +54,17 @@ public sealed partial class Gguf : IWeightStore
     /// named.</summary>
     /// <exception cref="InvalidDataException">A file is damaged, or one of several is missing or of another model.</exception>
     /// <exception cref="NotSupportedException">The version or a tensor's type is one that fude does not read.</exception>
-    public static Gguf Open(string path)
+    public static Gguf Open(string path) => Open(path, tensorsOnly: false);
+
+    /// <summary>Opens a file for its tensors alone: the arrays of its metadata are left empty, which saves reading a tokenizer.</summary>
+    /// <inheritdoc cref="Open(string)"/>
+    public static Gguf OpenTensors(string path) => Open(path, tensorsOnly: true);
+
+    private static Gguf Open(string path, bool tensorsOnly)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (!File.Exists(path)) throw new FileNotFoundException($"{path}: no such file.", path);
-        Gguf gguf = new(path);
+        Gguf gguf = new(path) { _skipsArrays = tensorsOnly };
         try
         {
             Dictionary<string, object> metadata = gguf.Add(path, null);
@@ -194,7 +201,7 @@ public sealed partial class Gguf : IWeightStore
     {
         MappedFile file = MappedFile.Open(path);
         _files.Add(file);
-        (Dictionary<string, object> metadata, List<GgufTensor> tensors) = new GgufReader(file).Read();
+        (Dictionary<string, object> metadata, List<GgufTensor> tensors) = new GgufReader(file, _skipsArrays).Read();
         foreach (GgufTensor tensor in tensors)
             if (!_tensors.TryAdd(tensor.Name, tensor))
                 throw new InvalidDataException($"{path}: has tensor '{tensor.Name}', and so has {_tensors[tensor.Name].File}.");

@@ -10,7 +10,9 @@ namespace Fude.Tensors;
 /// the entries: key, type, value; the tensors: name, dimensions with the fastest first, type, offset; zeros up to the alignment; the
 /// numbers, each tensor at a multiple of the alignment.
 /// </remarks>
-internal sealed class GgufReader(MappedFile file)
+/// <param name="file">The mapped file.</param>
+/// <param name="skipsArrays">Whether arrays of the metadata, such as a tokenizer's pieces, are passed over: each is then an empty one.</param>
+internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
 {
     private const int MaxNameBytes = 65535, MaxDimensions = 4, MaxNesting = 4;
     private const long DefaultAlignment = 32, MaxAlignment = 1 << 20;
@@ -141,6 +143,12 @@ internal sealed class GgufReader(MappedFile file)
             throw new InvalidDataException(
                 $"{file.Path}: {what} claims {count} elements, but the file has {Left} bytes after that. It is cut off or damaged: " +
                 "download or copy it again.");
+        if (skipsArrays && type != GgufTypes.Array)
+        {
+            if (type != GgufTypes.Text) Skip((long)count * bytes);
+            else for (ulong i = 0; i < count; i++) Skip(ReadLength(what, long.MaxValue));
+            return Array.Empty<object>();
+        }
         if (type == GgufTypes.Text)
         {
             string[] texts = new string[count];
@@ -209,12 +217,7 @@ internal sealed class GgufReader(MappedFile file)
 
     private string ReadText(string what, long limit)
     {
-        ulong length = ReadUInt64($"the length of a text of {what}");
-        if (length > (ulong)Math.Min(Left, Math.Min(limit, Array.MaxLength)))
-            throw new InvalidDataException(
-                $"{file.Path}: a text of {what} claims {length} bytes, but {Math.Min(Left, limit)} are possible there. " +
-                "The file is cut off or damaged: download or copy it again.");
-        ReadOnlySpan<byte> bytes = Take((int)length, what);
+        ReadOnlySpan<byte> bytes = Take(ReadLength(what, limit), what);
         try
         {
             return Utf8.GetString(bytes);
@@ -223,6 +226,14 @@ internal sealed class GgufReader(MappedFile file)
         {
             throw new InvalidDataException($"{file.Path}: a text of {what} is not UTF-8.", inner);
         }
+    }
+
+    private int ReadLength(string what, long limit)
+    {
+        ulong length = ReadUInt64(what);
+        return length <= (ulong)Math.Min(Left, Math.Min(limit, Array.MaxLength)) ? (int)length : throw new InvalidDataException(
+            $"{file.Path}: a text of {what} claims {length} bytes, but {Math.Min(Left, limit)} are possible there. " +
+            "The file is cut off or damaged: download or copy it again.");
     }
 
     private uint ReadUInt32(string what) => BinaryPrimitives.ReadUInt32LittleEndian(Take(4, what));
@@ -238,6 +249,9 @@ internal sealed class GgufReader(MappedFile file)
         _position += bytes;
         return taken;
     }
+
+    // What was held against Left before.
+    private void Skip(long bytes) => _position += bytes;
 
     private InvalidDataException UnknownType(uint type, string what) =>
         new($"{file.Path}: {what} has values of type {type}, which there is not.");

@@ -92,11 +92,30 @@ internal sealed unsafe class GroupLayout
         int blockBytes = Format.BlockBytes(), runs = UnitLength / Run;
         nint rowBytes = (nint)Format.Bytes(columns);
         if (rows < Rows) NativeMemory.Clear(group, (nuint)GroupBytes(columns));
-        for (int unit = 0; unit < columns / UnitLength; unit++, group += UnitBytes)
+        for (int unit = 0; unit < columns / UnitLength; unit++, group += UnitBytes, source += blockBytes)
         {
-            for (int row = 0; row < rows; row++)
+            byte* block = source;
+            // The two commonest formats are laid out as fast as memory takes them.
+            if (Format == NumberFormat.Q4_0)
             {
-                byte* block = source + (row * rowBytes) + ((nint)unit * blockBytes);
+                for (int row = 0; row < rows; row++, block += rowBytes)
+                {
+                    ((ushort*)group)[row] = *(ushort*)block;
+                    PutHalfBytes(group + (2 * Rows) + (4 * row), Vector128.Load(block + 2));
+                }
+                continue;
+            }
+            if (Format == NumberFormat.Q8_0)
+            {
+                for (int row = 0; row < rows; row++, block += rowBytes)
+                {
+                    ((ushort*)group)[row] = *(ushort*)block;
+                    PutBytes(group + (2 * Rows) + (4 * row), block + 2);
+                }
+                continue;
+            }
+            for (int row = 0; row < rows; row++, block += rowBytes)
+            {
                 PackScales(block, row, group);
                 byte* vectors = group + HeaderBytes + RunHeaderBytes + (4 * row);
                 for (int run = 0; run < runs; run++, vectors += RunBytes) PackLevels(block, run, vectors);
@@ -153,7 +172,7 @@ internal sealed unsafe class GroupLayout
     {
         switch (Format)
         {
-            case NumberFormat.Q8_0 or NumberFormat.Q4_0 or NumberFormat.Q5_0:
+            case NumberFormat.Q5_0:
                 ((ushort*)unit)[row] = *(ushort*)block;
                 break;
             case NumberFormat.Q4_1 or NumberFormat.Q5_1:
@@ -190,12 +209,6 @@ internal sealed unsafe class GroupLayout
     {
         switch (Format)
         {
-            case NumberFormat.Q8_0:
-                for (int quad = 0; quad < 8; quad++) Put(vectors, quad, Word(block + 2 + (4 * quad)) ^ 0x80808080);
-                break;
-            case NumberFormat.Q4_0:
-                PutHalfBytes(vectors, Vector128.Load(block + 2));
-                break;
             case NumberFormat.Q4_1:
                 PutHalfBytes(vectors, Vector128.Load(block + 4));
                 break;
@@ -265,6 +278,13 @@ internal sealed unsafe class GroupLayout
         Put(vectors, 1, words[1]);
         Put(vectors, 2, words[2]);
         Put(vectors, 3, words[3]);
+    }
+
+    // Signed bytes become levels from 0 on.
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PutBytes(byte* vectors, byte* bytes)
+    {
+        for (int quad = 0; quad < 8; quad++) Put(vectors, quad, Word(bytes + (4 * quad)) ^ 0x80808080);
     }
 
     // Super-blocks keep 32 numbers in the same half of 32 bytes.

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Fude.Generation;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.Training;
@@ -45,6 +46,11 @@ internal static class TuneCommand
         Option<int> patience = TuningArguments.Number("--patience", 0, Say("Evaluations without a better result after which the run ends; 0 for never.", "改善のない評価がこの回数続いたら終える。0 なら終えない。"));
         Option<double> smoothing = TuningArguments.Number("--label-smoothing", 0.0, Say("Label smoothing.", "ラベル平滑化。"));
         Option<double> zLoss = TuningArguments.Number("--z-loss", 0.0, Say("Weight of the z-loss.", "z-loss の重み。"));
+        Option<string?> generation = new("--generation-config")
+        {
+            HelpName = "FILE",
+            Description = Say("The generation_config.json that goes with the model; that of MODEL when absent.", "モデルに添える generation_config.json。省略時は MODEL のもの。"),
+        };
         Option<int?> audit = new("--audit")
         {
             HelpName = "N",
@@ -56,7 +62,7 @@ internal static class TuneCommand
                 $"学習せず、各ファイルの最初の N 例（省略時 {AuditedByDefault}）について、学習するトークンに印を付けて見せる。"),
         };
         Option<bool> json = new("--json") { Description = Say("With --audit: one JSON object an example.", "--audit の結果を 1 例 1 行の JSON で出力する。") };
-        foreach (Option option in (Option[])[last, allReplies, second, heldOut, share, evaluate, patience, smoothing, zLoss, audit, json]) command.Add(option);
+        foreach (Option option in (Option[])[last, allReplies, second, heldOut, share, evaluate, patience, smoothing, zLoss, generation, audit, json]) command.Add(option);
         command.Validators.Add(result =>
         {
             if (result.GetResult(json) is { Implicit: false } && result.GetResult(audit) is null)
@@ -74,7 +80,14 @@ internal static class TuneCommand
                 EvaluateEvery = args.GetValue(evaluate),
                 Patience = args.GetValue(patience),
                 Loss = new LossForm((float)args.GetValue(smoothing), (float)args.GetValue(zLoss)),
+                GenerationConfig = args.GetValue(generation),
             };
+            if (settings.GenerationConfig is { } file)
+            {
+                if (settings.Lora is not null)
+                    throw new Failure("--generation-config goes with a whole model, not with an adapter.", "--generation-config は全重みの学習用です。アダプターには付けられません。");
+                _ = GenerationOptions.Load(file);       // a bad one is told before hours are spent
+            }
             return isAudit ? TuningAudit.Run(terminal, settings, args.GetValue(audit) ?? AuditedByDefault, args.GetValue(json), stop) : Run(terminal, settings, "fude tune", stop);
         }, stop));
         return command;

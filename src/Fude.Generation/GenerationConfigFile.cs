@@ -33,6 +33,21 @@ internal static class GenerationConfigFile
         ["token_healing"] = null,
     };
 
+    /// <inheritdoc cref="GenerationOptions.Load"/>
+    public static GenerationOptions Read(string file)
+    {
+        JsonDocument json;
+        try
+        {
+            json = JsonDocument.Parse(File.ReadAllBytes(file));
+        }
+        catch (JsonException inner)
+        {
+            throw new InvalidDataException($"{file}: is not JSON: {inner.Message}", inner);
+        }
+        using (json) return Read(json.RootElement, file);
+    }
+
     /// <summary>The options a generation_config.json sets.</summary>
     /// <exception cref="InvalidDataException">A value is not of its key's kind.</exception>
     /// <exception cref="NotSupportedException">A key asks for something fude does not do.</exception>

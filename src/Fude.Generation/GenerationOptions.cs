@@ -33,6 +33,12 @@ public sealed record SequenceBias(IReadOnlyList<int> Ids, double Bias);
 /// <remarks>Semantics are those of transformers 4.41, except where a member says otherwise.</remarks>
 public sealed record GenerationOptions
 {
+    /// <summary>The options that a generation_config.json sets.</summary>
+    /// <exception cref="IOException">The file cannot be read.</exception>
+    /// <exception cref="InvalidDataException">It is no JSON object, or a value is not of its key's kind.</exception>
+    /// <exception cref="NotSupportedException">A key asks for something fude does not do.</exception>
+    public static GenerationOptions Load(string file) => GenerationConfigFile.Read(file);
+
     /// <summary>New tokens at most; wins over <see cref="MaxLength"/>.</summary>
     public int? MaxNewTokens { get; init; }
 

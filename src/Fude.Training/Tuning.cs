@@ -104,6 +104,7 @@ public sealed class Tuning : IDisposable
         _trainer.Run(progress, stop);
         if (stop.IsCancellationRequested && State.Step < Schedule.Steps) return false;
         _model.Save(ResultPath, _model.IsAdapter ? NumberFormat.F32 : _settings.SaveFormat);
+        if (_settings.GenerationConfig is { } generation) File.Copy(generation, Path.Combine(ResultPath, "generation_config.json"), overwrite: true);
         return true;
     }
 

@@ -48,6 +48,9 @@ public sealed record TuningSettings
     /// <summary>How records are read.</summary>
     public DialogueReader Reader { get; init; } = new();
 
+    /// <summary>The generation_config.json that goes with the model; null for that of <see cref="Model"/>, if it has one.</summary>
+    public string? GenerationConfig { get; init; }
+
     /// <summary>The adapter that is trained; null to train all weights.</summary>
     public LoraSettings? Lora { get; init; }
 

@@ -51,6 +51,22 @@ public sealed class TuneCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_generation_config_goes_with_the_model_and_a_bad_one_is_told_before_anything_is_learnt()
+    {
+        string run = _folder["run"], generation = _folder.Write("generation.json", """{"max_new_tokens": 3}""");
+        string[] command = ["tune", _model, "--data", _data, "--format", "dialogue", "--out", run, "--epochs", "0.4", "--batch", "4"];
+        string unknown = _folder.Write("unknown.json", """{"max_new_tokns": 3}"""), broken = _folder.Write("broken.json", "{");
+        Assert.Contains("max_new_tokns", (await Fude.Run([.. command, "--generation-config", unknown])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("broken.json", (await Fude.Run([.. command, "--generation-config", broken])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("adapter", (await Fude.Run([.. command, "--generation-config", generation, "--lora-rank", "4"])).Failure(), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(run));
+        Fude.Result result = await Fude.Run([.. command, "--generation-config", generation]);
+        Assert.True(result.Status == 0, result.Error);
+        using JsonDocument written = JsonDocument.Parse((await Fude.Run("generate", Path.Combine(run, "model"), "犬", "--json")).Output);
+        Assert.InRange(written.RootElement.GetProperty("ids").GetArrayLength(), 1, 3);
+    }
+
+    [Fact]
     public async Task An_adapter_is_tuned_beside_a_quantised_base_and_chats_with_it()
     {
         string run = _folder["run"];

@@ -45,7 +45,12 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
             Results = ["model"],
             Written = ["config"],
         },
-        Tuning("tune", TuneCommand.Create),
+        Tuning("tune", TuneCommand.Create) with
+        {
+            Inputs = ["model", "data", "held-out", "generation-config"],
+            MayChange = ["evaluate-every", "patience", "save-format", "generation-config"],
+            Written = ["generation-config"],
+        },
         Tuning("dpo", DpoCommand.Create),
         new("quantize", ExportCommand.Create, ["model"], ["gguf"]),
         new("evaluate", EvaluateCommand.Create, ["model", "adapter", "files", "ngrams"], ["out"]) { Neutral = ["threads", "json"] },

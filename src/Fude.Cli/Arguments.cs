@@ -72,10 +72,19 @@ internal static class Arguments
         };
         threads.Validators.Add(result =>
         {
-            if (result.Errors.Any() || result.Tokens.Count > 1 || result.GetValueOrDefault<int?>() is null or (>= 1 and <= 1024)) return;
-            result.AddError(Say("--threads is a number from 1 to 1024.", "--threads は 1 から 1024 までの数です。"));
+            if (result.IsGiven(out int value) && value is not (>= 1 and <= 1024))
+                result.AddError(Say("--threads is a number from 1 to 1024.", "--threads は 1 から 1024 までの数です。"));
         });
         return threads;
+    }
+
+    /// <summary>Whether an option was given one number, and which. What is none, System.CommandLine tells by itself: after the validators, in
+    /// which asking for its value would throw.</summary>
+    public static bool IsGiven<T>(this OptionResult? option, out T value)
+        where T : struct, IParsable<T>
+    {
+        value = default;
+        return option is { Implicit: false, Tokens: [Token one] } && T.TryParse(one.Value, CultureInfo.InvariantCulture, out value);
     }
 
     /// <summary>What an option was given, or null: System.CommandLine takes an absent list for an empty one, which means something else.</summary>

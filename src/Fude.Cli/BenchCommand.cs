@@ -213,8 +213,8 @@ internal static class BenchCommand
         Option<int> option = new(alias, name) { HelpName = "N", Description = Say(english, japanese), DefaultValueFactory = _ => standard };
         option.Validators.Add(result =>
         {
-            if (result.Errors.Any() || result.Tokens.Count > 1 || result.GetValueOrDefault<int>() is >= 0 and <= 1_000_000) return;
-            result.AddError(Say($"{alias} is a number from 0 to 1000000.", $"{alias} は 0 から 1000000 までの数です。"));
+            if (result.IsGiven(out int value) && value is not (>= 0 and <= 1_000_000))
+                result.AddError(Say($"{alias} is a number from 0 to 1000000.", $"{alias} は 0 から 1000000 までの数です。"));
         });
         return option;
     }

@@ -40,12 +40,12 @@ internal static class CorpusCommand
         command.Add(keep);
         share.Validators.Add(result =>
         {
-            if (!result.Errors.Any() && !(result.GetValueOrDefault<double>() is >= 0 and < 1))
+            if (result.IsGiven(out double value) && value is not (>= 0 and < 1))
                 result.AddError(Say("--share is a number from 0 to below 1.", "--share は 0 以上 1 未満の数です。"));
         });
         keep.Validators.Add(result =>
         {
-            if (!result.Errors.Any() && !(result.GetValueOrDefault<double>() is > 0 and <= 1))
+            if (result.IsGiven(out double value) && value is not (> 0 and <= 1))
                 result.AddError(Say("--keep is a number above 0 and at most 1.", "--keep は 0 より大きく 1 以下の数です。"));
         });
         command.SetAction((args, stop) => Task.Run(() =>

@@ -34,7 +34,7 @@ internal static class DpoCommand
         foreach (Option option in (Option[])[loss, beta, smoothing, perToken]) command.Add(option);
         command.Validators.Add(result =>
         {
-            if (result.GetResult(beta) is { Implicit: false } && !result.Errors.Any() && !(result.GetValue(beta) > 0))
+            if (result.GetResult(beta).IsGiven(out double given) && !(given > 0))
                 result.AddError(Say("--beta is above 0.", "--beta は 0 より大きい数です。"));
         });
         command.SetAction((args, stop) => Task.Run(() => TuneCommand.Run(terminal, common.Read(args, needsOutput: true) with

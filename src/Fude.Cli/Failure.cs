@@ -3,6 +3,9 @@ namespace Fude.Cli;
 /// <summary>What went wrong, in one line for a person: what, where, and what to do; no type names and no stack trace.</summary>
 internal sealed class Failure : Exception
 {
+    // ENOSPC, EFBIG and EDQUOT of Linux and of macOS; ERROR_HANDLE_DISK_FULL and ERROR_DISK_FULL of Windows.
+    private static readonly int[] DiskFull = [28, 27, 122, 69, unchecked((int)0x80070027), unchecked((int)0x80070070)];
+
     public Failure(string message)
         : base(message)
     {
@@ -24,6 +27,9 @@ internal sealed class Failure : Exception
             UnauthorizedAccessException => Language.Say(
                 $"{failure.Message} Check the permissions of the file and its folder.",
                 $"{failure.Message} ファイルとフォルダーの権限を確かめてください。"),
+            IOException when DiskFull.Contains(failure.HResult) => Language.Say(
+                $"{failure.Message.TrimEnd('.')}. Make room on the disk, then run the command again.",
+                $"{failure.Message.TrimEnd('.')}。ディスクの空きを増やしてから、もう一度実行してください。"),
             IOException => failure.Message,
             OutOfMemoryException => Language.Say(
                 "There is not enough memory. `fude inspect` shows what a model needs; a smaller model, context or batch needs less.",

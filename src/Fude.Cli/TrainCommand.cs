@@ -49,7 +49,8 @@ internal static class TrainCommand
         Option<long> checkpoint = Number("--checkpoint-every", 100L, Say("Steps between checkpoints.", "チェックポイントの間隔（ステップ）。"));
         Option<int> keep = Number("--keep", 2, Say("Checkpoints that stay.", "残すチェックポイントの数。"));
         Option<long> evaluate = Number("--evaluate-every", 100L, Say("Steps between evaluations.", "評価の間隔（ステップ）。"));
-        Option<int> patience = Number("--patience", 0, Say("Evaluations without a better result after which the run ends; 0 for never.", "改善のない評価がこの回数続いたら終える。0 なら終えない。"));
+        Option<int> patience = Number("--patience", 0, Say("Evaluations without a better result after which the run ends, with the weights of the best; 0 for never.", "改善のない評価がこの回数続いたら終え、最良の重みを書く。0 なら終えない。"));
+        Option<bool> keepBest = new("--keep-best") { Description = Say("Write the weights of the best evaluation at the end, not the last ones.", "最後の重みではなく、評価が最良だった重みを書き出す。") };
         Option<ulong> seed = Number("--seed", 1UL, Say("Chooses the order of documents, a new model's numbers and what is dropped.", "文書の順、初期値、ドロップアウトの乱数の種。"));
         Option<double> deviation = Number("--initial-deviation", 0.02, Say("Standard deviation of a new model's matrices.", "新しいモデルの行列の標準偏差。"));
         Option<NumberFormat> save = new("--save-format")
@@ -63,7 +64,7 @@ internal static class TrainCommand
         Command command = new("train", Say("Pre-train a model on token shards.", "トークンのシャードでモデルを事前学習する。"))
         {
             output, config, from, tokenizer, data, heldOut, heldOutTokens, context, rows, accumulate, steps, tokens, rate, schedule, warmUp, warmUpTokens,
-            decay, final, weightDecay, beta1, beta2, epsilon, clip, zLoss, smoothing, dropout, recompute, checkpoint, keep, evaluate, patience, seed,
+            decay, final, weightDecay, beta1, beta2, epsilon, clip, zLoss, smoothing, dropout, recompute, checkpoint, keep, evaluate, patience, keepBest, seed,
             deviation, save, threads,
         };
         command.Validators.Add(result =>
@@ -76,6 +77,9 @@ internal static class TrainCommand
             foreach (Option<long> one in (Option<long>[])[steps, tokens, checkpoint, heldOutTokens]) Require(result, one, value => value >= 1, "at least 1", "1 以上");
             foreach (Option<long> one in (Option<long>[])[warmUp, warmUpTokens, decay, evaluate]) Require(result, one, value => value >= 0, "at least 0", "0 以上");
             Require(result, patience, value => value >= 0, "at least 0", "0 以上");
+            foreach (Option one in (Option[])[patience, keepBest])
+                if (result.GetResult(one) is { Implicit: false } && result.GetResult(heldOut) is null)
+                    result.AddError(Say($"{one.Name} is for a run that is evaluated: give --held-out too.", $"{one.Name} は評価のためのものです。--held-out も指定してください。"));
             foreach (Option<double> one in (Option<double>[])[epsilon, deviation, clip])
                 Require(result, one, value => value > 0 && double.IsFinite(value), "a number above 0", "0 より大きい数");
             foreach (Option<double> one in (Option<double>[])[rate, final, weightDecay, zLoss])
@@ -120,6 +124,7 @@ internal static class TrainCommand
                     KeepCheckpoints = args.GetValue(keep),
                     EvaluateEvery = args.GetValue(evaluate),
                     Patience = args.GetValue(patience),
+                    KeepsBest = args.GetValue(keepBest),
                 },
             };
             return Run(terminal, settings, stop);
@@ -134,6 +139,7 @@ internal static class TrainCommand
         terminal.Error.WriteLine(Say(
             $"{run.Model.Count / 1e6:F1} M weights; {run.TokensOfStep:N0} tokens a step, {settings.Trainer.Schedule.Steps:N0} steps = {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
             $"重み {run.Model.Count / 1e6:F1} M、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} 回、ステップ {run.State.Step:N0} から"));
+        RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
         bool isDone;
         using (TrainingLine line = new(terminal, settings.Trainer.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, Roofline.MatrixPeak(run.Device)))
@@ -151,10 +157,7 @@ internal static class TrainCommand
             return 1;
         }
         string page = log.Finish();
-        if (run.State.Step < settings.Trainer.Schedule.Steps)
-            terminal.Error.WriteLine(Say(
-                $"ended early after step {run.State.Step:N0}: {run.State.EvaluationsSinceBest} evaluations were not below the best held-out loss, {run.State.BestHeldOutLoss:F4}",
-                $"ステップ {run.State.Step:N0} で早期終了: 評価 {run.State.EvaluationsSinceBest} 回続けて検証損失の最良値 {run.State.BestHeldOutLoss:F4} を下回りませんでした"));
+        RunEnd.Tell(terminal.Error, run.State, settings.Trainer.Schedule.Steps, run.EndedEarly, run.ResultStep);
         terminal.Error.WriteLine(Say($"wrote {run.ModelPath} and {page}", $"{run.ModelPath} と {page} に書き出しました"));
         return 0;
     }
@@ -170,17 +173,16 @@ internal static class TrainCommand
             ("steps", schedule.Steps), ("learning-rate", schedule.Peak), ("schedule", schedule.Form), ("warmup-steps", schedule.WarmUp),
             ("decay-steps", schedule.Decay), ("final-rate", schedule.Final), ("weight-decay", settings.WeightDecay), ("beta1", settings.AdamW.Beta1),
             ("beta2", settings.AdamW.Beta2), ("epsilon", settings.AdamW.Epsilon), ("clip", trainer.ClipNorm), ("z-loss", trainer.Loss.ZLoss),
-            ("label-smoothing", trainer.Loss.LabelSmoothing), ("dropout", trainer.Dropout.Residual), ("recompute", trainer.Recomputes), ("seed", settings.Seed),
+            ("label-smoothing", trainer.Loss.LabelSmoothing), ("dropout", trainer.Dropout.Residual), ("recompute", trainer.Recomputes), ("patience", trainer.Patience), ("keep-best", trainer.KeepsBest), ("seed", settings.Seed),
             ("initial-deviation", settings.Initial.Deviation), ("save-format", settings.SaveFormat), ("threads", settings.Threads),
         ];
         return all.Where(one => one.Value is not (null or "")).Select(one => KeyValuePair.Create(one.Name, string.Create(CultureInfo.InvariantCulture, $"{one.Value}")));
     }
 
     private static void Require<T>(CommandResult result, Option<T> option, Predicate<T> isRight, string english, string japanese)
+        where T : struct, IParsable<T>
     {
-        // What is absent has its default, and what is no number at all has been told of already.
-        if (result.Errors.Any() || result.GetResult(option) is not { Implicit: false } given || given.Errors.Any()) return;
-        if (!isRight(result.GetValue(option)!)) result.AddError(Say($"{option.Name} is {english}.", $"{option.Name} は{japanese}です。"));
+        if (result.GetResult(option).IsGiven(out T value) && !isRight(value)) result.AddError(Say($"{option.Name} is {english}.", $"{option.Name} は{japanese}です。"));
     }
 
     private static ScheduleForm? ScheduleOf(string name) => name switch

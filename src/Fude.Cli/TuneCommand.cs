@@ -34,16 +34,6 @@ internal static class TuneCommand
         {
             Description = Say("Of conversations of two people, be the second to speak; each of the two in turn when absent.", "二人の会話では後に話す人だけをモデルとする。省略時は両方の立場で読む。"),
         };
-        Option<string[]> heldOut = new("--held-out")
-        {
-            HelpName = "FILE",
-            Arity = ArgumentArity.OneOrMore,
-            AllowMultipleArgumentsPerToken = true,
-            Description = Say("Examples that are only evaluated on.", "評価だけに使う例のファイル。"),
-        };
-        Option<double> share = TuningArguments.Number("--held-out-share", 0.0, Say("The share of the data's records that is only evaluated on, by their hash.", "評価だけに使う例の割合（ハッシュで選ぶ）。"));
-        Option<long> evaluate = TuningArguments.Number("--evaluate-every", 50L, Say("Steps between evaluations on what is held out.", "評価の間隔（ステップ）。"));
-        Option<int> patience = TuningArguments.Number("--patience", 0, Say("Evaluations without a better result after which the run ends; 0 for never.", "改善のない評価がこの回数続いたら終える。0 なら終えない。"));
         Option<double> smoothing = TuningArguments.Number("--label-smoothing", 0.0, Say("Label smoothing.", "ラベル平滑化。"));
         Option<double> zLoss = TuningArguments.Number("--z-loss", 0.0, Say("Weight of the z-loss.", "z-loss の重み。"));
         Option<string?> generation = new("--generation-config")
@@ -62,7 +52,7 @@ internal static class TuneCommand
                 $"学習せず、各ファイルの最初の N 例（省略時 {AuditedByDefault}）について、学習するトークンに印を付けて見せる。"),
         };
         Option<bool> json = new("--json") { Description = Say("With --audit: one JSON object an example.", "--audit の結果を 1 例 1 行の JSON で出力する。") };
-        foreach (Option option in (Option[])[last, allReplies, second, heldOut, share, evaluate, patience, smoothing, zLoss, generation, audit, json]) command.Add(option);
+        foreach (Option option in (Option[])[last, allReplies, second, smoothing, zLoss, generation, audit, json]) command.Add(option);
         command.Validators.Add(result =>
         {
             if (result.GetResult(json) is { Implicit: false } && result.GetResult(audit) is null)
@@ -75,10 +65,6 @@ internal static class TuneCommand
             {
                 LastAnswerOnly = args.GetValue(last),
                 Reader = new DialogueReader { TakesAllReplies = args.GetValue(allReplies), TakesBothSpeakers = !args.GetValue(second) },
-                HeldOut = args.Given(heldOut) ?? [],
-                HeldOutShare = args.GetValue(share),
-                EvaluateEvery = args.GetValue(evaluate),
-                Patience = args.GetValue(patience),
                 Loss = new LossForm((float)args.GetValue(smoothing), (float)args.GetValue(zLoss)),
                 GenerationConfig = args.GetValue(generation),
             };
@@ -109,6 +95,7 @@ internal static class TuneCommand
         terminal.Error.WriteLine(Say(
             $"{run.Model.Count / 1e6:0.###} M trained weights{(run.Model.IsAdapter ? " of an adapter" : "")}; {run.Schedule.Steps:N0} steps of {settings.Batch:N0} examples{(run.IsResumed ? $", from step {run.State.Step:N0} on" : "")}",
             $"学習する重み {run.Model.Count / 1e6:0.###} M{(run.Model.IsAdapter ? "（アダプター）" : "")}、{settings.Batch:N0} 例 × {run.Schedule.Steps:N0} ステップ{(run.IsResumed ? $"、ステップ {run.State.Step:N0} から再開" : "")}"));
+        RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
         bool isDone;
         using (TrainingLine line = new(terminal, run.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, Roofline.MatrixPeak(run.Device)))
@@ -125,6 +112,7 @@ internal static class TuneCommand
             terminal.Error.WriteLine(Say($"stopped after step {run.State.Step:N0}; the same command goes on from there.", $"ステップ {run.State.Step:N0} で中断しました。同じコマンドで再開できます。"));
             return 1;
         }
+        RunEnd.Tell(terminal.Error, run.State, run.Schedule.Steps, run.EndedEarly, run.ResultStep);
         if (run.Evaluate() is { } loss)
             terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Say("loss on what is held out", "検証用の例の損失")} {loss:F4}"));
         ReportLeftOut(terminal.Error, data);
@@ -166,7 +154,7 @@ internal static class TuneCommand
             ("learning-rate", settings.LearningRate), ("schedule", settings.Schedule), ("warmup", settings.WarmUp), ("final-rate", settings.FinalRate),
             ("weight-decay", settings.WeightDecay), ("beta1", settings.AdamW.Beta1), ("beta2", settings.AdamW.Beta2), ("epsilon", settings.AdamW.Epsilon),
             ("clip", settings.ClipNorm), ("label-smoothing", settings.Loss.LabelSmoothing), ("z-loss", settings.Loss.ZLoss), ("dropout", settings.Dropout),
-            ("seed", settings.Seed), ("save-format", settings.SaveFormat),
+            ("patience", settings.Patience), ("keep-best", settings.KeepsBest), ("seed", settings.Seed), ("save-format", settings.SaveFormat),
         ];
         foreach (SourceSummary source in data.Sources)
             all.Add(($"examples of {source.File}", $"{source.Examples}, {source.HeldOut} held out, {source.Tokens} tokens, {source.Trained} learnt"));

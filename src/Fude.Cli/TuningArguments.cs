@@ -69,6 +69,21 @@ internal sealed class TuningArguments
     private readonly Option<int?> _context = new("--context") { HelpName = "N", Description = Say("Tokens of an example at most; the model's context when absent.", "例の最大トークン数。省略時はモデルの文脈長。") };
     private readonly Option<TooLong> _tooLong;
     private readonly Option<long> _skipBad = Number("--skip-bad", 0L, Say("Broken, empty or unusable records that may be left out, each counted and named.", "壊れた例や空の例を除いてよい上限。件数と場所は報告する。"));
+    private readonly Option<string[]> _heldOut = new("--held-out")
+    {
+        HelpName = "FILE",
+        Arity = ArgumentArity.OneOrMore,
+        AllowMultipleArgumentsPerToken = true,
+        Description = Say("Examples that are only evaluated on.", "評価だけに使う例のファイル。"),
+    };
+    private readonly Option<double> _share = Number("--held-out-share", 0.0, Say("The share of the data's records that is only evaluated on, by their hash.", "評価だけに使う例の割合（ハッシュで選ぶ）。"));
+    private readonly Option<long> _evaluate = Number("--evaluate-every", 50L, Say("Steps between evaluations on what is held out.", "評価の間隔（ステップ）。"));
+    private readonly Option<int> _patience = Number("--patience", 0,
+        Say("Evaluations without a better result after which the run ends, with the weights of the best; 0 for never.", "改善のない評価がこの回数続いたら終え、最良の重みを書く。0 なら終えない。"));
+    private readonly Option<bool> _keepBest = new("--keep-best")
+    {
+        Description = Say("Write the weights of the best evaluation at the end, not the last ones.", "最後の重みではなく、評価が最良だった重みを書き出す。"),
+    };
     private readonly Option<long> _checkpoint = Number("--checkpoint-every", 100L, Say("Steps between checkpoints.", "チェックポイントの間隔（ステップ）。"));
     private readonly Option<int> _keep = Number("--keep", 2, Say("Checkpoints that stay.", "残すチェックポイントの数。"));
     private readonly Option<ulong> _seed = Number("--seed", 1UL, Say("Chooses the order of examples, the adapter's first numbers and what is dropped.", "例の順、アダプターの初期値、ドロップアウトの乱数の種。"));
@@ -126,7 +141,7 @@ internal sealed class TuningArguments
         command.Add(_model);
         foreach (Option option in (Option[])[_data, _output, _format, _system, _rank, _alpha, _loraDropout, _targets, _rankStabilised, _weights, _epochs, _batch,
                      _tokens, _rate, _schedule, _warmUp, _final, _weightDecay, _beta1, _beta2, _epsilon, _clip, _dropout, _recompute, _context, _tooLong, _skipBad,
-                     _checkpoint, _keep, _seed, _save, _threads])
+                     _heldOut, _share, _evaluate, _patience, _keepBest, _checkpoint, _keep, _seed, _save, _threads])
             command.Add(option);
         command.Validators.Add(result =>
         {
@@ -134,8 +149,13 @@ internal sealed class TuningArguments
                 foreach (Option option in (Option[])[_alpha, _targets, _rankStabilised, _weights, _loraDropout])
                     if (result.GetResult(option) is { Implicit: false })
                         result.AddError(Say($"{option.Name} is for an adapter: give --lora-rank too.", $"{option.Name} はアダプター用です。--lora-rank も指定してください。"));
+            foreach (Option option in (Option[])[_patience, _keepBest])
+                if (result.GetResult(option) is { Implicit: false } && result.GetResult(_heldOut) is null && result.GetResult(_share) is not { Implicit: false })
+                    result.AddError(Say($"{option.Name} is for a run that is evaluated: give --held-out or --held-out-share too.",
+                        $"{option.Name} は評価のためのものです。--held-out か --held-out-share も指定してください。"));
+            if (result.GetResult(_patience).IsGiven(out int evaluations) && evaluations < 0) result.AddError(Say("--patience is at least 0.", "--patience は 0 以上です。"));
             Positive(result, _batch, _tokens, _keep);
-            if (result.GetResult(_epochs) is { Implicit: false } && !result.Errors.Any() && !(result.GetValue(_epochs) > 0))
+            if (result.GetResult(_epochs).IsGiven(out double given) && !(given > 0))
                 result.AddError(Say("--epochs is above 0.", "--epochs は 0 より大きい数です。"));
         });
     }
@@ -188,6 +208,11 @@ internal sealed class TuningArguments
             Context = args.GetValue(_context),
             TooLong = args.GetValue(_tooLong),
             SkipBad = args.GetValue(_skipBad),
+            HeldOut = args.Given(_heldOut) ?? [],
+            HeldOutShare = args.GetValue(_share),
+            EvaluateEvery = args.GetValue(_evaluate),
+            Patience = args.GetValue(_patience),
+            KeepsBest = args.GetValue(_keepBest),
             CheckpointEvery = args.GetValue(_checkpoint),
             KeepCheckpoints = args.GetValue(_keep),
             Seed = args.GetValue(_seed),
@@ -199,7 +224,7 @@ internal sealed class TuningArguments
     private static void Positive(CommandResult result, params ReadOnlySpan<Option<int>> options)
     {
         foreach (Option<int> option in options)
-            if (result.GetResult(option) is { Implicit: false } found && !found.Errors.Any() && found.GetValueOrDefault<int>() < 1)
+            if (result.GetResult(option).IsGiven(out int value) && value < 1)
                 result.AddError(Say($"{option.Name} is at least 1.", $"{option.Name} は 1 以上です。"));
     }
 

@@ -9,33 +9,54 @@ namespace Fude.Training;
 /// <param name="Cursor">What is read next.</param>
 /// <param name="BestHeldOutLoss">The lowest mean loss on the held-out text so far, nats a token; null before the first.</param>
 /// <param name="EvaluationsSinceBest">Evaluations that did not come below it.</param>
-public sealed record RunState(long Step, long Tokens, Cursor Cursor, double? BestHeldOutLoss = null, int EvaluationsSinceBest = 0);
+/// <param name="BestStep">The step whose weights had it, where they are kept (<see cref="Checkpoints.KeepBest"/>); null where they are not.</param>
+public sealed record RunState(
+    long Step, long Tokens, Cursor Cursor, double? BestHeldOutLoss = null, int EvaluationsSinceBest = 0, long? BestStep = null);
 
 /// <summary>The checkpoints of a run: folders step-00000100 and so on, each a model in Hugging Face's layout with what training needs beside it.</summary>
 /// <remarks>A checkpoint is written aside and renamed when all of it is on the disk, and older ones are deleted after that: whenever the
-/// process is killed, the last complete one is there.</remarks>
+/// process is killed, the last complete one is there. Beside them may lie best-00000080, the weights alone of the best evaluation so far: those
+/// that the last checkpoint speaks of stay until a checkpoint speaks of others.</remarks>
 /// <param name="folder">Holds them.</param>
 public sealed class Checkpoints(string folder)
 {
-    private const string Prefix = "step-", PendingPrefix = ".step-", StateFile = "trainer.json", MeansFile = "optimizer.safetensors";
+    private const string Prefix = "step-", BestPrefix = "best-", StateFile = "trainer.json", MeansFile = "optimizer.safetensors";
 
     /// <summary>Where the checkpoint of a step lies.</summary>
     public string PathOf(long step) => Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{Prefix}{step:D8}"));
 
+    /// <summary>Where the weights of a step lie that were the best of a run.</summary>
+    public string PathOfBest(long step) => Path.Combine(folder, string.Create(CultureInfo.InvariantCulture, $"{BestPrefix}{step:D8}"));
+
     /// <summary>Steps that there are checkpoints of, ascending.</summary>
-    public IReadOnlyList<long> Steps
+    public IReadOnlyList<long> Steps => [.. StepsOf(Prefix).Where(step => File.Exists(Path.Combine(PathOf(step), StateFile)))];
+
+    /// <summary>Steps whose weights are kept as the best of the run, ascending: one, or more while no checkpoint has come since the last.</summary>
+    public IReadOnlyList<long> BestSteps => StepsOf(BestPrefix);
+
+    /// <summary>Keeps the weights as the best of the run so far. Those that the last checkpoint speaks of stay beside them until the next.</summary>
+    /// <param name="model">The model.</param>
+    /// <param name="step">The step that its weights are of.</param>
+    /// <exception cref="IOException">The disk is full, for instance; what was kept before stays as it is.</exception>
+    public void KeepBest(TrainableModel model, long step)
     {
-        get
-        {
-            if (!Directory.Exists(folder)) return [];
-            List<long> steps = [];
-            foreach (string path in Directory.EnumerateDirectories(folder, Prefix + "*"))
-                if (long.TryParse(Path.GetFileName(path.AsSpan())[Prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out long step)
-                    && File.Exists(Path.Combine(path, StateFile)))
-                    steps.Add(step);
-            steps.Sort();
-            return steps;
-        }
+        ArgumentNullException.ThrowIfNull(model);
+        WriteAside(PathOfBest(step), pending => model.Save(pending));
+    }
+
+    /// <summary>Deletes the weights that were kept as the best of the run, but for those of some steps.</summary>
+    public void DropBest(params ReadOnlySpan<long?> except)
+    {
+        foreach (long step in BestSteps)
+            if (!except.Contains(step)) Drop(PathOfBest(step));
+    }
+
+    /// <summary>Gives the model the weights that were kept as the best of the run.</summary>
+    /// <exception cref="InvalidDataException">They are damaged, or of another model.</exception>
+    public void RestoreBest(TrainableModel model, long step)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        model.Restore(PathOfBest(step));
     }
 
     /// <summary>Writes a checkpoint, then deletes the oldest.</summary>
@@ -50,20 +71,41 @@ public sealed class Checkpoints(string folder)
         ArgumentNullException.ThrowIfNull(optimizer);
         ArgumentNullException.ThrowIfNull(state);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keep);
-        _ = Directory.CreateDirectory(folder);
-        // What a run that was killed while writing left behind.
-        foreach (string left in Directory.EnumerateDirectories(folder, PendingPrefix + "*")) Directory.Delete(left, recursive: true);
-        string path = PathOf(state.Step), pending = Path.Combine(folder, $".{Path.GetFileName(path)}");
-        try
+        WriteAside(PathOf(state.Step), pending =>
         {
             model.Save(pending);
             optimizer.Save(Path.Combine(pending, MeansFile));
-            using (FileStream file = new(Path.Combine(pending, StateFile), FileMode.Create, FileAccess.Write))
-            {
-                Write(file, state, optimizer.Steps);
-                file.Flush(flushToDisk: true);
-            }
-            if (Directory.Exists(path)) Directory.Delete(path, recursive: true);
+            using FileStream file = new(Path.Combine(pending, StateFile), FileMode.Create, FileAccess.Write);
+            Write(file, state, optimizer.Steps);
+            file.Flush(flushToDisk: true);
+        });
+        IReadOnlyList<long> steps = Steps;
+        for (int i = 0; i < steps.Count - keep; i++) Drop(PathOf(steps[i]));
+        DropBest(state.BestStep);
+    }
+
+    private List<long> StepsOf(string prefix)
+    {
+        List<long> steps = [];
+        if (!Directory.Exists(folder)) return steps;
+        foreach (string path in Directory.EnumerateDirectories(folder, prefix + "*"))
+            if (long.TryParse(Path.GetFileName(path.AsSpan())[prefix.Length..], NumberStyles.None, CultureInfo.InvariantCulture, out long step)) steps.Add(step);
+        steps.Sort();
+        return steps;
+    }
+
+    // All of a folder or nothing of it.
+    private void WriteAside(string path, Action<string> write)
+    {
+        _ = Directory.CreateDirectory(folder);
+        // What a run that was killed while writing left behind.
+        foreach (string prefix in (ReadOnlySpan<string>)[Prefix, BestPrefix])
+            foreach (string left in Directory.EnumerateDirectories(folder, $".{prefix}*")) Directory.Delete(left, recursive: true);
+        string pending = Aside(path);
+        try
+        {
+            write(pending);
+            if (Directory.Exists(path)) Drop(path);
             Directory.Move(pending, path);
         }
         catch
@@ -71,16 +113,18 @@ public sealed class Checkpoints(string folder)
             if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
             throw;
         }
-        IReadOnlyList<long> steps = Steps;
-        for (int i = 0; i < steps.Count - keep; i++)
-        {
-            // First no checkpoint any more, then gone: a kill in between must not leave half of one.
-            string old = PathOf(steps[i]), doomed = Path.Combine(folder, $".{Path.GetFileName(old)}");
-            if (Directory.Exists(doomed)) Directory.Delete(doomed, recursive: true);
-            Directory.Move(old, doomed);
-            Directory.Delete(doomed, recursive: true);
-        }
     }
+
+    // First no checkpoint any more, then gone: a kill in between must not leave half of one.
+    private void Drop(string path)
+    {
+        string doomed = $"{Aside(path)}.old";
+        if (Directory.Exists(doomed)) Directory.Delete(doomed, recursive: true);
+        Directory.Move(path, doomed);
+        Directory.Delete(doomed, recursive: true);
+    }
+
+    private string Aside(string path) => Path.Combine(folder, $".{Path.GetFileName(path)}");
 
     /// <summary>Takes up the last checkpoint.</summary>
     /// <returns>How far the run was; null when there is none.</returns>
@@ -110,6 +154,7 @@ public sealed class Checkpoints(string folder)
         json.WriteNumber("tokens_of_fold", state.Cursor.Tokens);
         if (state.BestHeldOutLoss is { } best) json.WriteNumber("best_held_out_loss", best);
         json.WriteNumber("evaluations_since_best", state.EvaluationsSinceBest);
+        if (state.BestStep is { } kept) json.WriteNumber("best_step", kept);
         json.WriteEndObject();
     }
 
@@ -123,7 +168,8 @@ public sealed class Checkpoints(string folder)
                 Count("step"), Count("tokens"),
                 new Cursor(checked((int)Count("fold")), json.GetProperty("seed").GetUInt64(), Count("tokens_of_fold")),
                 json.TryGetProperty("best_held_out_loss", out JsonElement best) ? best.GetDouble() : null,
-                checked((int)Count("evaluations_since_best")));
+                checked((int)Count("evaluations_since_best")),
+                json.TryGetProperty("best_step", out _) ? Count("best_step") : null);
             return (state, Count("updates"));
 
             long Count(string key) => json.GetProperty(key).GetInt64() is >= 0 and long count ? count : throw new FormatException($"{key} is below 0");

@@ -91,7 +91,7 @@ public sealed class Pretraining : IDisposable
             // Known to be another where it is too small; the shard does not say more of the tokenizer it came from.
             if (settings.Tokenizer is { } tokenizer)
                 foreach (TokenShard shard in _shards) CheckTokens(shard, ModelFolder.OpenTokenizer(tokenizer).VocabularySize, $"tokenizer {tokenizer}");
-            RunIdentity.Check(settings.Output, Identity());
+            RunIdentity.Check(settings.Output, Identity(), LaterTraits());
             _device = new CpuOps(settings.Threads);
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             _trainer = new Trainer(_model, _device, _optimizer, data, new Checkpoints(Path.Combine(settings.Output, "checkpoints")), settings.Trainer,
@@ -107,6 +107,15 @@ public sealed class Pretraining : IDisposable
 
     /// <summary>How far the run is.</summary>
     public RunState State => _trainer.State;
+
+    /// <inheritdoc cref="Trainer.EndedEarly"/>
+    public bool EndedEarly => _trainer.EndedEarly;
+
+    /// <inheritdoc cref="Trainer.ResultStep"/>
+    public long? ResultStep => _trainer.ResultStep;
+
+    /// <inheritdoc cref="Trainer.LostBest"/>
+    public double? LostBest => _trainer.LostBest;
 
     /// <summary>Whether the run goes on from a checkpoint.</summary>
     public bool IsResumed { get; }
@@ -126,7 +135,7 @@ public sealed class Pretraining : IDisposable
     /// <summary>Where the trained model is written.</summary>
     public string ModelPath => Path.Combine(_settings.Output, "model");
 
-    /// <summary>Runs to the last step of the schedule and writes the model, with its tokenizer.</summary>
+    /// <summary>Runs to its end and writes the model of <see cref="ResultStep"/>, with its tokenizer.</summary>
     /// <param name="progress">Told of every step; or null.</param>
     /// <param name="stop">Ends the run after the step it is in, with a checkpoint and without a model.</param>
     /// <returns>Whether the run came to its end.</returns>
@@ -135,7 +144,8 @@ public sealed class Pretraining : IDisposable
     public bool Run(Action<StepReport>? progress = null, CancellationToken stop = default)
     {
         _trainer.Run(progress, stop);
-        if (stop.IsCancellationRequested) return false;
+        if (!_trainer.IsDone) return false;
+        _trainer.TakeResult();
         _model.Save(ModelPath, _settings.SaveFormat, _settings.Tokenizer);
         return true;
     }
@@ -162,6 +172,15 @@ public sealed class Pretraining : IDisposable
         for (int i = 0; i < _shards.Count; i++)
             traits.Add(new($"shard {i + 1}", string.Create(CultureInfo.InvariantCulture,
                 $"{_shards[i].Documents} documents, {_shards[i].Tokens} tokens, index {RunIdentity.FingerprintOf(_shards[i].Path + ".idx")}")));
+        return traits;
+    }
+
+    // What identities of earlier versions do not have.
+    private List<RunTrait> LaterTraits()
+    {
+        string? tokenizer = _settings.Tokenizer ?? _settings.Base;
+        List<RunTrait> traits = [new("tokenizer", (tokenizer is null ? null : ModelFingerprint.OfTokenizer(tokenizer)) ?? "none", tokenizer)];
+        if (_settings.Base is { } folder) traits.Add(new RunTrait("base weights", ModelFingerprint.Of(folder), folder));
         return traits;
     }
 

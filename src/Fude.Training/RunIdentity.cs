@@ -4,6 +4,12 @@ using System.Text.Json;
 
 namespace Fude.Training;
 
+/// <summary>Something that a run must not change while it goes on.</summary>
+/// <param name="Name">What it is, in a word or two.</param>
+/// <param name="Value">Tells it from others.</param>
+/// <param name="Place">Where it is now, for messages; or null.</param>
+public readonly record struct RunTrait(string Name, string Value, string? Place = null);
+
 /// <summary>What makes a run the run it is: a resume with another model or other data is refused, not continued to something else.</summary>
 public static class RunIdentity
 {
@@ -12,28 +18,37 @@ public static class RunIdentity
     /// <summary>Writes the identity of a new run into its folder, or compares with what the run began with.</summary>
     /// <param name="folder">The run's folder, which need not exist.</param>
     /// <param name="traits">Names and values, in an order of their own; what may change between resumes is not among them.</param>
+    /// <param name="later">Further traits, which runs that earlier versions began do not have: those are taken as they are now.</param>
     /// <exception cref="InvalidDataException">The folder's run is another one.</exception>
-    public static void Check(string folder, IReadOnlyList<KeyValuePair<string, string>> traits)
+    public static void Check(string folder, IReadOnlyList<KeyValuePair<string, string>> traits, IReadOnlyList<RunTrait>? later = null)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(traits);
         string file = Path.Combine(folder, FileName);
+        RunTrait[] all = [.. traits.Select(trait => new RunTrait(trait.Key, trait.Value)), .. later ?? []];
         if (!File.Exists(file))
         {
-            _ = Directory.CreateDirectory(folder);
-            string pending = Path.Combine(folder, $".{FileName}.{Path.GetRandomFileName()}");
-            File.WriteAllBytes(pending, Json(traits));
-            File.Move(pending, file, overwrite: true);
+            Write(file, all);
             return;
         }
-        Dictionary<string, string> begun = Read(file);
-        foreach ((string name, string value) in traits)
+        List<RunTrait> begun = Read(file);
+        bool isNew = false;
+        for (int i = 0; i < all.Length; i++)
         {
-            if (begun.TryGetValue(name, out string? old) && old == value) continue;
+            (string name, string value, string? place) = all[i];
+            RunTrait? old = begun.Exists(trait => trait.Name == name) ? begun.Find(trait => trait.Name == name) : null;
+            if (old?.Value == value) continue;
+            if (old is null && i >= traits.Count)
+            {
+                begun.Add(all[i]);
+                isNew = true;
+                continue;
+            }
             throw new InvalidDataException(
-                $"{file}: the run in this folder began with {name} {(old is null ? "not given" : $"'{old}'")}, and now it is '{value}'. Give what it began with, " +
-                "or another folder for a new run.");
+                $"{file}: the run in this folder began with {name} {(old is null ? "not given" : $"'{old.Value.Value}'")}, and now it is '{value}'" +
+                $"{(place is null ? "" : $" ({place}; these are fingerprints of what the files hold)")}. Give what it began with, or another folder for a new run.");
         }
+        if (isNew) Write(file, begun);
     }
 
     /// <summary>A short fingerprint of bytes: the first 16 hexadecimal digits of their SHA-256.</summary>
@@ -46,26 +61,41 @@ public static class RunIdentity
         return Convert.ToHexStringLower(SHA256.HashData(stream).AsSpan(0, 8));
     }
 
-    private static byte[] Json(IReadOnlyList<KeyValuePair<string, string>> traits)
+    private static void Write(string file, IReadOnlyList<RunTrait> traits)
+    {
+        string folder = Path.GetDirectoryName(file)!, pending = Path.Combine(folder, $".{FileName}.{Path.GetRandomFileName()}");
+        _ = Directory.CreateDirectory(folder);
+        try
+        {
+            File.WriteAllBytes(pending, Json(traits));
+            File.Move(pending, file, overwrite: true);
+        }
+        finally
+        {
+            File.Delete(pending);
+        }
+    }
+
+    private static byte[] Json(IReadOnlyList<RunTrait> traits)
     {
         using MemoryStream stream = new();
         using (Utf8JsonWriter json = new(stream, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {
             json.WriteStartObject();
-            foreach ((string name, string value) in traits) json.WriteString(name, value);
+            foreach (RunTrait trait in traits) json.WriteString(trait.Name, trait.Value);
             json.WriteEndObject();
         }
         return stream.ToArray();
     }
 
-    private static Dictionary<string, string> Read(string file)
+    private static List<RunTrait> Read(string file)
     {
         try
         {
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
-            return document.RootElement.EnumerateObject().ToDictionary(trait => trait.Name, trait => trait.Value.GetString() ?? "", StringComparer.Ordinal);
+            return [.. document.RootElement.EnumerateObject().Select(trait => new RunTrait(trait.Name, trait.Value.GetString() ?? ""))];
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or ArgumentException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             throw new InvalidDataException($"{file}: is not the identity of a run: {e.Message} Begin the run in another folder.", e);
         }

@@ -38,8 +38,11 @@ public sealed record TrainerOptions
     /// <summary>Steps between evaluations on the held-out text; 0 for none.</summary>
     public long EvaluateEvery { get; init; }
 
-    /// <summary>Evaluations without a better result after which the run ends; 0 for never.</summary>
+    /// <summary>Evaluations without a better result after which the run ends, with the weights of the best one; 0 for never.</summary>
     public int Patience { get; init; }
+
+    /// <summary>Whether a run that comes to the end of its schedule ends with the weights of the best evaluation too, not with the last ones.</summary>
+    public bool KeepsBest { get; init; }
 }
 
 /// <summary>What a step did.</summary>
@@ -81,11 +84,11 @@ public sealed class DivergenceException : Exception
 /// <param name="lessons">What it learns from.</param>
 /// <param name="checkpoints">Where checkpoints go.</param>
 /// <param name="options">The numbers of the run.</param>
-/// <param name="heldOut">Batches that are never learnt from, for evaluation.</param>
+/// <param name="heldOutLoss">Computes the mean loss of what is never learnt from; null where nothing is held out.</param>
 /// <param name="time">The clock that steps are timed with.</param>
 public sealed class Trainer(
     TrainableModel model, ITrainingOps device, AdamW optimizer, ILessons lessons, Checkpoints checkpoints, TrainerOptions options,
-    IReadOnlyList<SupervisedBatch>? heldOut = null, TimeProvider? time = null)
+    Func<Learner, double>? heldOutLoss = null, TimeProvider? time = null)
 {
     /// <summary>Trains on packed documents: <see cref="TrainerOptions.RowsPerBatch"/> rows in each of
     /// <see cref="TrainerOptions.BatchesPerStep"/> micro-batches.</summary>
@@ -100,15 +103,30 @@ public sealed class Trainer(
     public Trainer(
         TrainableModel model, ITrainingOps device, AdamW optimizer, PackedDocuments data, Checkpoints checkpoints, TrainerOptions options,
         IReadOnlyList<SupervisedBatch>? heldOut = null, TimeProvider? time = null)
-        : this(model, device, optimizer, new DocumentLessons(data, options.RowsPerBatch, options.BatchesPerStep), checkpoints, options, heldOut, time)
+        : this(model, device, optimizer, new DocumentLessons(data, options.RowsPerBatch, options.BatchesPerStep), checkpoints, options,
+            heldOut is null ? null : learner => MeanLoss(learner, heldOut), time)
     {
     }
 
     private readonly Learner _learner = new(model, device) { Form = options.Loss };
     private readonly TimeProvider _time = time ?? TimeProvider.System;
+    private long? _savedBest;       // what the last checkpoint speaks of
 
     /// <summary>How far the run is.</summary>
     public RunState State { get; private set; } = new(0, 0, lessons.Cursor);
+
+    /// <summary>Whether the run has come to its end: that of the schedule, or an early one.</summary>
+    public bool IsDone => State.Step >= options.Schedule.Steps || EndedEarly;
+
+    /// <summary>Whether nothing got better for as many evaluations as the run has patience for.</summary>
+    public bool EndedEarly => options.Patience > 0 && State.EvaluationsSinceBest >= options.Patience;
+
+    /// <summary>The step whose weights the run ends with: the last, or that of the best evaluation. Null while it goes on.</summary>
+    public long? ResultStep => !IsDone ? null : (EndedEarly || options.KeepsBest) && State.BestStep is { } best ? best : State.Step;
+
+    /// <summary>The best evaluation that the checkpoint speaks of but whose weights are not there, nats a token; null where nothing is missing. A
+    /// run that goes on seeks the best anew; one that is over ends with its last weights.</summary>
+    public double? LostBest { get; private set; }
 
     /// <summary>Takes up the last checkpoint, if there is one.</summary>
     /// <returns>Whether there was one.</returns>
@@ -121,7 +139,20 @@ public sealed class Trainer(
                 $"{checkpoints.PathOf(state.Step)}: was trained on data in the order of seed {state.Cursor.Seed}, not {lessons.Cursor.Seed}.");
         lessons.Seek(state.Cursor);
         State = state;
+        _savedBest = state.BestStep;
+        if (Keeps && state.BestHeldOutLoss is { } lost && !(state.BestStep is { } step && checkpoints.BestSteps.Contains(step)))
+        {
+            LostBest = lost;
+            State = IsDone ? state with { BestStep = null } : state with { BestHeldOutLoss = null, EvaluationsSinceBest = 0, BestStep = null };
+        }
         return true;
+    }
+
+    /// <summary>Gives the model the weights that the run ends with: see <see cref="ResultStep"/>.</summary>
+    /// <exception cref="InvalidDataException">Those of the best evaluation are damaged.</exception>
+    public void TakeResult()
+    {
+        if (ResultStep is { } step && step != State.Step) checkpoints.RestoreBest(model, step);
     }
 
     /// <summary>Runs to the last step of the schedule.</summary>
@@ -134,15 +165,15 @@ public sealed class Trainer(
         _learner.Tape.Rates = options.Dropout;
         _learner.Tape.Recomputes = options.Recomputes;
         long saved = State.Step;
-        while (State.Step < options.Schedule.Steps && !stop.IsCancellationRequested && !IsOver)
+        while (!IsDone && !stop.IsCancellationRequested)
         {
             StepReport report = Step();
-            if (heldOut is not null && options.EvaluateEvery > 0 && State.Step % options.EvaluateEvery == 0)
+            if (options.EvaluateEvery > 0 && State.Step % options.EvaluateEvery == 0 && Evaluate() is { } loss)
             {
-                double loss = Evaluate(heldOut);
-                bool isBest = State.BestHeldOutLoss is not { } best || loss < best;
+                bool isBest = double.IsFinite(loss) && (State.BestHeldOutLoss is not { } best || loss < best);
+                if (isBest && Keeps) KeepBest();
                 State = isBest
-                    ? State with { BestHeldOutLoss = loss, EvaluationsSinceBest = 0 }
+                    ? State with { BestHeldOutLoss = loss, EvaluationsSinceBest = 0, BestStep = Keeps ? State.Step : null }
                     : State with { EvaluationsSinceBest = State.EvaluationsSinceBest + 1 };
                 report = report with { HeldOutLoss = loss };
             }
@@ -157,31 +188,48 @@ public sealed class Trainer(
         if (saved != State.Step) Save();
     }
 
-    private void Save()
+    // Whether the weights of the best evaluation may be wanted at the end.
+    private bool Keeps => options.KeepsBest || options.Patience > 0;
+
+    private void KeepBest() => Write($"best weights so far, of step {State.Step},", () =>
+    {
+        checkpoints.KeepBest(model, State.Step);
+        checkpoints.DropBest(_savedBest, State.Step);
+    });
+
+    private void Save() => Write($"checkpoint of step {State.Step}", () =>
+    {
+        checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
+        _savedBest = State.BestStep;
+    });
+
+    private void Write(string what, Action write)
     {
         try
         {
-            checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
+            write();
         }
-        catch (IOException e)
+        // A file that grows beyond what the disk or the user's limit allows is an argument out of range to .NET.
+        catch (Exception e) when (e is IOException or ArgumentOutOfRangeException)
         {
-            string last = checkpoints.Steps is [.., long step] ? $"{checkpoints.PathOf(step)} is there as it was, and the run goes on from it" : "There is none before";
-            throw new IOException($"The checkpoint of step {State.Step} could not be written: {e.Message.TrimEnd('.')}. {last}.", e);
+            string last = checkpoints.Steps is [.., long step] ? $"goes on from {checkpoints.PathOf(step)}, which is as it was" : "begins anew, for there is no checkpoint before";
+            throw new IOException($"The {what} could not be written: {e.Message.Split(" (Parameter '")[0].TrimEnd('.')}. Make room on the disk, and the same command {last}.", e);
         }
     }
 
-    // Nothing got better for long enough.
-    private bool IsOver => options.Patience > 0 && State.EvaluationsSinceBest >= options.Patience;
+    /// <summary>The mean loss of what is held out, as the model is now; null where nothing is.</summary>
+    public double? Evaluate() => heldOutLoss?.Invoke(_learner);
 
     /// <summary>Mean loss of batches, nats a token: no smoothing, no z-loss, nothing dropped.</summary>
-    public double Evaluate(IReadOnlyList<SupervisedBatch> batches)
+    public static double MeanLoss(Learner learner, IReadOnlyList<SupervisedBatch> batches)
     {
+        ArgumentNullException.ThrowIfNull(learner);
         ArgumentNullException.ThrowIfNull(batches);
         double sum = 0;
         long count = 0;
         foreach (SupervisedBatch batch in batches)
         {
-            foreach (RowLoss row in _learner.Score(batch)) sum -= row.LogProbability;
+            foreach (RowLoss row in learner.Score(batch)) sum -= row.LogProbability;
             count += batch.Targets.Length;
         }
         return sum / count;

@@ -41,15 +41,24 @@ public sealed class Tuning : IDisposable
                     settings.Model, lora.ToAdapterConfig(data.Folder.Config, Path.GetFullPath(settings.Model)), settings.Seed, settings.BaseFormat, quantising)
                 : TrainableModel.Load(settings.Model);
             _model.Format = data.Encoder.Format;
-            RunIdentity.Check(settings.Output, Identity());
+            RunIdentity.Check(settings.Output, Identity(), data.Folder.IsGguf ? [] : [new("tokenizer", ModelFingerprint.OfTokenizer(settings.Model) ?? "none", settings.Model)]);
             _device = new CpuOps(settings.Threads);
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
-            _lessons = settings.Preference is { } loss
-                ? new PreferenceLessons(Judge(judging, stop), data.Mixture, settings.Batch, settings.Epochs, loss)
-                : new InstructionLessons(data.Examples, data.Mixture, settings.Batch, settings.Epochs, settings.TokensPerBatch);
+            Func<Learner, double>? heldOutLoss = null;
+            if (settings.Preference is { } loss)
+            {
+                (List<List<JudgedPair>> pairs, List<JudgedPair> heldOut) = Judge(judging, stop);
+                _lessons = new PreferenceLessons(pairs, data.Mixture, settings.Batch, settings.Epochs, loss);
+                if (heldOut.Count > 0) heldOutLoss = learner => PreferenceLessons.MeanLoss(learner, heldOut, loss);
+            }
+            else
+            {
+                _lessons = new InstructionLessons(data.Examples, data.Mixture, settings.Batch, settings.Epochs, settings.TokensPerBatch);
+                IReadOnlyList<SupervisedBatch> heldOut = InstructionLessons.Batches(data.HeldOut, settings.TokensPerBatch);
+                if (heldOut.Count > 0) heldOutLoss = learner => Trainer.MeanLoss(learner, heldOut);
+            }
             Schedule = new Schedule(settings.LearningRate, settings.Schedule, _lessons.Steps,
                 Math.Min(_lessons.Steps, (long)Math.Ceiling(settings.WarmUp * _lessons.Steps)), settings.FinalRate, Math.Max(1, _lessons.Steps / 10));
-            IReadOnlyList<SupervisedBatch>? heldOut = data.HeldOut.Count == 0 ? null : InstructionLessons.Batches(data.HeldOut, settings.TokensPerBatch);
             _trainer = new Trainer(_model, _device, _optimizer, _lessons, new Checkpoints(Path.Combine(settings.Output, "checkpoints")), new TrainerOptions
             {
                 Schedule = Schedule,
@@ -60,9 +69,10 @@ public sealed class Tuning : IDisposable
                 Seed = settings.Seed,
                 CheckpointEvery = settings.CheckpointEvery,
                 KeepCheckpoints = settings.KeepCheckpoints,
-                EvaluateEvery = heldOut is null ? 0 : settings.EvaluateEvery,
+                EvaluateEvery = settings.EvaluateEvery,
                 Patience = settings.Patience,
-            }, heldOut);
+                KeepsBest = settings.KeepsBest,
+            }, heldOutLoss);
             IsResumed = _trainer.Resume();
         }
         catch
@@ -84,6 +94,15 @@ public sealed class Tuning : IDisposable
     /// <summary>How far the run is.</summary>
     public RunState State => _trainer.State;
 
+    /// <inheritdoc cref="Trainer.EndedEarly"/>
+    public bool EndedEarly => _trainer.EndedEarly;
+
+    /// <inheritdoc cref="Trainer.ResultStep"/>
+    public long? ResultStep => _trainer.ResultStep;
+
+    /// <inheritdoc cref="Trainer.LostBest"/>
+    public double? LostBest => _trainer.LostBest;
+
     /// <summary>Whether it goes on from a checkpoint.</summary>
     public bool IsResumed { get; }
 
@@ -93,7 +112,7 @@ public sealed class Tuning : IDisposable
     /// <summary>Where the result is written: a model's folder, or an adapter's.</summary>
     public string ResultPath => Path.Combine(_settings.Output, _model.IsAdapter ? "adapter" : "model");
 
-    /// <summary>Runs to the last step and writes the result.</summary>
+    /// <summary>Runs to its end and writes the result, the weights of <see cref="ResultStep"/>.</summary>
     /// <param name="progress">Told of every step; or null.</param>
     /// <param name="stop">Ends the run after the step it is in, with a checkpoint and without a result.</param>
     /// <returns>Whether the run came to its end.</returns>
@@ -102,14 +121,15 @@ public sealed class Tuning : IDisposable
     public bool Run(Action<StepReport>? progress = null, CancellationToken stop = default)
     {
         _trainer.Run(progress, stop);
-        if (stop.IsCancellationRequested && State.Step < Schedule.Steps) return false;
+        if (!_trainer.IsDone) return false;
+        _trainer.TakeResult();
         _model.Save(ResultPath, _model.IsAdapter ? NumberFormat.F32 : _settings.SaveFormat);
         if (_settings.GenerationConfig is { } generation) File.Copy(generation, Path.Combine(ResultPath, "generation_config.json"), overwrite: true);
         return true;
     }
 
-    /// <summary>The mean loss on what is held out, nats a token; null where there is none.</summary>
-    public double? Evaluate() => _data.HeldOut.Count == 0 ? null : _trainer.Evaluate(InstructionLessons.Batches(_data.HeldOut, _settings.TokensPerBatch));
+    /// <summary>The mean loss on what is held out, nats a token, or of preferences a pair; null where there is none.</summary>
+    public double? Evaluate() => _trainer.Evaluate();
 
     /// <inheritdoc/>
     public void Dispose()
@@ -120,10 +140,10 @@ public sealed class Tuning : IDisposable
     }
 
     // Before any training, and with the adapter off, the model is the reference.
-    private List<List<JudgedPair>> Judge(Action<int>? progress, CancellationToken stop)
+    private (List<List<JudgedPair>> Pairs, List<JudgedPair> HeldOut) Judge(Action<int>? progress, CancellationToken stop)
     {
         Learner learner = new(_model, _device);
-        PreferencePair[] pairs = [.. _data.Pairs.SelectMany(source => source.Select(one => one.Pair))];
+        PreferencePair[] pairs = [.. _data.Pairs.Append(_data.HeldOutPairs).SelectMany(source => source.Select(one => one.Pair))];
         LoraAdapter? adapter = _model.Model.Adapter;
         if (adapter is not null) adapter.IsOn = false;
         AnswerScores[] scores;
@@ -140,7 +160,10 @@ public sealed class Tuning : IDisposable
             if (adapter is not null) adapter.IsOn = true;
         }
         int next = 0;
-        return [.. _data.Pairs.Select(source => source.Select(one => new JudgedPair(one.Pair, scores[next++], one.Place)).ToList())];
+        return ([.. _data.Pairs.Select(Judged)], Judged(_data.HeldOutPairs));
+
+        List<JudgedPair> Judged(IReadOnlyList<(PreferencePair Pair, string Place)> source) =>
+            [.. source.Select(one => new JudgedPair(one.Pair, scores[next++], one.Place))];
     }
 
     // Everything that the weights depend on; how often a checkpoint is written, or a held-out file read, may change.

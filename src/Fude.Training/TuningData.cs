@@ -20,6 +20,7 @@ public sealed class TuningData
     private readonly List<List<TrainingExample>> _examples = [];
     private readonly List<TrainingExample> _heldOut = [];
     private readonly List<List<(PreferencePair Pair, string Place)>> _pairs = [];
+    private readonly List<(PreferencePair Pair, string Place)> _heldOutPairs = [];
     private readonly List<SourceSummary> _sources = [];
 
     /// <summary>Reads all of it.</summary>
@@ -44,11 +45,16 @@ public sealed class TuningData
             else ReadPairs(source, progress, stop);
         }
         foreach (string file in settings.HeldOut)
-            foreach (Dialogue dialogue in settings.Reader.Read(file, Tally))
-            {
-                stop.ThrowIfCancellationRequested();
-                _heldOut.AddRange(Checked(Encoder.Encode(dialogue, Tally)));
-            }
+        {
+            if (settings.Preference is null)
+                foreach (Dialogue dialogue in settings.Reader.Read(file, Tally))
+                {
+                    stop.ThrowIfCancellationRequested();
+                    _heldOut.AddRange(Checked(Encoder.Encode(dialogue, Tally)));
+                }
+            else
+                foreach ((PreferencePair pair, string place, _) in PairsOf(file, stop)) _heldOutPairs.Add((pair, place));
+        }
         if (_sources.Sum(source => source.Examples) == 0)
             throw new InvalidDataException($"{string.Join(", ", settings.Data.Select(source => source.File))}: there is nothing to learn in it.");
         Mixture = new Mixture([.. _sources.Select(source => (source.Examples, source.Weight))], settings.Seed);
@@ -74,6 +80,9 @@ public sealed class TuningData
 
     /// <summary>Examples that are only evaluated on.</summary>
     public IReadOnlyList<TrainingExample> HeldOut => _heldOut;
+
+    /// <summary>Preferences that are only evaluated on.</summary>
+    public IReadOnlyList<(PreferencePair Pair, string Place)> HeldOutPairs => _heldOutPairs;
 
     /// <summary>The order in which they are learnt.</summary>
     public Mixture Mixture { get; }
@@ -126,19 +135,29 @@ public sealed class TuningData
     private void ReadPairs(DataSource source, IProgress<int>? progress, CancellationToken stop)
     {
         List<(PreferencePair Pair, string Place)> pairs = [];
-        foreach (PreferenceDialogue preference in PreferenceReader.Read(source.File, Tally))
+        int heldOut = _heldOutPairs.Count;
+        foreach ((PreferencePair pair, string place, bool isHeldOut) in PairsOf(source.File, stop))
+        {
+            (isHeldOut ? _heldOutPairs : pairs).Add((pair, place));
+            progress?.Report(_pairs.Sum(list => list.Count) + pairs.Count);
+        }
+        _pairs.Add(pairs);
+        _sources.Add(new SourceSummary(source.File, source.Weight, pairs.Count, _heldOutPairs.Count - heldOut,
+            pairs.Sum(one => (2L * one.Pair.Prompt.Length) + one.Pair.Chosen.Length + one.Pair.Rejected.Length),
+            pairs.Sum(one => (long)one.Pair.Chosen.Length + one.Pair.Rejected.Length),
+            pairs.Select(one => one.Pair.Prompt.Length + Math.Max(one.Pair.Chosen.Length, one.Pair.Rejected.Length)).DefaultIfEmpty().Max()));
+    }
+
+    private IEnumerable<(PreferencePair Pair, string Place, bool IsHeldOut)> PairsOf(string file, CancellationToken stop)
+    {
+        foreach (PreferenceDialogue preference in PreferenceReader.Read(file, Tally))
         {
             stop.ThrowIfCancellationRequested();
             if (Encoder.Encode(preference, Tally) is not { } pair) continue;
             foreach (int[] tokens in (ReadOnlySpan<int[]>)[pair.Prompt, pair.Chosen, pair.Rejected]) CheckIds(tokens, preference.Chosen);
-            pairs.Add((pair, string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(source.File)}:{preference.Chosen.Line}")));
-            progress?.Report(_pairs.Sum(list => list.Count) + pairs.Count);
+            yield return (pair, string.Create(CultureInfo.InvariantCulture, $"{Path.GetFileName(file)}:{preference.Chosen.Line}"),
+                preference.Chosen.IsHeldOut(_settings.HeldOutShare));
         }
-        _pairs.Add(pairs);
-        _sources.Add(new SourceSummary(source.File, source.Weight, pairs.Count, 0,
-            pairs.Sum(one => (2L * one.Pair.Prompt.Length) + one.Pair.Chosen.Length + one.Pair.Rejected.Length),
-            pairs.Sum(one => (long)one.Pair.Chosen.Length + one.Pair.Rejected.Length),
-            pairs.Select(one => one.Pair.Prompt.Length + Math.Max(one.Pair.Chosen.Length, one.Pair.Rejected.Length)).DefaultIfEmpty().Max()));
     }
 
     private IEnumerable<TrainingExample> Checked(IEnumerable<TrainingExample> examples)

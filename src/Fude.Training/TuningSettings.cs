@@ -111,8 +111,11 @@ public sealed record TuningSettings
     /// <summary>Steps between evaluations on what is held out; 0 for none.</summary>
     public long EvaluateEvery { get; init; }
 
-    /// <summary>Evaluations without a better result after which the run ends; 0 for never.</summary>
+    /// <inheritdoc cref="TrainerOptions.Patience"/>
     public int Patience { get; init; }
+
+    /// <inheritdoc cref="TrainerOptions.KeepsBest"/>
+    public bool KeepsBest { get; init; }
 
     /// <summary>The number format of the model at the end: F32, BF16 or F16. Checkpoints and adapters are float32.</summary>
     public NumberFormat SaveFormat { get; init; } = NumberFormat.F32;
@@ -138,6 +141,7 @@ public sealed record TuningSettings
         Require(CheckpointEvery > 0, "number of steps between checkpoints", CheckpointEvery, "at least 1");
         Require(KeepCheckpoints > 0, "number of checkpoints that stay", KeepCheckpoints, "at least 1");
         Require(EvaluateEvery >= 0, "number of steps between evaluations", EvaluateEvery, "from 0 on");
+        Require(Patience >= 0, "patience", Patience, "from 0 on");
         Require(Preference is null or { Beta: > 0, LabelSmoothing: >= 0 and < 0.5 }, "preference loss", double.NaN,
             "of a beta above 0 and a label smoothing from 0 to below 0.5");
 

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Text;
 using System.Text.Json;
 using Fude.TestData;
@@ -36,6 +37,26 @@ internal static class Fude
         using MemoryStream stream = new(input);
         int status = await new FudeProgram(new Terminal(stream, output, error)).RunAsync(arguments);
         return new(status, output.ToString(), error.ToString());
+    }
+
+    /// <summary>Runs a command line in a process of its own that can write no file beyond so many bytes, as on a disk without room.</summary>
+    public static async Task<(int Status, string Error)> RunOnFullDisk(int bytes, string[] arguments)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Limits the size of files by the shell's ulimit, which Windows has not.");
+        // The limit counts blocks of 512 bytes. Beyond it the kernel's signal would end the process: ignored, writing fails as on a full disk. The
+        // runtime's own double mapping of code is a file larger than the limit.
+        ProcessStartInfo start = new("/bin/sh",
+            ["-c", FormattableString.Invariant($"trap '' XFSZ; ulimit -f {bytes / 512}; exec \"$@\""), "sh", Path.Combine(AppContext.BaseDirectory, "fude"), .. arguments])
+        {
+            RedirectStandardError = true,
+            RedirectStandardOutput = true,
+            Environment = { ["DOTNET_EnableWriteXorExecute"] = "0" },
+        };
+        using Process process = Process.Start(start)!;
+        Task<string> error = process.StandardError.ReadToEndAsync(), output = process.StandardOutput.ReadToEndAsync();
+        await process.WaitForExitAsync();
+        _ = await output;
+        return (process.ExitCode, await error);
     }
 
     public static string Model(string name) => TestFolders.FindGolden($"models/{name}")!;

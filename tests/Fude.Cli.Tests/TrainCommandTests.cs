@@ -1,6 +1,7 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
+using System.Text.Json.Nodes;
 using Fude.TestData;
 
 namespace Fude.Cli.Tests;
@@ -157,7 +158,66 @@ public sealed class TrainCommandTests : IDisposable
         // A step that learns nothing makes nothing better.
         Fude.Result result = await Fude.Run([.. Train(await Shard(), "--steps", "80", "--patience", "2").Select(word => word == "1e-2" ? "0" : word)]);
         Assert.Equal(0, result.Status);
-        Assert.Contains("ended early after step 60", result.Error, StringComparison.Ordinal);
+        Assert.Contains("ended early after step 60 of 80: 2 evaluations in a row were not below the best held-out loss, ", result.Error, StringComparison.Ordinal);
+        Assert.Contains("the weights of step 20 are written, which had the best held-out loss, ", result.Error, StringComparison.Ordinal);
+        Assert.Contains("--patience is for a run that is evaluated: give --held-out too.",
+            (await Fude.Run("train", "--config", Config(), "--data", "x", "--out", "y", "--steps", "9", "--patience", "2")).Failure(status: 2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Another_tokenizer_of_the_same_size_and_another_base_are_refused_on_resume()
+    {
+        string shard = await Shard();
+        string[] train = Train(shard, "--steps", "4");
+        await Succeed(train);
+        await Succeed("tokenizer", "train", _folder["train.jsonl.gz"], "--out", _folder["other"], "--vocab-size", "340", "--split-digits",
+            "--no-dummy-prefix", "--add-bos", "--user-defined", "\\n", "--control", "<|person|>", "--padding", "<pad>");
+        string[] other = [.. train.Select(word => word == _folder["tokenizer"] ? _folder["other"] : word)];
+        string told = (await Fude.Run(other)).Failure();
+        Assert.Contains("began with tokenizer '", told, StringComparison.Ordinal);
+        Assert.Contains($"({_folder["other"]}; these are fingerprints of what the files hold)", told, StringComparison.Ordinal);
+        // What an earlier version began says nothing of it.
+        string identity = _folder["run/identity.json"];
+        JsonNode json = JsonNode.Parse(File.ReadAllText(identity))!;
+        Assert.True(json.AsObject().Remove("tokenizer"));
+        File.WriteAllText(identity, json.ToJsonString());
+        await Succeed(train);
+        Assert.Contains("began with tokenizer '", (await Fude.Run(other)).Failure(), StringComparison.Ordinal);
+
+        // A base with the same config.json and other weights.
+        string[] further = ["train", "--from", _folder["run/model"], "--data", shard, "--out", _folder["more"], "--context", "32", "--rows", "2", "--steps", "2"];
+        await Succeed(further);
+        await Succeed(further);
+        byte[] weights = File.ReadAllBytes(_folder["run/model/model.safetensors"]);
+        weights[^1] ^= 1;
+        File.WriteAllBytes(_folder["run/model/model.safetensors"], weights);
+        Assert.Contains("began with base weights '", (await Fude.Run(further)).Failure(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--steps", "x")]
+    [InlineData("--rows", "2.5")]
+    [InlineData("--learning-rate", "high")]
+    [InlineData("--threads", "all")]
+    public async Task What_is_no_number_is_told_of(string option, string value) =>
+        Assert.Contains(option, (await Fude.Run(["train", "--data", "x", "--out", _folder["run"], "--config", "x", "--tokens", "9", option, value])).Failure(status: 2), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task A_disk_that_is_really_full_leaves_the_last_checkpoint_from_which_the_run_goes_on()
+    {
+        string[] rest = Train(await Shard(), "--schedule", "constant", "--steps", "30");
+        await Succeed([.. rest.Select(word => word == _folder["run"] ? _folder["whole"] : word)]);
+        await Succeed([.. rest.SkipLast(1), "10"]);
+        byte[] checkpoint = File.ReadAllBytes(_folder["run/checkpoints/step-00000010/model.safetensors"]);
+        (int status, string said) = await Fude.RunOnFullDisk(40_000, rest);
+        Assert.True(status == 1, said);
+        Assert.True(said.Contains("The checkpoint of step 20 could not be written: ", StringComparison.Ordinal), said);
+        Assert.Contains($"Make room on the disk, and the same command goes on from {_folder["run/checkpoints/step-00000010"]}, which is as it was.", said, StringComparison.Ordinal);
+        Assert.Equal(["step-00000010"], Directory.EnumerateFileSystemEntries(_folder["run/checkpoints"]).Select(Path.GetFileName));
+        Assert.Equal(checkpoint, File.ReadAllBytes(_folder["run/checkpoints/step-00000010/model.safetensors"]));
+        await Succeed(rest);
+        Assert.Equal(File.ReadAllBytes(_folder["whole/model/model.safetensors"]), File.ReadAllBytes(_folder["run/model/model.safetensors"]));
+        Assert.Equal(30, File.ReadLines(_folder["run/metrics.jsonl"]).Count());
     }
 
     [Fact]

@@ -1,5 +1,7 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Fude.Models;
 using Fude.TestData;
 using Fude.Training;
@@ -134,7 +136,50 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Contains("broken JSON", File.ReadAllText(Path.Combine(_folder["run"], "report.html")), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_disk_that_is_really_full_leaves_the_last_checkpoint_from_which_the_tuning_goes_on()
+    {
+        string[] command = ["tune", _model, "--data", _data, "--format", "dialogue", "--epochs", "4", "--batch", "4", "--learning-rate", "1e-2", "--checkpoint-every", "5", "--out"];
+        Assert.Equal(0, (await Fude.Run([.. command, _folder["whole"]])).Status);
+        (int status, string said) = await Fude.RunOnFullDisk(100_000, [.. command, _folder["run"]]);
+        Assert.True(status == 1 && said.Contains("The checkpoint of step 5 could not be written: ", StringComparison.Ordinal), said);
+        Assert.Contains("Make room on the disk, and the same command begins anew, for there is no checkpoint before.", said, StringComparison.Ordinal);
+        Assert.Empty(Directory.EnumerateFileSystemEntries(_folder["run/checkpoints"]));
+
+        // As a run leaves it that was killed after its first checkpoint.
+        Assert.Equal(0, (await Fude.Run([.. command, _folder["run"], "--keep", "9"])).Status);
+        Directory.Delete(_folder["run/model"], recursive: true);
+        foreach (string later in Directory.EnumerateDirectories(_folder["run/checkpoints"]))
+            if (!later.EndsWith("00000005", StringComparison.Ordinal)) Directory.Delete(later, recursive: true);
+        byte[] checkpoint = File.ReadAllBytes(_folder["run/checkpoints/step-00000005/model.safetensors"]);
+        (status, said) = await Fude.RunOnFullDisk(100_000, [.. command, _folder["run"]]);
+        Assert.True(status == 1 && said.Contains("The checkpoint of step 10 could not be written: ", StringComparison.Ordinal), said);
+        Assert.Contains($"the same command goes on from {_folder["run/checkpoints/step-00000005"]}, which is as it was.", said, StringComparison.Ordinal);
+        Assert.Equal(["step-00000005"], Directory.EnumerateFileSystemEntries(_folder["run/checkpoints"]).Select(Path.GetFileName));
+        Assert.Equal(checkpoint, File.ReadAllBytes(_folder["run/checkpoints/step-00000005/model.safetensors"]));
+        Assert.Equal(0, (await Fude.Run([.. command, _folder["run"]])).Status);
+        Assert.Equal(File.ReadAllBytes(_folder["whole/model/model.safetensors"]), File.ReadAllBytes(_folder["run/model/model.safetensors"]));
+    }
+
+    [Fact]
+    public async Task A_tuning_that_ends_early_says_which_step_is_kept()
+    {
+        string heldOut = _folder.Write("held-out.jsonl", """{"instruction": "犬と1", "output": "山川鳥魚山川鳥"}""");
+        string[] command = ["tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["run"], "--epochs", "40", "--batch", "4", "--learning-rate", "3e-2",
+            "--held-out", heldOut, "--evaluate-every", "1", "--patience", "3"];
+        Fude.Result result = await Fude.Run(command);
+        Assert.True(result.Status == 0, result.Error);
+        Match ended = Regex.Match(result.Error, "ended early after step ([0-9]+) of 120: 3 evaluations in a row were not below the best held-out loss, ([0-9.]+)\n"
+            + "the weights of step ([0-9]+) are written, which had the best held-out loss, [0-9.]+\nloss on what is held out ([0-9.]+)\n");
+        Assert.True(ended.Success, result.Error);
+        Assert.Equal(int.Parse(ended.Groups[1].Value, CultureInfo.InvariantCulture) - 3, int.Parse(ended.Groups[3].Value, CultureInfo.InvariantCulture));
+        Assert.Equal(ended.Groups[2].Value, ended.Groups[4].Value);
+        Assert.Contains("--keep-best is for a run that is evaluated", (await Fude.Run("tune", _model, "--data", _data, "--out", "x", "--keep-best")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("--patience is for a run that is evaluated", (await Fude.Run("dpo", _model, "--data", _data, "--out", "x", "--patience", "2")).Failure(2), StringComparison.Ordinal);
+    }
+
     [Theory]
+    [InlineData("--batch", "--batch", "x")]
     [InlineData("--weights is for an adapter", "--weights", "q4_0")]
     [InlineData("none of error, skip, cut, split", "--too-long", "drop")]
     [InlineData("none of cosine, linear, constant, wsd", "--schedule", "step")]

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Globalization;
+using System.Text.Json.Nodes;
 using Fude.Corpus;
 using Fude.Tensors;
 using Fude.TestData;
@@ -11,17 +12,19 @@ public sealed class TrainerTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
 
-    [Fact]
-    public void A_run_that_is_killed_again_and_again_ends_with_the_weights_of_one_that_is_not()
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_run_that_is_killed_again_and_again_ends_with_the_weights_of_one_that_is_not(bool keepsBest)
     {
-        float[] expected = TinyRun.Run(Folder("whole"));
+        Func<TrainerOptions, TrainerOptions>? change = keepsBest ? TinyRun.KeepingBest : null;
+        long? best = null;
+        float[] expected = TinyRun.Run(Folder("whole"), change: change, end: trainer => best = trainer.ResultStep);
         string killed = Folder("killed");
         TokenShard[] shards = TinyRun.Shards(killed);
         foreach (TokenShard shard in shards) shard.Dispose();
         int kills = 0;
         foreach (int last in (ReadOnlySpan<int>)[1, 8, 20])
         {
-            using Process process = Process.Start(TinyRun.Process(killed))!;
+            using Process process = Process.Start(TinyRun.Process(killed, keepsBest))!;
             while (process.StandardOutput.ReadLine() is { } line)
                 if (int.Parse(line, CultureInfo.InvariantCulture) >= last) break;
             process.Kill();         // SIGKILL: nothing of the process runs after it
@@ -31,10 +34,91 @@ public sealed class TrainerTests : IDisposable
         // On a machine that is kept busy by others a run may come to its end before it is killed, but not all three.
         Assert.InRange(kills, 1, 3);
         Checkpoints left = new(Path.Combine(killed, "run"));
-        Assert.True(left.Steps[^1] >= 18);
-        Same(expected, TinyRun.Run(killed));
-        using TrainableModel saved = TrainableModel.Load(left.PathOf(TinyRun.Steps));
-        Same(expected, [.. saved.Parameters.SelectMany(parameter => parameter.Values.ToArray())]);
+        Assert.True(left.Steps[^1] >= 16);
+        Same(expected, TinyRun.Run(killed, change: change, end: trainer => Assert.Equal(best, trainer.ResultStep)));
+        Assert.Equal(keepsBest ? [best!.Value] : [], left.BestSteps);
+        Assert.Equal(keepsBest, best < TinyRun.Steps);
+        Same(expected, WeightsIn(keepsBest ? left.PathOfBest(best!.Value) : left.PathOf(TinyRun.Steps)));
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void A_run_that_ends_early_or_is_to_keep_the_best_ends_with_the_weights_of_its_best_evaluation(bool early)
+    {
+        string folder = Folder("a");
+        Checkpoints checkpoints = new(Path.Combine(folder, "run"));
+        TrainableModel? trained = null;
+        List<(long Step, double Loss, float[] Weights)> evaluations = [];
+        int most = 0;
+        // Begun, and taken up when it is over.
+        for (int i = 0; i < 2; i++)
+        {
+            float[] found = TinyRun.Run(folder, report =>
+            {
+                if (report.HeldOutLoss is { } loss) evaluations.Add((report.Step, loss, Weights(trained!)));
+                most = Math.Max(most, checkpoints.BestSteps.Count);
+            }, prepare: model => trained = model, change: options => TinyRun.KeepingBest(options) with { Patience = early ? 4 : 0 }, end: trainer =>
+            {
+                (long step, double loss, _) = evaluations.MinBy(one => one.Loss);
+                Assert.Equal((early, true, step), (trainer.EndedEarly, trainer.IsDone, trainer.ResultStep!.Value));
+                Assert.Equal(early ? step + 4 : TinyRun.Steps, trainer.State.Step);
+                Assert.Equal((step, loss), (trainer.State.BestStep, trainer.State.BestHeldOutLoss!.Value));
+                Assert.Equal(loss, trainer.Evaluate());
+            });
+            Same(evaluations.MinBy(one => one.Loss).Weights, found);
+            Assert.Equal([evaluations.MinBy(one => one.Loss).Step], checkpoints.BestSteps);
+        }
+        Assert.Equal(2, most);      // the last checkpoint's, and a better one since
+        Assert.True(evaluations.MinBy(one => one.Loss).Step > 1);
+    }
+
+    [Fact]
+    public void A_run_that_is_not_to_keep_the_best_ends_with_its_last_weights_and_keeps_no_others()
+    {
+        string folder = Folder("a");
+        float[] last = TinyRun.Run(Folder("b"), change: options => options with { EvaluateEvery = 1, CheckpointEvery = 4 });
+        Same(last, TinyRun.Run(folder, change: options => TinyRun.KeepingBest(options) with { KeepsBest = false }, end: trainer => Assert.Equal(TinyRun.Steps, trainer.ResultStep)));
+        Assert.Empty(new Checkpoints(Path.Combine(folder, "run")).BestSteps);
+        // Patience that did not end: the last weights too.
+        Same(last, TinyRun.Run(Folder("c"), change: options => TinyRun.KeepingBest(options) with { KeepsBest = false, Patience = 100 }));
+        Assert.Single(new Checkpoints(Path.Combine(Folder("c"), "run")).BestSteps);
+    }
+
+    [Theory, InlineData(true), InlineData(false)]
+    public void Best_weights_that_are_not_there_are_told_of_and_sought_anew(bool isOfAnEarlierVersion)
+    {
+        string folder = Folder("a");
+        TinyRun.Run(folder, change: TinyRun.KeepingBest, stopAfter: 30);
+        Checkpoints checkpoints = new(Path.Combine(folder, "run"));
+        string state = Path.Combine(checkpoints.PathOf(30), "trainer.json"), kept = checkpoints.PathOfBest(Assert.Single(checkpoints.BestSteps));
+        if (isOfAnEarlierVersion)
+        {
+            JsonNode json = JsonNode.Parse(File.ReadAllText(state))!;
+            Assert.True(json.AsObject().Remove("best_step"));
+            File.WriteAllText(state, json.ToJsonString());
+        }
+        else
+        {
+            Directory.Delete(kept, recursive: true);
+        }
+        TinyRun.Run(folder, change: TinyRun.KeepingBest, end: trainer =>
+        {
+            Assert.NotNull(trainer.LostBest);
+            Assert.True(trainer.State.BestHeldOutLoss > trainer.LostBest);
+            Assert.InRange(trainer.ResultStep!.Value, 31, TinyRun.Steps);
+        });
+        // Whoever does not ask for the best does not care.
+        Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder, change: options => options, end: trainer => Assert.Null(trainer.LostBest)));
+    }
+
+    [Fact]
+    public void Best_weights_that_cannot_be_written_leave_the_last_checkpoint()
+    {
+        string folder = Folder("a"), run = Path.Combine(folder, "run");
+        _ = Directory.CreateDirectory(run);
+        File.WriteAllText(Path.Combine(run, ".best-00000001"), "");
+        string told = Assert.ThrowsAny<IOException>(() => TinyRun.Run(folder, change: TinyRun.KeepingBest)).Message;
+        Assert.StartsWith("The best weights so far, of step 1, could not be written: ", told, StringComparison.Ordinal);
+        Assert.EndsWith("the same command begins anew, for there is no checkpoint before.", told, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -174,13 +258,21 @@ public sealed class TrainerTests : IDisposable
         File.WriteAllText(Path.Combine(run, ".step-00000006"), "");
         string told = Assert.ThrowsAny<IOException>(() => TinyRun.Run(folder)).Message;
         Assert.StartsWith("The checkpoint of step 6 could not be written: ", told, StringComparison.Ordinal);
-        Assert.EndsWith($"{Path.Combine(run, "step-00000003")} is there as it was, and the run goes on from it.", told, StringComparison.Ordinal);
+        Assert.EndsWith($"Make room on the disk, and the same command goes on from {Path.Combine(run, "step-00000003")}, which is as it was.", told, StringComparison.Ordinal);
         Assert.Equal([3L], new Checkpoints(run).Steps);
         File.Delete(Path.Combine(run, ".step-00000006"));
         Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder));
     }
 
     public void Dispose() => _folder.Dispose();
+
+    private static float[] WeightsIn(string folder)
+    {
+        using TrainableModel saved = TrainableModel.Load(folder);
+        return Weights(saved);
+    }
+
+    private static float[] Weights(TrainableModel model) => [.. model.Parameters.SelectMany(parameter => parameter.Values.ToArray())];
 
     private string Folder(string name) => Directory.CreateDirectory(_folder[name]).FullName;
 

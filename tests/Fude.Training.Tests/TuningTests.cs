@@ -1,4 +1,5 @@
 using System.Text;
+using System.Text.Json.Nodes;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.TestData;
@@ -76,6 +77,82 @@ public sealed class TuningTests : IDisposable
             Assert.Contains(_folder["run"], e.Message, StringComparison.Ordinal);
         }
         using (Tuning again = Open(settings with { Threads = 2, EvaluateEvery = 3 })) Assert.Equal(again.Schedule.Steps, again.State.Step);
+        // Another tokenizer with as many pieces, in the same place.
+        string tokens = Path.Combine(_model, "tokenizer_config.json"), old = File.ReadAllText(tokens);
+        File.WriteAllText(tokens, old.Replace("\"legacy\": true", "\"legacy\": false", StringComparison.Ordinal));
+        Assert.Contains("began with tokenizer '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+        // A run of an earlier version has not written down which it was: from now on it is this one.
+        string identity = Path.Combine(_folder["run"], "identity.json");
+        JsonNode json = JsonNode.Parse(File.ReadAllText(identity))!;
+        Assert.True(json.AsObject().Remove("tokenizer"));
+        File.WriteAllText(identity, json.ToJsonString());
+        Open(settings).Dispose();
+        File.WriteAllText(tokens, old);
+        Assert.Contains("began with tokenizer '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+    }
+
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_tuning_that_ends_early_writes_the_weights_of_its_best_evaluation(bool isAdapter)
+    {
+        // Answers that the others do not teach: learning those by heart makes these worse.
+        string heldOut = _folder.Write("held-out.jsonl", """{"instruction": "犬と1", "output": "山川鳥魚山川鳥"}""");
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with
+        {
+            HeldOut = [heldOut],
+            EvaluateEvery = 1,
+            Patience = 3,
+            Epochs = 20,
+            Schedule = ScheduleForm.Constant,
+            LearningRate = 3e-2,
+            SaveFormat = NumberFormat.F32,
+            Lora = isAdapter ? new LoraSettings(4) : null,
+        };
+        List<(long Step, double Loss, float[] Weights)> evaluations = [];
+        using (Tuning run = Open(settings))
+        {
+            Assert.True(run.Run(report => evaluations.Add((report.Step, report.HeldOutLoss!.Value, [.. run.Model.Parameters.SelectMany(parameter => parameter.Values.ToArray())]))));
+            Assert.True(run.EndedEarly);
+            Assert.True(run.State.Step < run.Schedule.Steps);
+            Assert.Equal(run.State.Step - 3, run.ResultStep);
+            Assert.Equal(evaluations.Min(one => one.Loss), run.Evaluate());
+        }
+        (long step, _, float[] expected) = evaluations.MinBy(one => one.Loss);
+        using Tuning again = Open(settings);
+        Assert.Equal(step, again.ResultStep);
+        Assert.True(again.Run());
+        Assert.Equal(expected, again.Model.Parameters.SelectMany(parameter => parameter.Values.ToArray()));
+        again.Model.Restore(again.ResultPath);
+        Assert.Equal(expected, again.Model.Parameters.SelectMany(parameter => parameter.Values.ToArray()));
+    }
+
+    [Fact]
+    public void Preferences_that_are_held_out_are_judged_but_not_learnt_and_end_a_run_early()
+    {
+        string pairs = _folder.Write("pairs.jsonl", string.Join('\n', Enumerable.Range(0, 12).Select(i => $$"""{"prompt": "{{i}}は？", "chosen": "はい{{i}}", "rejected": "いいえ{{i}}"}""")));
+        string other = _folder.Write("other.jsonl", """{"prompt": "犬は？", "chosen": "いいえ、山", "rejected": "はい、川"}""");
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], pairs) with
+        {
+            Preference = new PreferenceLoss(Beta: 0.3),
+            HeldOut = [other],
+            HeldOutShare = 0.2,
+            EvaluateEvery = 1,
+            Patience = 2,
+            Epochs = 10,
+            Batch = 3,
+        };
+        TuningData data = new(settings);
+        int heldOut = data.Sources[0].HeldOut;
+        Assert.InRange(heldOut, 1, 6);
+        Assert.Equal((12, heldOut + 1), (data.Sources[0].Examples + heldOut, data.HeldOutPairs.Count));
+        int judged = 0;
+        List<StepReport> reports = [];
+        using Tuning run = new(settings, data, judging: _ => judged++);
+        Assert.Equal(13, judged);
+        Assert.Equal(Math.Log(2), run.Evaluate()!.Value, 1e-6);
+        Assert.True(run.Run(reports.Add));
+        // The others are of the opposite opinion, and the more so the better the run learns.
+        Assert.True(run.EndedEarly && run.State.Step < run.Schedule.Steps);
+        Assert.Equal(reports.MinBy(report => report.HeldOutLoss).Step, run.ResultStep);
     }
 
     [Fact]

@@ -40,7 +40,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
             MayChange =
             [
                 "steps", "tokens", "learning-rate", "schedule", "warmup-steps", "warmup-tokens", "decay-steps", "final-rate", "weight-decay", "beta1",
-                "beta2", "epsilon", "clip", "z-loss", "label-smoothing", "dropout", "evaluate-every", "patience", "held-out-tokens", "save-format",
+                "beta2", "epsilon", "clip", "z-loss", "label-smoothing", "dropout", "evaluate-every", "patience", "keep-best", "held-out-tokens", "save-format",
             ],
             Results = ["model"],
             Written = ["config"],
@@ -59,7 +59,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
     private static StepKind Tuning(string name, Func<Terminal, Command> create) => new(name, create, ["model", "data", "held-out"], ["out"])
     {
         Neutral = ["threads", "recompute", "checkpoint-every", "keep"],
-        MayChange = ["evaluate-every", "patience", "save-format"],
+        MayChange = ["evaluate-every", "patience", "keep-best", "save-format"],
         Results = ["model", "adapter"],
         Weighted = ["data"],
     };

@@ -148,6 +148,14 @@ public sealed class PreferenceLessons(
         new("reward_rejected", _results.Average(result => result.RewardOfRejected)),
     ];
 
+    /// <summary>The mean loss of pairs, nothing learnt and nothing dropped.</summary>
+    public static double MeanLoss(Learner learner, IReadOnlyList<JudgedPair> pairs, PreferenceLoss loss)
+    {
+        ArgumentNullException.ThrowIfNull(learner);
+        ArgumentNullException.ThrowIfNull(loss);
+        return pairs.Average(judged => loss.Of(learner.Score(judged.Pair), judged.Reference, judged.Pair).Loss);
+    }
+
     private protected override IReadOnlyList<Lesson> Lessons(IReadOnlyList<(int Source, int Index)> step)
     {
         _results.Clear();

@@ -99,16 +99,23 @@ public sealed class RunLog : IDisposable
     private static void WriteSettings(string file, string title, IEnumerable<KeyValuePair<string, string>> settings)
     {
         string pending = $"{file}.{Path.GetRandomFileName()}";
-        using (FileStream stream = new(pending, FileMode.CreateNew, FileAccess.Write))
+        try
         {
-            using Utf8JsonWriter json = new(stream, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
-            json.WriteStartObject();
-            json.WriteString("title", title);
-            json.WriteStartObject("settings");
-            foreach ((string name, string value) in settings) json.WriteString(name, value);
-            json.WriteEndObject();
-            json.WriteEndObject();
+            using (FileStream stream = new(pending, FileMode.CreateNew, FileAccess.Write))
+            {
+                using Utf8JsonWriter json = new(stream, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
+                json.WriteStartObject();
+                json.WriteString("title", title);
+                json.WriteStartObject("settings");
+                foreach ((string name, string value) in settings) json.WriteString(name, value);
+                json.WriteEndObject();
+                json.WriteEndObject();
+            }
+            File.Move(pending, file, overwrite: true);
         }
-        File.Move(pending, file, overwrite: true);
+        finally
+        {
+            File.Delete(pending);       // which is there still only where the disk is full
+        }
     }
 }

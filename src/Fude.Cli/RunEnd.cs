@@ -1,0 +1,36 @@
+using System.Globalization;
+using Fude.Training;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>What is said of the weights that a run ends with.</summary>
+internal static class RunEnd
+{
+    /// <summary>Says at the beginning that the best weights so far are missing.</summary>
+    public static void TellLost(TextWriter output, double? lost)
+    {
+        if (lost is { } loss)
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{Say($"note: the weights of the best held-out loss so far, {loss:F4}, are not kept beside the checkpoint; the best is sought anew from here on",
+                    $"注意: これまでの検証損失の最良値 {loss:F4} の重みはチェックポイントの隣に残っていません。ここから最良のものを探し直します")}"));
+    }
+
+    /// <summary>Says at the end whether it was an early one, and which weights are written unless they are the last.</summary>
+    public static void Tell(TextWriter output, RunState state, long steps, bool endedEarly, long? result)
+    {
+        string best = state.BestHeldOutLoss?.ToString("F4", CultureInfo.InvariantCulture) ?? "";
+        if (endedEarly)
+            output.WriteLine(Say(
+                $"ended early after step {state.Step:N0} of {steps:N0}: {state.EvaluationsSinceBest} evaluations in a row were not below the best held-out loss, {best}",
+                $"ステップ {state.Step:N0} / {steps:N0} で早期終了: 評価 {state.EvaluationsSinceBest} 回続けて検証損失の最良値 {best} を下回りませんでした"));
+        if (result is { } step && step != state.Step)
+            output.WriteLine(Say(
+                $"the weights of step {step:N0} are written, which had the best held-out loss, {best}",
+                $"検証損失が最良（{best}）だったステップ {step:N0} の重みを書き出します"));
+        else if (endedEarly)
+            output.WriteLine(Say(
+                $"the weights of step {state.Step:N0}, the last, are written: those of the best held-out loss were not kept",
+                $"最良の重みは残っていないため、最後のステップ {state.Step:N0} の重みを書き出します"));
+    }
+}

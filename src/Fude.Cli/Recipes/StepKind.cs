@@ -48,7 +48,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
         Tuning("tune", TuneCommand.Create) with
         {
             Inputs = ["model", "data", "held-out", "generation-config"],
-            MayChange = ["evaluate-every", "patience", "save-format", "generation-config"],
+            MayChange = ["evaluate-every", "patience", "keep-best", "save-format", "generation-config"],
             Written = ["generation-config"],
         },
         Tuning("dpo", DpoCommand.Create),

@@ -62,30 +62,17 @@ internal static class Arguments
         Description = Say("A PEFT LoRA adapter to apply.", "適用する PEFT の LoRA アダプター。"),
     };
 
-    public static Option<int?> Threads()
-    {
-        Option<int?> threads = new("--threads", "-t")
-        {
-            HelpName = "N",
-            Description = Say("Threads; all processors when absent. The result never depends on it.",
-                "スレッド数。省略時は全プロセッサー。結果は変わらない。"),
-        };
-        threads.Validators.Add(result =>
-        {
-            if (result.IsGiven(out int value) && value is not (>= 1 and <= 1024))
-                result.AddError(Say("--threads is a number from 1 to 1024.", "--threads は 1 から 1024 までの数です。"));
-        });
-        return threads;
-    }
+    public static Option<int?> Threads() => NumberOption.Optional<int>(
+        "--threads", Say("Threads; all processors when absent. The result never depends on it.", "スレッド数。省略時は全プロセッサー。結果は変わらない。"),
+        NumberOption.Within(1, 1024), "-t");
 
-    /// <summary>Whether an option was given one number, and which. What is none, System.CommandLine tells by itself: after the validators, in
-    /// which asking for its value would throw.</summary>
-    public static bool IsGiven<T>(this OptionResult? option, out T value)
-        where T : struct, IParsable<T>
-    {
-        value = default;
-        return option is { Implicit: false, Tokens: [Token one] } && T.TryParse(one.Value, CultureInfo.InvariantCulture, out value);
-    }
+    /// <summary>Tokens of a window, where a text is scored.</summary>
+    public static Option<int?> Window() => NumberOption.Optional<int>(
+        "--context", Say("Tokens in a window; the model's context when absent.", "窓のトークン数。省略時はモデルの文脈長。"), NumberOption.AtLeast(2));
+
+    /// <summary>Tokens from one window to the next.</summary>
+    public static Option<int?> Stride() => NumberOption.Optional<int>(
+        "--stride", Say("Tokens from one window to the next; half a window when absent.", "窓をずらすトークン数。省略時は窓の半分。"), NumberOption.AtLeast(1));
 
     /// <summary>What an option was given, or null: System.CommandLine takes an absent list for an empty one, which means something else.</summary>
     public static T? Given<T>(this ParseResult args, Option<T> option) => args.GetResult(option) is null ? default : args.GetValue(option);

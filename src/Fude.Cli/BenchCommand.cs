@@ -4,12 +4,15 @@ using System.Globalization;
 using Fude.Models;
 using Fude.Tensors;
 using static Fude.Cli.Language;
+using static Fude.Cli.NumberOption;
 
 namespace Fude.Cli;
 
 /// <summary>fude bench: how fast a model reads and writes, beside what the machine could do at most in the same minute.</summary>
 internal static class BenchCommand
 {
+    private const int Most = 1_000_000;
+
     public static Command Create(Terminal terminal)
     {
         Argument<string?> model = new("model")
@@ -30,12 +33,13 @@ internal static class BenchCommand
                 "Number format: of random weights (bf16 when absent, f32, q8_0, q4_k, …), or what those of MODEL are quantised to.",
                 "数値形式。乱数の重みの形式（省略時は bf16。f32、q8_0、q4_k など）、または MODEL の重みを量子化する形式。"),
         };
-        Option<int> prompt = Count("-p", "--prompt-tokens", 512, "Prompt tokens.", "プロンプトのトークン数。");
-        Option<int> decode = Count("-n", "--new-tokens", 128, "New tokens.", "新しいトークン数。");
-        Option<int> repetitions = Count("-r", "--repetitions", 3, "Repetitions; medians are printed.", "繰り返し数。中央値を出す。");
-        Option<NumberFormat> cacheFormat = FormatArguments.KvCache();
-        Option<int> depth = Count("-d", "--depth", 0, "Tokens that are cached before the first new one.", "最初の新しいトークンより前にキャッシュしておくトークン数。");
-        Option<int> batch = Count("-b", "--batch", 1, "Sequences that are decoded side by side.", "同時に生成する系列の数。");
+        Option<int> prompt = Of("--prompt-tokens", Say("Prompt tokens.", "プロンプトのトークン数。"), 512, Within(0, Most), "-p");
+        Option<int> decode = Of("--new-tokens", Say("New tokens.", "新しいトークン数。"), 128, Within(0, Most), "-n");
+        Option<int> repetitions = Of("--repetitions", Say("Repetitions; medians are printed.", "繰り返し数。中央値を出す。"), 3, Within(1, Most), "-r");
+        Option<Choice<NumberFormat>> cacheFormat = FormatArguments.KvCache();
+        Option<int> depth = Of(
+            "--depth", Say("Tokens that are cached before the first new one.", "最初の新しいトークンより前にキャッシュしておくトークン数。"), 0, Within(0, Most), "-d");
+        Option<int> batch = Of("--batch", Say("Sequences that are decoded side by side.", "同時に生成する系列の数。"), 1, Within(1, Most), "-b");
         Option<int?> threads = Arguments.Threads();
         Option<bool> json = Arguments.Json();
         Command command = new("bench", Say(
@@ -54,7 +58,6 @@ internal static class BenchCommand
             ModelFolder? folder = args.GetValue(config) is null ? ModelFolder.Open(DefaultModel.Or(args.GetValue(model))) : null;
             ModelConfig shape = folder?.Config ?? ModelConfig.Load(args.GetValue(config)!);
             int wanted = Math.Max(args.GetValue(prompt), args.GetValue(depth) + args.GetValue(decode) + 1);
-            if (args.GetValue(batch) < 1) throw new Failure("-b is at least 1.", "-b は 1 以上です。");
             if (wanted > shape.Context)
                 throw new Failure(
                     $"the model reads {shape.Context} tokens, but -p {args.GetValue(prompt)} -d {args.GetValue(depth)} -n {args.GetValue(decode)} need {wanted}.",
@@ -64,7 +67,7 @@ internal static class BenchCommand
                 : args.GetValue(format) is { } name ? folder.OpenWeights(QuantizationMixes.Parse(name), FormatArguments.Progress(progress, stop))
                 : folder.OpenWeights());
             using LanguageModel loaded = LanguageModel.Create(shape, weights);
-            loaded.KvCacheFormat = args.GetValue(cacheFormat);
+            loaded.KvCacheFormat = args.GetValue(cacheFormat).Value;
             progress.Clear();
             Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(depth), args.GetValue(batch),
                 args.GetValue(repetitions), stop);
@@ -208,17 +211,6 @@ internal static class BenchCommand
         json.WriteEndObject();
     });
 
-    private static Option<int> Count(string name, string alias, int standard, string english, string japanese)
-    {
-        Option<int> option = new(alias, name) { HelpName = "N", Description = Say(english, japanese), DefaultValueFactory = _ => standard };
-        option.Validators.Add(result =>
-        {
-            if (result.IsGiven(out int value) && value is not (>= 0 and <= 1_000_000))
-                result.AddError(Say($"{alias} is a number from 0 to 1000000.", $"{alias} は 0 から 1000000 までの数です。"));
-        });
-        return option;
-    }
-
     private static double Time(Action work)
     {
         long started = Stopwatch.GetTimestamp();
@@ -235,9 +227,9 @@ internal static class BenchCommand
     private static NumberFormat Parsed(string? name)
     {
         if (name is null) return NumberFormat.BF16;
-        if (Enum.TryParse(name, ignoreCase: true, out NumberFormat format) && Enum.IsDefined(format)) return format;
+        if (!char.IsAsciiDigit(name.FirstOrDefault()) && Enum.TryParse(name, ignoreCase: true, out NumberFormat format) && Enum.IsDefined(format)) return format;
         throw new Failure(
-            $"--format: '{name}' is no number format; there are {string.Join(", ", Enum.GetNames<NumberFormat>())}.",
-            $"--format: '{name}' という数値形式はありません。{string.Join("、", Enum.GetNames<NumberFormat>())} のどれかです。");
+            $"--format: '{name}' is no number format of random weights; there are {string.Join(", ", Enum.GetNames<NumberFormat>()).ToLowerInvariant()}.",
+            $"--format: '{name}' という乱数の重みの数値形式はありません。{string.Join("、", Enum.GetNames<NumberFormat>()).ToLowerInvariant()} のどれかです。");
     }
 }

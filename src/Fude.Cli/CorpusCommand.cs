@@ -17,18 +17,9 @@ internal static class CorpusCommand
 
     private static Command CreateHoldOut(Terminal terminal)
     {
-        Option<double> share = new("--share")
-        {
-            HelpName = "0.01",
-            DefaultValueFactory = _ => 0.01,
-            Description = Say("The share of documents to hold out.", "取り分ける文書の割合。"),
-        };
-        Option<double> keep = new("--keep")
-        {
-            HelpName = "1",
-            DefaultValueFactory = _ => 1,
-            Description = Say("The share of the other documents to keep.", "残りの文書のうち学習に使う割合。"),
-        };
+        Option<double> share = NumberOption.Of("--share", Say("The share of documents to hold out.", "取り分ける文書の割合。"), 0.01, NumberOption.PartBelow(1));
+        Option<double> keep = NumberOption.Of(
+            "--keep", Say("The share of the other documents to keep.", "残りの文書のうち学習に使う割合。"), 1.0, NumberOption.PartAboveZero);
         Option<string> train = Target("--train", Say("The file for the documents to train on (.jsonl or .jsonl.gz).", "学習用の文書を書くファイル（.jsonl または .jsonl.gz）。"));
         Option<string> heldOut = Target("--held-out", Say("The file for the documents held out.", "取り分けた文書を書くファイル。"));
         Command command = new("hold-out", Say(
@@ -38,16 +29,6 @@ internal static class CorpusCommand
         command.Add(heldOut);
         command.Add(share);
         command.Add(keep);
-        share.Validators.Add(result =>
-        {
-            if (result.IsGiven(out double value) && value is not (>= 0 and < 1))
-                result.AddError(Say("--share is a number from 0 to below 1.", "--share は 0 以上 1 未満の数です。"));
-        });
-        keep.Validators.Add(result =>
-        {
-            if (result.IsGiven(out double value) && value is not (> 0 and <= 1))
-                result.AddError(Say("--keep is a number above 0 and at most 1.", "--keep は 0 より大きく 1 以下の数です。"));
-        });
         command.SetAction((args, stop) => Task.Run(() =>
         {
             using ProgressLine progress = new(terminal);

@@ -27,16 +27,7 @@ internal static class EvaluateCommand
     public static Command Create(Terminal terminal)
     {
         Argument<string> model = Arguments.Model();
-        Option<int?> context = new("--context")
-        {
-            HelpName = "N",
-            Description = Say("Tokens in a window; the model's context when absent.", "窓のトークン数。省略時はモデルの文脈長。"),
-        };
-        Option<int?> stride = new("--stride")
-        {
-            HelpName = "M",
-            Description = Say("Tokens from one window to the next; half a window when absent.", "窓をずらすトークン数。省略時は窓の半分。"),
-        };
+        Option<int?> context = Arguments.Window(), stride = Arguments.Stride();
         Option<bool> xz = new("--xz") { Description = Say("Compare with xz -9e, the program.", "xz -9e（外部プログラム）と比べる。") };
         Option<string[]> ngrams = new("--ngrams")
         {

@@ -16,7 +16,7 @@ internal sealed class FormatArguments
         Description = Say("Keep the quantised model as a GGUF file, and run that.", "量子化したモデルを GGUF ファイルに保存し、それを実行する。"),
     };
 
-    private readonly Option<NumberFormat> _cache = KvCache();
+    private readonly Option<Choice<NumberFormat>> _cache = KvCache();
 
     private FormatArguments(Option<QuantizationMix?> format) => _format = format;
 
@@ -71,7 +71,7 @@ internal sealed class FormatArguments
         using ProgressLine progress = new(terminal);
         ModelFolder folder = ModelFolder.Open(source);
         LanguageModel loaded = format is QuantizationMix mix ? folder.LoadModel(mix, adapter, Progress(progress, stop)) : folder.LoadModel(adapter);
-        loaded.KvCacheFormat = args.GetValue(_cache);
+        loaded.KvCacheFormat = args.GetValue(_cache).Value;
         return loaded;
     }
 
@@ -81,35 +81,16 @@ internal sealed class FormatArguments
         (string source, QuantizationMix? format) = Read(args, model, terminal, stop);
         using ProgressLine progress = new(terminal);
         TextGenerator generator = TextGenerator.Load(source, adapter, threads, format, Progress(progress, stop));
-        generator.KvCacheFormat = args.GetValue(_cache);
+        generator.KvCacheFormat = args.GetValue(_cache).Value;
         return generator;
     }
 
     /// <summary>How keys and values are kept.</summary>
-    public static Option<NumberFormat> KvCache()
-    {
-        NumberFormat[] possible = [NumberFormat.F32, NumberFormat.F16, NumberFormat.BF16, NumberFormat.Q8_0];
-        string names = string.Join('|', possible).ToLowerInvariant();
-        return new("--kv-cache")
-        {
-            HelpName = names,
-            Arity = ArgumentArity.ExactlyOne,
-            DefaultValueFactory = _ => NumberFormat.F32,
-            Description = Say(
-                "Number format of the cached keys and values; narrower ones are quicker in long texts and round a little.",
-                "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかに丸める。"),
-            CustomParser = result =>
-            {
-                string name = result.Tokens[0].Value;
-                foreach (NumberFormat format in possible)
-                    if (name.Equals(format.ToString(), StringComparison.OrdinalIgnoreCase)) return format;
-                result.AddError(Say(
-                    $"--kv-cache: '{name}' is no format of a cache; there are {names.Replace("|", ", ", StringComparison.Ordinal)}.",
-                    $"--kv-cache: '{name}' というキャッシュの形式はありません。{names.Replace("|", "、", StringComparison.Ordinal)} のどれかです。"));
-                return NumberFormat.F32;
-            },
-        };
-    }
+    public static Option<Choice<NumberFormat>> KvCache() => WordOption.Of(
+        "--kv-cache",
+        Say("Number format of the cached keys and values; narrower ones are quicker in long texts and round a little.",
+            "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかに丸める。"),
+        ("f32", NumberFormat.F32), ("f16", NumberFormat.F16), ("bf16", NumberFormat.BF16), ("q8_0", NumberFormat.Q8_0));
 
     /// <summary>Says how far quantising is, and stops it.</summary>
     public static IProgress<double> Progress(ProgressLine line, CancellationToken stop) =>

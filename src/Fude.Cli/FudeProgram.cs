@@ -64,7 +64,7 @@ internal sealed class FudeProgram(Terminal terminal)
         }
     }
 
-    private RootCommand CreateCommand(Interrupts interrupts)
+    internal RootCommand CreateCommand(Interrupts interrupts)
     {
         RootCommand root = CreateCommands(interrupts);
         // System.CommandLine has Japanese words for most of its own help, but not for this line.

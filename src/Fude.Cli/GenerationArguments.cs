@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using System.Numerics;
 using Fude.Generation;
 using Fude.Tensors;
 using static Fude.Cli.Language;
@@ -158,13 +159,7 @@ internal sealed class GenerationArguments
     };
 
     private static Option<T?> Number<T>(string name, string? alias, string english, string japanese)
-        where T : struct, IParsable<T>
-    {
-        Option<T?> option = Parsed<T?>(name, typeof(T) == typeof(double) ? "X" : "N", english, japanese,
-            text => T.Parse(text, CultureInfo.InvariantCulture));
-        if (alias is not null) option.Aliases.Add(alias);
-        return option;
-    }
+        where T : struct, INumber<T> => NumberOption.Optional<T>(name, Say(english, japanese), range: null, alias is null ? [] : [alias]);
 
     private static Option<bool?> Switch(string name, string english, string japanese) =>
         new(name) { Description = Say(english, japanese), HelpName = "true|false", Arity = ArgumentArity.ZeroOrOne };
@@ -200,10 +195,10 @@ internal sealed class GenerationArguments
     {
         int equals = text.IndexOf('=', StringComparison.Ordinal);
         if (equals < 0) throw new FormatException();
-        return new(ParseIds(text[..equals]), double.Parse(text[(equals + 1)..], CultureInfo.InvariantCulture));
+        return new(ParseIds(text[..equals]), double.Parse(text[(equals + 1)..], NumberStyles.Float, CultureInfo.InvariantCulture));
     }
 
     private static ExponentialDecay? ParseDecay(string text) => text.Split(',') is [string start, string factor]
-        ? new(int.Parse(start, CultureInfo.InvariantCulture), double.Parse(factor, CultureInfo.InvariantCulture))
+        ? new(int.Parse(start, CultureInfo.InvariantCulture), double.Parse(factor, NumberStyles.Float, CultureInfo.InvariantCulture))
         : throw new FormatException();
 }

@@ -4,6 +4,7 @@ using Fude.Models;
 using Fude.Tensors;
 using Fude.Training;
 using static Fude.Cli.Language;
+using static Fude.Cli.NumberOption;
 
 namespace Fude.Cli;
 
@@ -23,17 +24,9 @@ internal static class InspectCommand
         {
             Description = Say("Show what training takes of memory instead.", "代わりに、訓練に必要なメモリーを表示する。"),
         };
-        Option<int> rows = new("--rows")
-        {
-            HelpName = "N",
-            DefaultValueFactory = _ => 4,
-            Description = Say("--train: rows of a micro-batch.", "--train: マイクロバッチの行数。"),
-        };
-        Option<int?> context = new("--context")
-        {
-            HelpName = "N",
-            Description = Say("--train: tokens of a row; the model's context when absent.", "--train: 1 行のトークン数。省略時はモデルの文脈長。"),
-        };
+        Option<int> rows = Of("--rows", Say("--train: rows of a micro-batch.", "--train: マイクロバッチの行数。"), 4, AtLeast(1));
+        Option<int?> context = Optional<int>(
+            "--context", Say("--train: tokens of a row; the model's context when absent.", "--train: 1 行のトークン数。省略時はモデルの文脈長。"), AtLeast(1));
         Option<bool> recompute = new("--recompute")
         {
             Description = Say("--train: blocks are computed again on the way back.", "--train: 逆伝播でブロックを再計算する。"),

@@ -22,16 +22,7 @@ internal static class PerplexityCommand
             HelpName = "FILE",
             Description = Say("The text, UTF-8.", "テキスト（UTF-8）。"),
         };
-        Option<int?> context = new("--context")
-        {
-            HelpName = "N",
-            Description = Say("Tokens in a window; the model's context when absent.", "窓のトークン数。省略時はモデルの文脈長。"),
-        };
-        Option<int?> stride = new("--stride")
-        {
-            HelpName = "M",
-            Description = Say("Tokens from one window to the next; half a window when absent.", "窓をずらすトークン数。省略時は窓の半分。"),
-        };
+        Option<int?> context = Arguments.Window(), stride = Arguments.Stride();
         Option<string?> adapter = Arguments.Adapter();
         Option<int?> threads = Arguments.Threads();
         Option<bool> json = Arguments.Json();

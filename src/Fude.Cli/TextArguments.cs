@@ -21,18 +21,13 @@ internal sealed class TextArguments
         Description = Say("JSONL: the field that holds the text.", "JSONL でテキストが入っているフィールド。"),
     };
 
-    private readonly Option<int> _skipBad = new("--skip-bad")
-    {
-        HelpName = "N",
-        Description = Say("Broken lines to pass over before one is an error.", "読み飛ばしてよい壊れた行の数。"),
-    };
+    private readonly Option<int> _skipBad = NumberOption.Of(
+        "--skip-bad", Say("Broken lines to pass over before one is an error.", "読み飛ばしてよい壊れた行の数。"), 0, NumberOption.AtLeast(0));
 
-    private readonly Option<PlainTextDocument> _documents = new("--documents")
-    {
-        HelpName = "paragraphs|line|file",
-        Description = Say("Plain text: what a document is. Paragraphs stand between blank lines.",
+    private readonly Option<Choice<PlainTextDocument>> _documents = WordOption.Of(
+        "--documents", Say("Plain text: what a document is. Paragraphs stand between blank lines.",
             "テキストファイルの文書の単位: 空行区切り（paragraphs）、1 行（line）、1 ファイル（file）。"),
-    };
+        ("paragraphs", PlainTextDocument.Paragraphs), ("line", PlainTextDocument.Line), ("file", PlainTextDocument.File));
 
     private TextArguments()
     {
@@ -57,6 +52,6 @@ internal sealed class TextArguments
     {
         Field = args.GetRequiredValue(_field),
         SkipBadLines = args.GetValue(_skipBad),
-        PlainText = args.GetResult(_documents) is null ? default : args.GetValue(_documents),
+        PlainText = args.GetResult(_documents) is null ? default : args.GetValue(_documents).Value,
     };
 }

@@ -4,12 +4,16 @@ using System.Globalization;
 using Fude.Tensors;
 using Fude.Training;
 using static Fude.Cli.Language;
+using static Fude.Cli.NumberOption;
 
 namespace Fude.Cli;
 
 /// <summary>fude train: pre-trains a new model, or goes on with one, on token shards.</summary>
 internal static class TrainCommand
 {
+    // So that the tokens of a step, a product of three such numbers, can be counted.
+    private const int Most = 1 << 20;
+
     public static Command Create(Terminal terminal)
     {
         Option<string> output = Text("--out", "DIR", Say("The run's folder: checkpoints, metrics and at the end the folder model. A run that is there goes on.",
@@ -21,78 +25,47 @@ internal static class TrainCommand
         Option<string[]> data = Many("--data", Say("A token shard to learn from (NAME of NAME.bin and NAME.idx); several are folds.", "学習するシャード（NAME.bin と NAME.idx の NAME）。複数なら順に使う。"));
         data.Required = true;
         Option<string[]> heldOut = Many("--held-out", Say("A token shard that is only evaluated on.", "評価だけに使うシャード。"));
-        Option<long> heldOutTokens = Number("--held-out-tokens", 65_536L, Say("Held-out tokens an evaluation reads at most.", "1 回の評価で読むトークン数の上限。"));
-        Option<int> context = Number("--context", 512, Say("Tokens of a row.", "1 行のトークン数。"));
-        Option<int> rows = Number("--rows", 4, Say("Rows of a micro-batch: what is in memory at a time.", "マイクロバッチの行数（同時にメモリーに載る量）。"));
-        Option<int> accumulate = Number("--accumulate", 1, Say("Micro-batches of a step.", "1 ステップのマイクロバッチ数。"));
-        Option<long> steps = Number("--steps", 0L, Say("Steps of the whole run.", "全体のステップ数。"));
-        Option<long> tokens = Number("--tokens", 0L, Say("Tokens of the whole run, instead of --steps.", "--steps の代わりに、全体のトークン数。"));
-        Option<double> rate = Number("--learning-rate", 1e-3, Say("The highest learning rate.", "学習率の最大値。"));
-        Option<ScheduleForm> schedule = new("--schedule")
-        {
-            HelpName = "cosine|linear|constant|wsd",
-            DefaultValueFactory = _ => ScheduleForm.Cosine,
-            Description = Say("How the learning rate goes on after the warm-up; wsd: warm-up, stable, decay.", "ウォームアップ後の学習率の変化。wsd は一定の後に減衰。"),
-            CustomParser = result => ScheduleOf(result.Tokens[0].Value) is { } form ? form : Wrong(result.AddError, result.Tokens[0].Value),
-        };
-        Option<long> warmUp = Number("--warmup-steps", 0L, Say("Steps over which the rate rises.", "学習率を上げていくステップ数。"));
-        Option<long> warmUpTokens = Number("--warmup-tokens", 0L, Say("The same in tokens.", "同じくトークン数で。"));
-        Option<long> decay = Number("--decay-steps", 0L, Say("wsd: steps of the decay at the end; a tenth of the run when absent.", "wsd の減衰ステップ数。省略時は全体の 1 割。"));
-        Option<double> final = Number("--final-rate", 0.1, Say("The last rate as a part of the highest.", "最後の学習率（最大値に対する割合）。"));
-        Option<double> weightDecay = Number("--weight-decay", 0.1, Say("Weight decay of matrices.", "行列の重み減衰。"));
-        Option<double> beta1 = Number("--beta1", 0.9, "AdamW β₁."), beta2 = Number("--beta2", 0.95, "AdamW β₂."), epsilon = Number("--epsilon", 1e-8, "AdamW ε.");
-        Option<double> clip = Number("--clip", 1.0, Say("The largest norm that gradients keep.", "勾配ノルムの上限。"));
-        Option<double> zLoss = Number("--z-loss", 0.0, Say("Weight of the z-loss.", "z-loss の重み。"));
-        Option<double> smoothing = Number("--label-smoothing", 0.0, Say("Label smoothing.", "ラベル平滑化。"));
-        Option<double> dropout = Number("--dropout", 0.0, Say("The share dropped of embeddings, attention and residuals.", "埋め込み、注意、残差のドロップアウト率。"));
-        Option<bool> recompute = new("--recompute") { Description = Say("Compute blocks again on the way back: less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（省メモリー、結果は同じ）。") };
-        Option<long> checkpoint = Number("--checkpoint-every", 100L, Say("Steps between checkpoints.", "チェックポイントの間隔（ステップ）。"));
-        Option<int> keep = Number("--keep", 2, Say("Checkpoints that stay.", "残すチェックポイントの数。"));
-        Option<long> evaluate = Number("--evaluate-every", 100L, Say("Steps between evaluations.", "評価の間隔（ステップ）。"));
-        Option<int> patience = Number("--patience", 0, Say("Evaluations without a better result after which the run ends, with the weights of the best; 0 for never.", "改善のない評価がこの回数続いたら終え、最良の重みを書く。0 なら終えない。"));
-        Option<bool> keepBest = new("--keep-best") { Description = Say("Write the weights of the best evaluation at the end, not the last ones.", "最後の重みではなく、評価が最良だった重みを書き出す。") };
-        Option<ulong> seed = Number("--seed", 1UL, Say("Chooses the order of documents, a new model's numbers and what is dropped.", "文書の順、初期値、ドロップアウトの乱数の種。"));
-        Option<double> deviation = Number("--initial-deviation", 0.02, Say("Standard deviation of a new model's matrices.", "新しいモデルの行列の標準偏差。"));
-        Option<NumberFormat> save = new("--save-format")
-        {
-            HelpName = "f32|bf16|f16",
-            DefaultValueFactory = _ => NumberFormat.BF16,
-            Description = Say("The number format of the model at the end.", "最後に書くモデルの数値形式。"),
-        };
-        save.AcceptOnlyFromAmong("f32", "bf16", "f16");
-        Option<int?> threads = Arguments.Threads();
+        Option<long> heldOutTokens = Of("--held-out-tokens", Say("Held-out tokens an evaluation reads at most.", "1 回の評価で読むトークン数の上限。"), 65_536L, AtLeast(1L));
+        Option<int> context = Of("--context", Say("Tokens of a row.", "1 行のトークン数。"), 512, Within(1, Most));
+        Option<int> rows = Of("--rows", Say("Rows of a micro-batch: what is in memory at a time.", "マイクロバッチの行数（同時にメモリーに載る量）。"), 4, Within(1, Most));
+        Option<int> accumulate = Of("--accumulate", Say("Micro-batches of a step.", "1 ステップのマイクロバッチ数。"), 1, Within(1, Most));
+        Option<long?> steps = Optional<long>("--steps", Say("Steps of the whole run.", "全体のステップ数。"), AtLeast(1L));
+        Option<long?> tokens = Optional<long>("--tokens", Say("Tokens of the whole run, instead of --steps.", "--steps の代わりに、全体のトークン数。"), AtLeast(1L));
+        Option<double> rate = Of("--learning-rate", Say("The highest learning rate.", "学習率の最大値。"), 1e-3, AtLeast(0.0));
+        Option<long> warmUp = Of("--warmup-steps", Say("Steps over which the rate rises.", "学習率を上げていくステップ数。"), 0L, AtLeast(0L));
+        Option<long?> warmUpTokens = Optional<long>("--warmup-tokens", Say("The same in tokens.", "同じくトークン数で。"), AtLeast(0L));
+        Option<long?> decay = Optional<long>(
+            "--decay-steps", Say("wsd: steps of the decay at the end; a tenth of the run when absent.", "wsd の減衰ステップ数。省略時は全体の 1 割。"), AtLeast(0L));
+        Option<double> zLoss = LearningArguments.ZLoss(), smoothing = LearningArguments.LabelSmoothing();
+        Option<double> deviation = Of(
+            "--initial-deviation", Say("Standard deviation of a new model's matrices.", "新しいモデルの行列の標準偏差。"), 0.02, Above(0.0));
+        LearningArguments learning = new(
+            finalRate: 0.1, weightDecay: 0.1, evaluateEvery: 100,
+            Say("Chooses the order of documents, a new model's numbers and what is dropped.", "文書の順、初期値、ドロップアウトの乱数の種。"),
+            Say("The number format of the model at the end.", "最後に書くモデルの数値形式。"));
         Command command = new("train", Say("Pre-train a model on token shards.", "トークンのシャードでモデルを事前学習する。"))
         {
-            output, config, from, tokenizer, data, heldOut, heldOutTokens, context, rows, accumulate, steps, tokens, rate, schedule, warmUp, warmUpTokens,
-            decay, final, weightDecay, beta1, beta2, epsilon, clip, zLoss, smoothing, dropout, recompute, checkpoint, keep, evaluate, patience, keepBest, seed,
-            deviation, save, threads,
+            output, config, from, tokenizer, data, heldOut, heldOutTokens, context, rows, accumulate, steps, tokens, rate, warmUp, warmUpTokens, decay, zLoss,
+            smoothing, deviation,
         };
+        learning.AddTo(command, heldOut);
         command.Validators.Add(result =>
         {
             if (result.GetResult(config) is null == result.GetResult(from) is null)
                 result.AddError(Say("Give either --config for a new model or --from for one to go on with.", "新しいモデルの --config か、継続元の --from のどちらかを指定してください。"));
-            if (result.GetResult(steps) is { Implicit: false } == result.GetResult(tokens) is { Implicit: false })
+            if (result.GetResult(steps) is null == result.GetResult(tokens) is null)
                 result.AddError(Say("Give either --steps or --tokens.", "--steps か --tokens のどちらかを指定してください。"));
-            foreach (Option<int> one in (Option<int>[])[context, rows, accumulate, keep]) Require(result, one, value => value >= 1, "at least 1", "1 以上");
-            foreach (Option<long> one in (Option<long>[])[steps, tokens, checkpoint, heldOutTokens]) Require(result, one, value => value >= 1, "at least 1", "1 以上");
-            foreach (Option<long> one in (Option<long>[])[warmUp, warmUpTokens, decay, evaluate]) Require(result, one, value => value >= 0, "at least 0", "0 以上");
-            Require(result, patience, value => value >= 0, "at least 0", "0 以上");
-            foreach (Option one in (Option[])[patience, keepBest])
-                if (result.GetResult(one) is { Implicit: false } && result.GetResult(heldOut) is null)
-                    result.AddError(Say($"{one.Name} is for a run that is evaluated: give --held-out too.", $"{one.Name} は評価のためのものです。--held-out も指定してください。"));
-            foreach (Option<double> one in (Option<double>[])[epsilon, deviation, clip])
-                Require(result, one, value => value > 0 && double.IsFinite(value), "a number above 0", "0 より大きい数");
-            foreach (Option<double> one in (Option<double>[])[rate, final, weightDecay, zLoss])
-                Require(result, one, value => value >= 0 && double.IsFinite(value), "a number of at least 0", "0 以上の数");
-            foreach (Option<double> one in (Option<double>[])[beta1, beta2, smoothing, dropout])
-                Require(result, one, value => value is >= 0 and < 1, "from 0 to below 1", "0 以上 1 未満");
         });
         command.SetAction((args, stop) => Task.Run(() =>
         {
+            if ((long)args.GetValue(rows) * args.GetValue(context) > Array.MaxLength)
+                throw new Failure(
+                    $"--rows {args.GetValue(rows)} of --context {args.GetValue(context)}: a micro-batch has at most {Array.MaxLength} tokens; --accumulate adds several to a step.",
+                    $"--rows {args.GetValue(rows)} × --context {args.GetValue(context)}: マイクロバッチは {Array.MaxLength} トークンまでです。--accumulate で増やしてください。");
             long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * args.GetValue(context);
-            long all = args.GetValue(tokens) > 0 ? (args.GetValue(tokens) + perStep - 1) / perStep : args.GetValue(steps);
-            long rise = args.GetValue(warmUpTokens) > 0 ? args.GetValue(warmUpTokens) / perStep : args.GetValue(warmUp);
-            float dropped = (float)args.GetValue(dropout);
+            long all = args.GetValue(tokens) is { } wanted ? ((wanted - 1) / perStep) + 1 : args.GetValue(steps)!.Value;
+            long rise = args.GetValue(warmUpTokens) is > 0 and { } rising ? rising / perStep : args.GetValue(warmUp);
+            float dropped = learning.Dropout(args);
             PretrainingSettings settings = new()
             {
                 Output = args.GetRequiredValue(output),
@@ -103,28 +76,28 @@ internal static class TrainCommand
                 HeldOut = args.GetValue(heldOut) ?? [],
                 HeldOutTokens = args.GetValue(heldOutTokens),
                 Context = args.GetValue(context),
-                Seed = args.GetValue(seed),
-                Initial = new InitialNumbers(args.GetValue(seed), (float)args.GetValue(deviation)),
-                WeightDecay = args.GetValue(weightDecay),
-                AdamW = new AdamWOptions(args.GetValue(beta1), args.GetValue(beta2), args.GetValue(epsilon)),
-                SaveFormat = args.GetValue(save),
-                Threads = args.GetValue(threads) ?? 0,
+                Seed = learning.Seed(args),
+                Initial = new InitialNumbers(learning.Seed(args), (float)args.GetValue(deviation)),
+                WeightDecay = learning.WeightDecay(args),
+                AdamW = learning.AdamW(args),
+                SaveFormat = learning.SaveFormat(args),
+                Threads = learning.Threads(args),
                 Trainer = new TrainerOptions
                 {
-                    Schedule = new Schedule(args.GetValue(rate), args.GetValue(schedule), all, Math.Min(rise, all), args.GetValue(final),
-                        args.GetValue(decay) > 0 ? args.GetValue(decay) : Math.Max(1, all / 10)),
+                    Schedule = new Schedule(args.GetValue(rate), learning.Schedule(args), all, Math.Min(rise, all), learning.FinalRate(args),
+                        args.GetValue(decay) is > 0 and { } falling ? falling : Math.Max(1, all / 10)),
                     RowsPerBatch = args.GetValue(rows),
                     BatchesPerStep = args.GetValue(accumulate),
-                    ClipNorm = args.GetValue(clip),
+                    ClipNorm = learning.ClipNorm(args),
                     Loss = new LossForm((float)args.GetValue(smoothing), (float)args.GetValue(zLoss)),
                     Dropout = new DropoutRates(dropped, dropped, dropped),
-                    Recomputes = args.GetValue(recompute),
-                    Seed = args.GetValue(seed),
-                    CheckpointEvery = args.GetValue(checkpoint),
-                    KeepCheckpoints = args.GetValue(keep),
-                    EvaluateEvery = args.GetValue(evaluate),
-                    Patience = args.GetValue(patience),
-                    KeepsBest = args.GetValue(keepBest),
+                    Recomputes = learning.Recomputes(args),
+                    Seed = learning.Seed(args),
+                    CheckpointEvery = learning.CheckpointEvery(args),
+                    KeepCheckpoints = learning.KeepCheckpoints(args),
+                    EvaluateEvery = learning.EvaluateEvery(args),
+                    Patience = learning.Patience(args),
+                    KeepsBest = learning.KeepsBest(args),
                 },
             };
             return Run(terminal, settings, stop);
@@ -179,33 +152,10 @@ internal static class TrainCommand
         return all.Where(one => one.Value is not (null or "")).Select(one => KeyValuePair.Create(one.Name, string.Create(CultureInfo.InvariantCulture, $"{one.Value}")));
     }
 
-    private static void Require<T>(CommandResult result, Option<T> option, Predicate<T> isRight, string english, string japanese)
-        where T : struct, IParsable<T>
-    {
-        if (result.GetResult(option).IsGiven(out T value) && !isRight(value)) result.AddError(Say($"{option.Name} is {english}.", $"{option.Name} は{japanese}です。"));
-    }
-
-    private static ScheduleForm? ScheduleOf(string name) => name switch
-    {
-        "cosine" => ScheduleForm.Cosine,
-        "linear" => ScheduleForm.Linear,
-        "constant" => ScheduleForm.Constant,
-        "wsd" => ScheduleForm.WarmupStableDecay,
-        _ => null,
-    };
-
-    private static ScheduleForm Wrong(Action<string> addError, string found)
-    {
-        addError(Say($"--schedule: '{found}' is none of cosine, linear, constant, wsd.", $"--schedule: '{found}' は cosine、linear、constant、wsd のいずれでもありません。"));
-        return default;
-    }
-
     private static Option<string> Text(string name, string help, string description) => new(name) { HelpName = help, Description = description };
 
     private static Option<string?> Optional(string name, string help, string description) => new(name) { HelpName = help, Description = description };
 
-    private static Option<string[]> Many(string name, string description) => new(name) { HelpName = "NAME", Description = description, Arity = ArgumentArity.OneOrMore };
-
-    private static Option<T> Number<T>(string name, T absent, string description) =>
-        new(name) { HelpName = "N", DefaultValueFactory = _ => absent, Description = description };
+    private static Option<string[]> Many(string name, string description) =>
+        new(name) { HelpName = "NAME", Description = description, Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true };
 }

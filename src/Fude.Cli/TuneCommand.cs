@@ -1,11 +1,11 @@
 using System.CommandLine;
-using System.CommandLine.Parsing;
 using System.Globalization;
 using Fude.Generation;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.Training;
 using static Fude.Cli.Language;
+using static Fude.Cli.NumberOption;
 
 namespace Fude.Cli;
 
@@ -34,8 +34,7 @@ internal static class TuneCommand
         {
             Description = Say("Of conversations of two people, be the second to speak; each of the two in turn when absent.", "二人の会話では後に話す人だけをモデルとする。省略時は両方の立場で読む。"),
         };
-        Option<double> smoothing = TuningArguments.Number("--label-smoothing", 0.0, Say("Label smoothing.", "ラベル平滑化。"));
-        Option<double> zLoss = TuningArguments.Number("--z-loss", 0.0, Say("Weight of the z-loss.", "z-loss の重み。"));
+        Option<double> smoothing = LearningArguments.LabelSmoothing(), zLoss = LearningArguments.ZLoss();
         Option<string?> generation = new("--generation-config")
         {
             HelpName = "FILE",
@@ -45,9 +44,7 @@ internal static class TuneCommand
         {
             HelpName = "N",
             Arity = ArgumentArity.ZeroOrOne,
-            CustomParser = result => result.Tokens.Count == 0 ? AuditedByDefault
-                : int.TryParse(result.Tokens[0].Value, NumberStyles.None, CultureInfo.InvariantCulture, out int count) && count > 0 ? count
-                : TuningArguments.Wrong<int?>(result, result.Tokens[0].Value),
+            CustomParser = result => result.Tokens.Count == 0 ? AuditedByDefault : Parse(result, AtLeast(1)),
             Description = Say($"Train nothing: show of each file the first N examples ({AuditedByDefault} when absent), with the tokens that are learnt marked.",
                 $"学習せず、各ファイルの最初の N 例（省略時 {AuditedByDefault}）について、学習するトークンに印を付けて見せる。"),
         };

@@ -124,7 +124,9 @@ public sealed class CommandTests
         Assert.Equal((12, 3), (json.GetProperty("depth").GetInt32(), json.GetProperty("sequences").GetInt32()));
         Assert.True(json.GetProperty("decode_tokens_per_second").GetDouble() > 0);
         Assert.Contains("-d 100000", (await Fude.Run("bench", "--config", config, "-d", "100000")).Failure(), StringComparison.Ordinal);
-        Assert.Contains("-b", (await Fude.Run("bench", "--config", config, "-b", "0")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--batch", (await Fude.Run("bench", "--config", config, "-b", "0")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("--repetitions", (await Fude.Run("bench", "--config", config, "-r", "0")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("'1'", (await Fude.Run("bench", "--config", config, "-p", "4", "-n", "2", "--format", "1")).Failure(), StringComparison.Ordinal);
     }
 
     [Theory]

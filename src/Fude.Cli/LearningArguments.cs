@@ -1,0 +1,106 @@
+using System.CommandLine;
+using Fude.Tensors;
+using Fude.Training;
+using static Fude.Cli.Language;
+using static Fude.Cli.NumberOption;
+
+namespace Fude.Cli;
+
+/// <summary>The options of every command that trains: fude train, fude tune, fude dpo.</summary>
+/// <param name="finalRate">The last learning rate when none is given, as a part of the highest.</param>
+/// <param name="weightDecay">λ when none is given.</param>
+/// <param name="evaluateEvery">Steps between evaluations when none are given.</param>
+/// <param name="seed">What --seed chooses.</param>
+/// <param name="saveFormat">What --save-format is.</param>
+internal sealed class LearningArguments(double finalRate, double weightDecay, long evaluateEvery, string seed, string saveFormat)
+{
+    private readonly Option<Choice<ScheduleForm>> _schedule = WordOption.Of(
+        "--schedule", Say("How the learning rate goes on after the warm-up; wsd: warm-up, stable, decay.", "ウォームアップ後の学習率の変化。wsd は一定の後に減衰。"),
+        ("cosine", ScheduleForm.Cosine), ("linear", ScheduleForm.Linear), ("constant", ScheduleForm.Constant), ("wsd", ScheduleForm.WarmupStableDecay));
+    private readonly Option<double> _finalRate = Of(
+        "--final-rate", Say("The last rate as a part of the highest.", "最後の学習率（最大値に対する割合）。"), finalRate, Within(0.0, 1.0));
+    private readonly Option<double> _weightDecay = Of("--weight-decay", Say("Weight decay of matrices.", "行列の重み減衰。"), weightDecay, AtLeast(0.0));
+    private readonly Option<double> _beta1 = Of("--beta1", "AdamW β₁.", 0.9, PartBelow(1));
+    private readonly Option<double> _beta2 = Of("--beta2", "AdamW β₂.", 0.95, PartBelow(1));
+    private readonly Option<double> _epsilon = Of("--epsilon", "AdamW ε.", 1e-8, Above(0.0));
+    private readonly Option<double> _clip = Of("--clip", Say("The largest norm that gradients keep.", "勾配ノルムの上限。"), 1.0, Above(0.0));
+    private readonly Option<double> _dropout = Of(
+        "--dropout", Say("The share dropped of embeddings, attention and residuals.", "埋め込み、注意、残差のドロップアウト率。"), 0.0, PartBelow(1));
+    private readonly Option<bool> _recompute = new("--recompute")
+    {
+        Description = Say("Compute blocks again on the way back: less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（省メモリー、結果は同じ）。"),
+    };
+    private readonly Option<long> _evaluate = Of(
+        "--evaluate-every", Say("Steps between evaluations on what is held out; 0 for none.", "検証用データで評価する間隔（ステップ）。0 なら評価しない。"), evaluateEvery, AtLeast(0L));
+    private readonly Option<int> _patience = Of(
+        "--patience", Say("Evaluations without a better result after which the run ends, with the weights of the best; 0 for never.",
+            "改善のない評価がこの回数続いたら終え、最良の重みを書く。0 なら終えない。"), 0, AtLeast(0));
+    private readonly Option<bool> _keepBest = new("--keep-best")
+    {
+        Description = Say("Write the weights of the best evaluation at the end, not the last ones.", "最後の重みではなく、評価が最良だった重みを書き出す。"),
+    };
+    private readonly Option<long> _checkpoint = Of("--checkpoint-every", Say("Steps between checkpoints.", "チェックポイントの間隔（ステップ）。"), 100L, AtLeast(1L));
+    private readonly Option<int> _keep = Of("--keep", Say("Checkpoints that stay.", "残すチェックポイントの数。"), 2, AtLeast(1));
+    private readonly Option<ulong> _seed = Of("--seed", seed, 1UL);
+    private readonly Option<Choice<NumberFormat>> _save = WordOption.Of(
+        "--save-format", saveFormat, ("bf16", NumberFormat.BF16), ("f16", NumberFormat.F16), ("f32", NumberFormat.F32));
+    private readonly Option<int?> _threads = Arguments.Threads();
+
+    /// <summary>Adds them to a command.</summary>
+    /// <param name="command">Gets them.</param>
+    /// <param name="heldOut">Its options that say what is held out; those of evaluation need one of them.</param>
+    public void AddTo(Command command, params Option[] heldOut)
+    {
+        foreach (Option option in (Option[])
+        [
+            _schedule, _finalRate, _weightDecay, _beta1, _beta2, _epsilon, _clip, _dropout, _recompute, _evaluate, _patience, _keepBest, _checkpoint, _keep, _seed,
+            _save, _threads,
+        ])
+            command.Add(option);
+        command.Validators.Add(result =>
+        {
+            if (Array.Exists(heldOut, option => result.GetResult(option) is { Implicit: false })) return;
+            foreach (Option option in (Option[])[_patience, _keepBest])
+                if (result.GetResult(option) is { Implicit: false })
+                    result.AddError(Say(
+                        $"{option.Name} is for a run that is evaluated: give {string.Join(" or ", heldOut.Select(one => one.Name))} too.",
+                        $"{option.Name} は評価のためのものです。{string.Join(" か ", heldOut.Select(one => one.Name))} も指定してください。"));
+        });
+    }
+
+    public ScheduleForm Schedule(ParseResult args) => args.GetValue(_schedule).Value;
+
+    public double FinalRate(ParseResult args) => args.GetValue(_finalRate);
+
+    public double WeightDecay(ParseResult args) => args.GetValue(_weightDecay);
+
+    public AdamWOptions AdamW(ParseResult args) => new(args.GetValue(_beta1), args.GetValue(_beta2), args.GetValue(_epsilon));
+
+    public double ClipNorm(ParseResult args) => args.GetValue(_clip);
+
+    public float Dropout(ParseResult args) => (float)args.GetValue(_dropout);
+
+    public bool Recomputes(ParseResult args) => args.GetValue(_recompute);
+
+    public long EvaluateEvery(ParseResult args) => args.GetValue(_evaluate);
+
+    public int Patience(ParseResult args) => args.GetValue(_patience);
+
+    public bool KeepsBest(ParseResult args) => args.GetValue(_keepBest);
+
+    public long CheckpointEvery(ParseResult args) => args.GetValue(_checkpoint);
+
+    public int KeepCheckpoints(ParseResult args) => args.GetValue(_keep);
+
+    public ulong Seed(ParseResult args) => args.GetValue(_seed);
+
+    public NumberFormat SaveFormat(ParseResult args) => args.GetValue(_save).Value;
+
+    public int Threads(ParseResult args) => args.GetValue(_threads) ?? 0;
+
+    /// <summary>--label-smoothing, of the cross-entropy.</summary>
+    public static Option<double> LabelSmoothing() => Of("--label-smoothing", Say("Label smoothing.", "ラベル平滑化。"), 0.0, PartBelow(1));
+
+    /// <summary>--z-loss.</summary>
+    public static Option<double> ZLoss() => Of("--z-loss", Say("Weight of the z-loss.", "z-loss の重み。"), 0.0, AtLeast(0.0));
+}

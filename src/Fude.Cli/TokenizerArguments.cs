@@ -1,0 +1,81 @@
+using System.CommandLine;
+using Fude.Tokenizers.Training;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>The options of both commands that make a tokenizer: fude tokenizer train and fude tokenizer merge.</summary>
+internal sealed class TokenizerArguments
+{
+    private readonly Option<string> _output = new("--out")
+    {
+        HelpName = "DIR",
+        Required = true,
+        Description = Say("The folder for tokenizer.json, its companions and tokenizer.model.", "tokenizer.json などと tokenizer.model を書くフォルダー。"),
+    };
+    private readonly Option<int> _runs = NumberOption.Of(
+        "--whitespace-runs", Say("Adds pieces for runs of 2 to N spaces.", "2 個から N 個までの空白の連続を語彙に加える。"), 0, NumberOption.AtLeast(0));
+    private readonly Option<string[]> _user = Pieces(
+        "--user-defined", Say("A piece matched whole wherever the text has it; \\n and \\t are read as such.", "必ず 1 語として扱う文字列。\\n と \\t も書ける。"));
+    private readonly Option<string[]> _control = Pieces(
+        "--control", Say("A piece that only a program puts into a text, such as <|user|>.", "プログラムだけが挿入する特殊トークン（<|user|> など）。"));
+    private readonly Option<string?> _padding = new("--padding")
+    {
+        HelpName = "PIECE",
+        Description = Say("A piece to fill batches with, such as <pad>.", "バッチを埋める語彙（<pad> など）。"),
+    };
+    private readonly Option<bool> _splitDigits = Flag("--split-digits", Say("Every digit stays alone.", "数字を 1 桁ずつ分ける。"));
+    private readonly Option<bool> _noDummyPrefix = Flag("--no-dummy-prefix", Say("Put no space before a text.", "テキストの前に空白を補わない。"));
+    private readonly Option<bool> _addBegin = Flag("--add-bos", Say("The tokenizer puts its begin token before every text.", "テキストの前に開始トークンを付ける。"));
+    private readonly Option<int?> _threads = Arguments.Threads();
+    private readonly Option<bool> _force = Flag("--force", Say("Replace a tokenizer that is there.", "既にあるトークナイザーを置き換える。"));
+
+    /// <summary>Adds them to a command.</summary>
+    public void AddTo(Command command)
+    {
+        foreach (Option option in (Option[])[_output, _runs, _user, _control, _padding, _splitDigits, _noDummyPrefix, _addBegin, _threads, _force]) command.Add(option);
+    }
+
+    /// <summary>What they say, the rest as it is by default; fails before any work where a tokenizer is there that is not to be replaced.</summary>
+    public TokenizerTrainerOptions Read(ParseResult args)
+    {
+        string folder = args.GetRequiredValue(_output);
+        if (File.Exists(Path.Combine(folder, "tokenizer.json")) && !args.GetValue(_force))
+            throw new Failure(
+                $"{folder} has a tokenizer.json already: choose another folder, or replace it with --force.",
+                $"{folder} には既に tokenizer.json があります。別のフォルダーにするか、--force で置き換えてください。");
+        return new()
+        {
+            WhitespaceRuns = args.GetValue(_runs),
+            UserDefinedPieces = [.. (args.GetValue(_user) ?? []).Select(Unescape)],
+            ControlPieces = args.GetValue(_control) ?? [],
+            PaddingPiece = args.GetValue(_padding),
+            SplitDigits = args.GetValue(_splitDigits),
+            AddDummyPrefix = !args.GetValue(_noDummyPrefix),
+            AddBegin = args.GetValue(_addBegin),
+            Threads = args.GetValue(_threads) ?? 0,
+        };
+    }
+
+    /// <summary>Writes a tokenizer and gives its folder.</summary>
+    public string Write(ParseResult args, TrainedTokenizer tokenizer)
+    {
+        string folder = args.GetRequiredValue(_output);
+        _ = Directory.CreateDirectory(folder);
+        tokenizer.SaveSentencePiece(Path.Combine(folder, "tokenizer.model"));
+        tokenizer.SaveHuggingFace(folder);
+        return folder;
+    }
+
+    /// <summary>How far the work is, for the line of progress.</summary>
+    public static string Line(TrainingProgress progress) =>
+        Say($"{progress.Phase} {100 * progress.Fraction:F0} %: {progress.Lines:N0} lines, {progress.Characters:N0} characters, {progress.Pieces:N0} pieces",
+            $"{progress.Phase} {100 * progress.Fraction:F0} %: {progress.Lines:N0} 行、{progress.Characters:N0} 文字、{progress.Pieces:N0} 語");
+
+    public static Option<bool> Flag(string name, string description) => new(name) { Description = description };
+
+    private static string Unescape(string piece) => piece.Replace("\\n", "\n", StringComparison.Ordinal).Replace("\\t", "\t", StringComparison.Ordinal);
+
+    private static Option<string[]> Pieces(string name, string description) =>
+        new(name) { HelpName = "PIECE", Description = description, Arity = ArgumentArity.OneOrMore };
+}

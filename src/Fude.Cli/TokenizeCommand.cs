@@ -6,32 +6,43 @@ using static Fude.Cli.Language;
 
 namespace Fude.Cli;
 
-/// <summary>fude tokenize: the tokens of each line of standard input.</summary>
+/// <summary>fude tokenize: the tokens of a text, or of each line of standard input.</summary>
 internal static class TokenizeCommand
 {
     public static Command Create(Terminal terminal)
     {
         Argument<string?> model = Arguments.TokenizerOrDefault();
+        Argument<string?> text = new("text")
+        {
+            HelpName = "TEXT",
+            Arity = ArgumentArity.ZeroOrOne,
+            Description = Say("The text; each line of standard input when absent.", "テキスト。省略時は標準入力の各行。"),
+        };
         Option<bool> noSpecial = Arguments.NoSpecial();
         Option<bool> jsonInput = new("--json-input")
         {
             Description = Say("Each line is a JSON string; raw UTF-8 otherwise.", "各行を JSON 文字列として読む（なければ UTF-8 のまま）。"),
         };
         Option<bool> json = Arguments.Json();
-        Command command = new("tokenize", Say("Print the tokens of each line of standard input.", "標準入力の各行をトークンに分ける。"))
+        Command command = new("tokenize", Say("Print the tokens of a text, or of each line of standard input.", "テキスト、または標準入力の各行をトークンに分ける。"))
         {
-            model, noSpecial, jsonInput, json,
+            model, text, noSpecial, jsonInput, json,
         };
         // A read that waits for input cannot be stopped, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(args.GetValue(model))),
-            addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop), stop).WaitAsync(stop));
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            (string? named, string? given) = DefaultModel.Of(args.GetValue(model), args.GetValue(text), hasText: false);
+            return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given is null ? TextInput.ReadLines(terminal.Input) : [given],
+                addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop);
+        }, stop).WaitAsync(stop));
         return command;
     }
 
-    private static int Run(Terminal terminal, Tokenizer tokenizer, bool addSpecialTokens, bool jsonInput, bool json, CancellationToken stop)
+    private static int Run(
+        Terminal terminal, Tokenizer tokenizer, IEnumerable<string> texts, bool addSpecialTokens, bool jsonInput, bool json, CancellationToken stop)
     {
         int number = 0;
-        foreach (string line in TextInput.ReadLines(terminal.Input))
+        foreach (string line in texts)
         {
             stop.ThrowIfCancellationRequested();
             number++;

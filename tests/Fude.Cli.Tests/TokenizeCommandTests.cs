@@ -19,6 +19,13 @@ public sealed class TokenizeCommandTests
     }
 
     [Fact]
+    public async Task A_text_on_the_command_line_is_one_line()
+    {
+        Fude.Result given = await Fude.Run("tokenize", Tokenizer, "吾輩は猫である。");
+        Assert.Equal((await Fude.RunWith("吾輩は猫である。\n", "tokenize", Tokenizer)).Output, given.Output);
+    }
+
+    [Fact]
     public async Task The_golden_lines_have_their_golden_ids()
     {
         string[] lines = File.ReadAllLines(TestFolders.FindGolden("tokenizers/lines.jsonl")!);

@@ -1,86 +1,229 @@
-using System.Diagnostics;
 using System.Globalization;
 using System.Runtime.InteropServices;
+using BenchmarkDotNet.Attributes;
+using BenchmarkDotNet.Columns;
+using BenchmarkDotNet.Configs;
+using BenchmarkDotNet.Diagnosers;
+using BenchmarkDotNet.Jobs;
+using BenchmarkDotNet.Loggers;
+using BenchmarkDotNet.Reports;
+using BenchmarkDotNet.Running;
+using BenchmarkDotNet.Toolchains.InProcess.NoEmit;
 using Fude.Tensors;
+using Perfolizer.Horology;
 
 namespace Fude.Bench;
 
-/// <summary>Each op of the processor's device at the shapes of a 1.3B model, beside the roof it is bound by.</summary>
-/// <remarks>Roofs are measured before, between and after the rounds, since a shared machine's bandwidth changes from minute to minute;
-/// both they and the ops count with their best round. <c>kernels [THREADS] [ROUNDS] [NAME]</c>; FUDE_ISA
+/// <summary>Each op of the processor's device at the shapes of a 1.3B model, in BenchmarkDotNet, beside the roofs it is bound by.</summary>
+/// <remarks>Roofs are measured before and after each op, since a shared machine's bandwidth changes from minute to minute; the op's fastest
+/// iteration counts, and the better of its roofs. <c>kernels [--threads N] [WORD...]</c>: the ops whose names have every word; FUDE_ISA
 /// chooses the path.</remarks>
-internal static unsafe class KernelBench
+internal static class KernelBench
 {
-    private const int Width = 2048, Hidden = 8192, HeadSize = 128, Context = 2000;
-    private static readonly Heads Heads = new(Width / HeadSize, Width / HeadSize, HeadSize, 0.088f);
-
-    private sealed record Case(string Name, int Rows, double Bytes, double Flops, Func<CpuOps, Inputs, Tensor> Op);
-
-    /// <summary>Two activations and a batch of their rows, and where weights are.</summary>
-    private sealed record Inputs(Tensor X, Tensor Y, Batch Batch, WeightPool Pool);
-
-    /// <summary>Weights cut from memory far larger than the caches, each time another piece: none is found in a cache.</summary>
-    private sealed class WeightPool : IDisposable
+    public static int Run(string[] args)
     {
-        private const long Size = 512L << 20;
-        private readonly nint _memory = (nint)NativeMemory.AlignedAlloc((nuint)Size, 4096);
-        private long _next;
+        List<string> words = [.. args];
+        int threads = words.IndexOf("--threads");
+        if (threads >= 0 && threads + 1 < words.Count)
+        {
+            KernelBenchmarks.Threads = int.Parse(words[threads + 1], CultureInfo.InvariantCulture);
+            words.RemoveRange(threads, 2);
+        }
+        KernelBenchmarks.Words = words;
+        if (!KernelBenchmarks.Cases.Any())
+        {
+            Console.Error.WriteLine($"no op's name has the words {string.Join(", ", words)}; there are MatMul, RmsNorm, LayerNorm, Rope, Add, SwiGlu, Gelu, Embed, Attention, number formats and shapes.");
+            return 2;
+        }
+        string artifacts = Path.Combine(Path.GetTempPath(), "fude-kernels");
+        ManualConfig config = ManualConfig.CreateEmpty()
+            .AddJob(Job.Default.WithToolchain(InProcessNoEmitToolchain.Instance)
+                .WithWarmupCount(2).WithIterationCount(7).WithIterationTime(TimeInterval.FromMilliseconds(100)))
+            .AddColumnProvider(DefaultColumnProviders.Params)
+            .AddColumn(StatisticColumn.Min, StatisticColumn.Median, new RoofColumn("GB/s", "of memory", isMemory: true), new RoofColumn("GFLOP/s", "of float32", isMemory: false))
+            .AddDiagnoser(MemoryDiagnoser.Default).AddColumnProvider(DefaultColumnProviders.Metrics)
+            .AddLogger(ConsoleLogger.Default)
+            .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(80))
+            .WithOptions(ConfigOptions.DisableOptimizationsValidator | ConfigOptions.DisableLogFile)
+            .WithArtifactsPath(artifacts);
+        Summary summary = BenchmarkRunner.Run<KernelBenchmarks>(config);
+        return summary.Reports.Length > 0 && summary.Reports.All(report => report.Success) ? 0 : 1;
+    }
 
-        // 0x2c10 is a small number in every format.
-        public WeightPool() => new Span<ushort>((void*)_memory, (int)(Size / 2)).Fill(0x2c10);
+    /// <summary>The rate of an op's fastest iteration, and what part of the roof it is.</summary>
+    private sealed class RoofColumn(string unit, string roof, bool isMemory) : IColumn
+    {
+        public string Id => ColumnName;
 
-        public Weight Next(NumberFormat format, int rows, int columns)
+        public string ColumnName => $"{unit}, {roof}";
+
+        public bool AlwaysShow => true;
+
+        public ColumnCategory Category => ColumnCategory.Custom;
+
+        public int PriorityInCategory => isMemory ? 0 : 1;
+
+        public bool IsNumeric => false;
+
+        public UnitType UnitType => UnitType.Dimensionless;
+
+        public string Legend => isMemory
+            ? "What it reads and writes if nothing is in a cache, beside reading memory at several places a thread"
+            : "Operations, two for a multiply-add, beside float32 multiply-adds in registers";
+
+        public string GetValue(Summary summary, BenchmarkCase benchmarkCase)
+        {
+            KernelCase kernel = (KernelCase)benchmarkCase.Parameters[nameof(KernelBenchmarks.Case)];
+            if (summary[benchmarkCase]?.ResultStatistics is not { } times || !KernelBenchmarks.Roofs.TryGetValue(kernel.Name, out Roofline? roofline)) return "?";
+            double rate = (isMemory ? kernel.Bytes : kernel.Flops) / (times.Min / 1e9), limit = isMemory ? roofline.BytesPerSecond : roofline.FlopsPerSecond;
+            return string.Create(CultureInfo.InvariantCulture, $"{rate / 1e9:F1}, {rate / limit:P0}");
+        }
+
+        public string GetValue(Summary summary, BenchmarkCase benchmarkCase, SummaryStyle style) => GetValue(summary, benchmarkCase);
+
+        public bool IsDefault(Summary summary, BenchmarkCase benchmarkCase) => false;
+
+        public bool IsAvailable(Summary summary) => true;
+    }
+}
+
+/// <summary>What BenchmarkDotNet runs.</summary>
+public class KernelBenchmarks
+{
+    private static KernelInputs? _inputs;
+    private static CpuOps _ops = null!;     // the one of the op that runs
+
+    internal static int Threads { get; set; } = Environment.ProcessorCount;
+
+    internal static IReadOnlyList<string> Words { get; set; } = [];
+
+    internal static Dictionary<string, Roofline> Roofs { get; } = new(StringComparer.Ordinal);
+
+    /// <summary>The ops that were asked for.</summary>
+    public static IEnumerable<KernelCase> Cases => KernelCase.All.Where(kernel => Words.All(word => kernel.Name.Contains(word, StringComparison.OrdinalIgnoreCase)));
+
+    /// <summary>The op.</summary>
+    [ParamsSource(nameof(Cases))]
+    public KernelCase Case { get; set; } = null!;
+
+    /// <summary>Makes the device and measures the roofs.</summary>
+    [GlobalSetup]
+    public void Begin()
+    {
+        _ops = new CpuOps(Threads);
+        _inputs ??= new KernelInputs();
+        _inputs.Rows = Case.Rows;
+        Roofs[Case.Name] = Roofline.Measure(_ops);
+    }
+
+    /// <summary>The op, once.</summary>
+    [Benchmark]
+    public nint Op()
+    {
+        _ops.Begin();
+        return Case.Op(_ops, _inputs!).Address;
+    }
+
+    /// <summary>Measures the roofs again.</summary>
+    [GlobalCleanup]
+    public void End()
+    {
+        Roofline before = Roofs[Case.Name], after = Roofline.Measure(_ops);
+        Roofs[Case.Name] = new Roofline(
+            Math.Max(before.OneStreamBytesPerSecond, after.OneStreamBytesPerSecond),
+            Math.Max(before.BytesPerSecond, after.BytesPerSecond),
+            Math.Max(before.FlopsPerSecond, after.FlopsPerSecond));
+        KernelCase.Free();
+        _ops.Dispose();
+    }
+}
+
+/// <summary>Activations of some rows, and where weights are: cut from memory far larger than the caches, each time another piece, so that none
+/// is found in a cache.</summary>
+internal sealed unsafe class KernelInputs
+{
+    private const long Size = 512L << 20;
+    private const int MostRows = 2048;
+    private readonly nint _weights = (nint)NativeMemory.AlignedAlloc((nuint)Size, 4096);
+    private readonly nint _x = Filled(MostRows * KernelCase.Width), _y = Filled(MostRows * KernelCase.Hidden);
+    private Weight[] _pieces = [];
+    private int _next;
+
+    // 0x2c10 is a small number in every format.
+    public KernelInputs() => new Span<ushort>((void*)_weights, (int)(Size / 2)).Fill(0x2c10);
+
+    public int Rows
+    {
+        get;
+        set
+        {
+            field = value;
+            Batch = Batch.Of(new int[value]);
+        }
+    }
+
+    public Tensor X => new(_x, Rows, KernelCase.Width);
+
+    public Tensor Y => new(_y, Rows, KernelCase.Hidden);
+
+    public Batch Batch { get; private set; } = null!;
+
+    public Weight Next(NumberFormat format, int rows, int columns)
+    {
+        if (_pieces.Length == 0 || (_pieces[0].Format, _pieces[0].Rows, _pieces[0].Columns) != (format, rows, columns))
         {
             GroupLayout? layout = GroupLayout.Of(format);
             long bytes = layout?.Bytes(rows, columns) ?? rows * format.Bytes(columns);
-            if (_next + bytes > Size) _next = 0;
-            nint address = _memory + (nint)_next;
-            Weight weight = layout is null
-                ? new(format.ToString(), format, rows, columns, address)
-                : new(format.ToString(), format, rows, columns, address, firstRow: 0);
-            _next += bytes;
-            return weight;
+            _pieces = new Weight[(int)Math.Min(Size / bytes, 4096)];
+            for (int i = 0; i < _pieces.Length; i++)
+                _pieces[i] = layout is null
+                    ? new(format.ToString(), format, rows, columns, _weights + (nint)(i * bytes))
+                    : new(format.ToString(), format, rows, columns, _weights + (nint)(i * bytes), firstRow: 0);
         }
-
-        public void Dispose() => NativeMemory.AlignedFree((void*)_memory);
+        return _pieces[_next++ % _pieces.Length];
     }
 
-    public static int Run(string[] args)
+    private static nint Filled(int count)
     {
-        int threads = args.Length > 0 ? int.Parse(args[0], CultureInfo.InvariantCulture) : Environment.ProcessorCount;
-        int rounds = args.Length > 1 ? int.Parse(args[1], CultureInfo.InvariantCulture) : 5;
-        string filter = args.Length > 2 ? args[2] : "";
-        using CpuOps ops = new(threads);
-        using WeightPool pool = new();
-        List<Case> cases = [.. Products(), .. Rows(), .. Attentions()];
-        cases.RemoveAll(c => !c.Name.Contains(filter, StringComparison.OrdinalIgnoreCase));
-        double[] best = new double[cases.Count];
-        Array.Fill(best, double.MaxValue);
-        Roofline roof = Roofline.Measure(ops);
-        for (int round = 0; round < rounds; round++)
-        {
-            for (int i = 0; i < cases.Count; i++) best[i] = Math.Min(best[i], Seconds(ops, cases[i], pool));
-            Roofline again = Roofline.Measure(ops);
-            roof = new Roofline(
-                Math.Max(roof.OneStreamBytesPerSecond, again.OneStreamBytesPerSecond),
-                Math.Max(roof.BytesPerSecond, again.BytesPerSecond),
-                Math.Max(roof.FlopsPerSecond, again.FlopsPerSecond));
-        }
-        Console.WriteLine(
-            $"{ops.InstructionSet}, {threads} threads: {roof.BytesPerSecond / 1e9:F1} GB/s "
-            + $"({roof.OneStreamBytesPerSecond / 1e9:F1} one stream a thread), {roof.FlopsPerSecond / 1e9:F0} GFLOP/s");
-        for (int i = 0; i < cases.Count; i++)
-        {
-            Case c = cases[i];
-            double bandwidth = c.Bytes / best[i], speed = c.Flops / best[i];
-            Console.WriteLine(
-                $"{c.Name,-44} {best[i] * 1e6,9:F1} us {bandwidth / 1e9,7:F1} GB/s {bandwidth / roof.BytesPerSecond,6:P0} "
-                + $"{speed / 1e9,7:F0} GFLOP/s {speed / roof.FlopsPerSecond,6:P0}");
-        }
-        return 0;
+        nint memory = (nint)NativeMemory.AlignedAlloc((nuint)count * sizeof(float), 4096);
+        new Span<float>((void*)memory, count).Fill(0.1f);
+        return memory;
+    }
+}
+
+/// <summary>An op at a shape.</summary>
+public sealed unsafe class KernelCase
+{
+    internal const int Width = 2048, Hidden = 8192, HeadSize = 128, Context = 2000;
+    private static readonly Heads Heads = new(Width / HeadSize, Width / HeadSize, HeadSize, 0.088f);
+
+    private KernelCase(string name, int rows, double bytes, double flops, Func<CpuOps, KernelInputs, Tensor> op) =>
+        (Name, Rows, Bytes, Flops, Op) = (name, rows, bytes, flops, op);
+
+    internal string Name { get; }
+
+    internal int Rows { get; }
+
+    internal double Bytes { get; }
+
+    internal double Flops { get; }
+
+    internal Func<CpuOps, KernelInputs, Tensor> Op { get; }
+
+    internal static IEnumerable<KernelCase> All => [.. Products(), .. RowOps(), .. Attentions()];
+
+    /// <summary>The op and its shape.</summary>
+    public override string ToString() => Name;
+
+    /// <summary>Gives the caches of attention back, which belong to one device.</summary>
+    internal static void Free()
+    {
+        _empty?.Dispose();
+        _empty = null;
+        Deep.Free();
     }
 
-    private static IEnumerable<Case> Products()
+    private static IEnumerable<KernelCase> Products()
     {
         NumberFormat[] formats =
             [NumberFormat.BF16, NumberFormat.F16, NumberFormat.F32, NumberFormat.Q8_0, NumberFormat.Q4_0, NumberFormat.Q4_1, NumberFormat.Q5_0,
@@ -88,14 +231,14 @@ internal static unsafe class KernelBench
         foreach (NumberFormat format in formats)
             foreach (int rows in (int[])[1, 4, 8, 16, 32, 512])
                 foreach ((int outputs, int inputs) in ((int, int)[])[(Width, Width), (Hidden, Width), (Width, Hidden)])
-                    yield return new Case(
+                    yield return new KernelCase(
                         $"MatMul {format} [{rows}, {inputs}] x [{outputs}, {inputs}]", rows,
                         outputs * format.Bytes(inputs), 2.0 * rows * inputs * outputs,
-                        (ops, data) => ops.MatMul(inputs == Width ? data.X : data.Y, data.Pool.Next(format, outputs, inputs)));
+                        (ops, data) => ops.MatMul(inputs == Width ? data.X : data.Y, data.Next(format, outputs, inputs)));
     }
 
     // Bytes: what is read and written, if nothing is found in a cache.
-    private static IEnumerable<Case> Rows()
+    private static IEnumerable<KernelCase> RowOps()
     {
         foreach (int rows in (int[])[1, 512])
         {
@@ -114,15 +257,15 @@ internal static unsafe class KernelBench
             yield return new($"Gelu tanh [{rows}, {Hidden}]", rows, 8.0 * rows * Hidden, 25.0 * rows * Hidden,
                 (ops, data) => ops.Gelu(data.Y, GeluForm.Tanh));
             yield return new($"Embed BF16 [{rows}, {Width}]", rows, 6.0 * rows * Width, rows * Width,
-                (ops, data) => ops.Embed(data.Batch, data.Pool.Next(NumberFormat.BF16, 1000, Width)));
+                (ops, data) => ops.Embed(data.Batch, data.Next(NumberFormat.BF16, 1000, Width)));
         }
     }
 
-    private static Weight Vector(Inputs data) => data.Pool.Next(NumberFormat.F32, 1, Width);
+    private static Weight Vector(KernelInputs data) => data.Next(NumberFormat.F32, 1, Width);
 
     private static readonly RopeShape Shape = new(HeadSize, HeadSize, 10000);
 
-    private static IEnumerable<Case> Attentions()
+    private static IEnumerable<KernelCase> Attentions()
     {
         foreach (NumberFormat format in (NumberFormat[])[NumberFormat.F32, NumberFormat.F16, NumberFormat.BF16, NumberFormat.Q8_0])
         {
@@ -166,10 +309,16 @@ internal static unsafe class KernelBench
 
         public int NextLayer() => _layer++ % Layers;
 
+        public static void Free()
+        {
+            _last?.Cache.Dispose();
+            _last = null;
+        }
+
         public static Deep Of(CpuOps ops, Heads heads, NumberFormat format)
         {
             if (_last is not null && _last.Cache.Format == format && _last.Heads == heads) return _last;
-            _last?.Cache.Dispose();
+            Free();
             int width = heads.KeyValue * HeadSize, layers = (int)((256L << 20) / (2 * Context * format.Bytes(width)));
             KvCache cache = ops.CreateCache(layers, width, Context + 1, format);
             Tensor k = ops.New(Context, width), q = ops.New(Context, heads.Query * HeadSize);
@@ -179,25 +328,5 @@ internal static unsafe class KernelBench
             cache.Advance(Context);
             return _last = new Deep(cache, heads, layers);
         }
-    }
-
-    private static double Seconds(CpuOps ops, Case c, WeightPool pool)
-    {
-        double best = double.MaxValue, spent = 0;
-        for (int run = 0; run < 3 || (spent < 0.1 && run < 200); run++)
-        {
-            ops.Begin();
-            Tensor x = ops.New(c.Rows, Width), y = ops.New(c.Rows, Hidden);
-            new Span<float>((void*)x.Address, (int)x.Count).Fill(0.1f);
-            new Span<float>((void*)y.Address, (int)y.Count).Fill(0.1f);
-            Inputs inputs = new(x, y, Batch.Of(new int[c.Rows]), pool);
-            // Ops of a few rows are below the clock's grain: several together.
-            int calls = c.Rows == 1 ? 20 : 1;
-            long start = Stopwatch.GetTimestamp();
-            for (int call = 0; call < calls; call++) c.Op(ops, inputs);
-            double seconds = Stopwatch.GetElapsedTime(start).TotalSeconds / calls;
-            (best, spent) = (Math.Min(best, seconds), spent + seconds);
-        }
-        return best;
     }
 }

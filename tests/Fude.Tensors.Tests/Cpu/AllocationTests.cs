@@ -44,4 +44,48 @@ public sealed class AllocationTests
         for (int position = 5; position < 50; position++) Step(position);
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
     }
+
+    // Groups of few rows, of several tiles, and of panels.
+    public static TheoryData<NumberFormat, int> Products() =>
+        [.. from format in Enum.GetValues<NumberFormat>() from rows in (int[])[1, 4, 8, 20, 100] select (format, rows)];
+
+    [Theory, MemberData(nameof(Products))]
+    public void No_product_allocates_managed_memory_in_whatever_format_and_for_however_many_rows(NumberFormat format, int rows)
+    {
+        const int Columns = 512, Outputs = 100;
+        byte[] bytes = new byte[format.Bytes(Columns) * Outputs];
+        bytes.AsSpan().Fill(0x2c);
+        using NativeBuffer stored = new(bytes.Length);
+        System.Runtime.InteropServices.Marshal.Copy(bytes, 0, stored.Address, bytes.Length);
+        using CpuWeights weights = new(new OneMatrix(new Weight("w", format, Outputs, Columns, stored.Address)));
+        Weight w = weights.Matrix("w", Outputs, Columns);
+        using CpuOps ops = new(1);      // all of it on this thread
+        float[] x = Numbers.Normal(rows * Columns, seed: 1);
+        void Step()
+        {
+            ops.Begin();
+            ops.MatMul(ops.Put(x, rows, Columns), w);
+        }
+        for (int warm = 0; warm < 3; warm++) Step();
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int step = 0; step < 10; step++) Step();
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+    }
+
+    private sealed class OneMatrix(Weight matrix) : IWeightStore
+    {
+        public bool Contains(string name) => true;
+
+        public Weight Matrix(string name, int rows, int columns, bool transposed = false) => matrix;
+
+        public Weight Vector(string name, int length) => throw new NotSupportedException();
+
+        public void Release(Weight matrix)
+        {
+        }
+
+        public void Dispose()
+        {
+        }
+    }
 }

@@ -22,11 +22,16 @@ internal static class VnniRows
     /// <returns>void(byte* units, byte* x, float* sums, long count); sums are [rows][16].</returns>
     public static nint Of(NumberFormat format, int rows)
     {
-        ref nint made = ref Made[(int)format, rows];
-        nint routine = Volatile.Read(ref made);
-        if (routine != 0) return routine;
+        nint routine = Volatile.Read(ref Made[(int)format, rows]);
+        return routine != 0 ? routine : Make(format, rows);
+    }
+
+    // On its own: what a lambda captures is allocated where its method begins.
+    private static nint Make(NumberFormat format, int rows)
+    {
         lock (Making)
         {
+            ref nint made = ref Made[(int)format, rows];
             if (made == 0) Volatile.Write(ref made, MachineCode.MakeAnother(code => new Writer(code, GroupLayout.Of(format)!, rows).Write()));
             return made;
         }

@@ -32,7 +32,12 @@ internal static unsafe class VnniTile
     {
         nint[] made = hasTwoScales ? TwoScales : hasMinimum ? Minimum : Plain;
         nint routine = Volatile.Read(ref made[rows]);
-        if (routine != 0) return routine;
+        return routine != 0 ? routine : Make(made, rows, hasMinimum, hasTwoScales);
+    }
+
+    // On its own: what a lambda captures is allocated where its method begins.
+    private static nint Make(nint[] made, int rows, bool hasMinimum, bool hasTwoScales)
+    {
         lock (Making)
         {
             if (made[rows] == 0)

@@ -25,7 +25,10 @@ internal static class DefaultModel
         : second is not null || hasText || LooksLikePath(first) ? (first, second)
         : (null, first);
 
+    // The endings are those of models and tokenizers.
+    private static readonly string[] Endings = [".gguf", ".model", ".json"];
+
     private static bool LooksLikePath(string word) =>
-        Directory.Exists(word) || File.Exists(word) || word.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase)
+        Directory.Exists(word) || File.Exists(word) || Endings.Any(ending => word.EndsWith(ending, StringComparison.OrdinalIgnoreCase))
         || word.StartsWith("./", StringComparison.Ordinal) || word.StartsWith("../", StringComparison.Ordinal) || System.IO.Path.IsPathRooted(word);
 }

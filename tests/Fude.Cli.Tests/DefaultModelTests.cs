@@ -17,6 +17,8 @@ public sealed class DefaultModelTests
 
     [Theory]
     [InlineData("model.gguf")]
+    [InlineData("tokenizer.model")]
+    [InlineData("tokenizer.json")]
     [InlineData("./model")]
     [InlineData("../model")]
     [InlineData("/no/such/model")]

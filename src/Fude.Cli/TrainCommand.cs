@@ -115,7 +115,7 @@ internal static class TrainCommand
         RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
         bool isDone;
-        using (TrainingLine line = new(terminal, settings.Trainer.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, Roofline.MatrixPeak(run.Device)))
+        using (TrainingLine line = new(terminal, settings.Trainer.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, () => Roofline.MatrixPeak(run.Device)))
         {
             isDone = run.Run(report =>
             {

@@ -9,13 +9,15 @@ namespace Fude.Cli;
 /// counted by the clock, evaluations and checkpoints included.</remarks>
 internal sealed class TrainingLine : IDisposable
 {
-    private const double HalfLifeSeconds = 10, PlainSeconds = 30;
+    private const double HalfLifeSeconds = 10, PlainSeconds = 30, PeakIsWorthSeconds = 20;
 
     private readonly Terminal _terminal;
     private readonly ProgressLine _line;
     private readonly long _steps;
-    private readonly double _flopsPerToken, _peak;
+    private readonly double _flopsPerToken;
+    private readonly Func<double>? _measurePeak;
     private readonly TimeProvider _time;
+    private double? _peak;
     private long _last, _lastPlain, _tokens;
     private double _weight, _loss, _speed, _secondsPerStep;
 
@@ -24,11 +26,12 @@ internal sealed class TrainingLine : IDisposable
     /// <param name="steps">Steps of the whole run.</param>
     /// <param name="tokens">Tokens learnt from before.</param>
     /// <param name="flopsPerToken">From <see cref="TrainableModel.FlopsPerToken"/>; 0 when it is not known.</param>
-    /// <param name="peak">What the machine can do at best, from <see cref="Tensors.Roofline.MatrixPeak"/>; 0 when it is not known.</param>
+    /// <param name="peak">Measures what the machine can do at best, by <see cref="Tensors.Roofline.MatrixPeak"/>: once, and only in a run that takes
+    /// many times as long as that; null when it is not to be told.</param>
     /// <param name="time">The clock; null for the system's.</param>
-    public TrainingLine(Terminal terminal, long steps, long tokens = 0, double flopsPerToken = 0, double peak = 0, TimeProvider? time = null)
+    public TrainingLine(Terminal terminal, long steps, long tokens = 0, double flopsPerToken = 0, Func<double>? peak = null, TimeProvider? time = null)
     {
-        (_terminal, _steps, _tokens, _flopsPerToken, _peak) = (terminal, steps, tokens, flopsPerToken, peak);
+        (_terminal, _steps, _tokens, _flopsPerToken, _measurePeak) = (terminal, steps, tokens, flopsPerToken, peak);
         _line = new ProgressLine(terminal);
         _time = time ?? TimeProvider.System;
         _last = _time.GetTimestamp();
@@ -41,7 +44,8 @@ internal sealed class TrainingLine : IDisposable
         double whole = Math.Max(1e-9, _time.GetElapsedTime(_last, now).TotalSeconds);
         bool isFirst = _weight == 0;
         Follow(report, whole);
-        _last = now;
+        if (_measurePeak is not null && _peak is null && (_steps - report.Step) * _secondsPerStep / _weight > PeakIsWorthSeconds) _peak = _measurePeak();
+        _last = _time.GetTimestamp();
         string line = Line(report);
         if (_terminal.ErrorIsScreen)
         {
@@ -80,8 +84,8 @@ internal sealed class TrainingLine : IDisposable
         double speed = _speed / _weight;
         string percent = string.Create(CultureInfo.InvariantCulture, $"{100.0 * report.Step / _steps:F1} %");
         string loss = (_loss / _weight).ToString("F4", CultureInfo.InvariantCulture), tokens = speed.ToString("N0", CultureInfo.InvariantCulture);
-        string peak = _flopsPerToken > 0 && _peak > 0
-            ? string.Create(CultureInfo.InvariantCulture, $" ({100 * speed * _flopsPerToken / _peak:F0} {Say("% of peak", "% ピーク比")})")
+        string peak = _flopsPerToken > 0 && _peak is > 0
+            ? string.Create(CultureInfo.InvariantCulture, $" ({100 * speed * _flopsPerToken / _peak.Value:F0} {Say("% of peak", "% ピーク比")})")
             : "";
         string heldOut = report.HeldOutLoss is { } held
             ? string.Create(CultureInfo.InvariantCulture, $"  {Say("held-out", "検証")} {held:F4}")

@@ -95,7 +95,7 @@ internal static class TuneCommand
         RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
         bool isDone;
-        using (TrainingLine line = new(terminal, run.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, Roofline.MatrixPeak(run.Device)))
+        using (TrainingLine line = new(terminal, run.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, () => Roofline.MatrixPeak(run.Device)))
         {
             isDone = run.Run(report =>
             {

@@ -22,11 +22,30 @@ public sealed class TrainingLineTests
         Assert.Equal(1, text.Count(character => character == '\n'));
     }
 
+    [Fact]
+    public void The_peak_is_measured_once_and_only_in_a_run_that_takes_long()
+    {
+        int measured = 0;
+        foreach (int steps in (ReadOnlySpan<int>)[20, 40])
+        {
+            SteppingTime time = new();
+            using StringWriter error = new();
+            using TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), steps, 0, 1e6, () => 4_096e6 + measured++, time);
+            for (int step = 1; step <= steps; step++)
+            {
+                time.Seconds = step;
+                line.Show(new StepReport(step, 2, 1, 1e-3, step * 512L, 0.5, null));
+            }
+            Assert.Equal(steps > 20, error.ToString().Contains("of peak", StringComparison.Ordinal));
+        }
+        Assert.Equal(1, measured);
+    }
+
     private static string Lines(bool isScreen)
     {
         using StringWriter error = new() { NewLine = "\n" };
         SteppingTime time = new();
-        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error, ErrorIsScreen: isScreen), 100, 0, 1e6, 4_096e6, time))
+        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error, ErrorIsScreen: isScreen), 100, 0, 1e6, () => 4_096e6, time))
         {
             for (int step = 1; step <= 100; step++)
             {

@@ -3,8 +3,8 @@ using Fude.TestData;
 
 namespace Fude.Cli.Tests;
 
-/// <summary>Recipes that are run: what is done, what is left as it is, and what is done again.</summary>
-public sealed class RunCommandTests : IDisposable
+/// <summary>A small recipe, done once: tests of what is done after it begin with a copy.</summary>
+public sealed class DoneRecipe : IAsyncLifetime
 {
     private const string Recipe = """
         {
@@ -29,18 +29,52 @@ public sealed class RunCommandTests : IDisposable
         """;
 
     private readonly TemporaryFolder _folder = new();
-    private readonly string _file;
 
-    public RunCommandTests()
+    /// <summary>Writes the recipe and its data.</summary>
+    /// <returns>The recipe.</returns>
+    public static string Write(TemporaryFolder folder)
     {
         string[] words = ["吾輩", "は", "猫", "である", "名前", "まだ", "無い", "。", "どこ", "で", "生れた", "か", "とんと", "見当", "が", "つかぬ"];
         Random random = new(1);
-        _ = Directory.CreateDirectory(_folder["data"]);
-        _folder.Write("data/text.jsonl", string.Concat(Enumerable.Range(0, 120).Select(_ =>
+        _ = Directory.CreateDirectory(folder["data"]);
+        folder.Write("data/text.jsonl", string.Concat(Enumerable.Range(0, 120).Select(_ =>
             $"{{\"text\": \"{string.Concat(Enumerable.Range(0, 30).Select(_ => words[random.Next(words.Length)]))}\"}}\n")));
-        _folder.Write("data/sft.jsonl", string.Concat(Enumerable.Range(0, 8).Select(i => $"{{\"instruction\": \"猫{i}\", \"output\": \"である{i}\"}}\n")));
-        _file = _folder.Write("recipe.json", Recipe);
+        folder.Write("data/sft.jsonl", string.Concat(Enumerable.Range(0, 8).Select(i => $"{{\"instruction\": \"猫{i}\", \"output\": \"である{i}\"}}\n")));
+        return folder.Write("recipe.json", Recipe);
     }
+
+    /// <summary>Copies what the recipe made.</summary>
+    public void CopyTo(string work)
+    {
+        foreach (string file in Directory.EnumerateFiles(_folder["work"], "*", SearchOption.AllDirectories))
+        {
+            string copy = Path.Combine(work, Path.GetRelativePath(_folder["work"], file));
+            _ = Directory.CreateDirectory(Path.GetDirectoryName(copy)!);
+            File.Copy(file, copy);
+        }
+    }
+
+    public async ValueTask InitializeAsync()
+    {
+        Fude.Result result = await Fude.Run("run", Write(_folder));
+        Assert.True(result.Status == 0, result.Error);
+    }
+
+    public ValueTask DisposeAsync()
+    {
+        _folder.Dispose();
+        return ValueTask.CompletedTask;
+    }
+}
+
+/// <summary>Recipes that are run: what is done, what is left as it is, and what is done again.</summary>
+public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+    private readonly DoneRecipe _done;
+    private readonly string _file;
+
+    public RunCommandTests(DoneRecipe done) => (_done, _file) = (done, DoneRecipe.Write(_folder));
 
     [Fact]
     public async Task A_recipe_makes_a_model_and_then_has_nothing_left_to_do()
@@ -69,7 +103,7 @@ public sealed class RunCommandTests : IDisposable
     [Fact]
     public async Task Only_what_has_changed_is_done_again_and_what_was_there_is_moved_aside()
     {
-        await Done();
+        _done.CopyTo(_folder["work"]);
         // What no result depends on is no change.
         Edit("\"threads\": 1", "\"threads\": 2");
         Assert.Equal(["up to date", "up to date", "up to date", "up to date", "up to date", "up to date", "up to date", "up to date"], await States());
@@ -86,7 +120,7 @@ public sealed class RunCommandTests : IDisposable
     [Fact]
     public async Task A_result_that_was_changed_or_lost_is_made_again()
     {
-        await Done();
+        _done.CopyTo(_folder["work"]);
         byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
         File.Delete(_folder["work/shards/held-out.bin"]);
         Directory.Delete(_folder["work/run/model"], recursive: true);
@@ -135,7 +169,7 @@ public sealed class RunCommandTests : IDisposable
     [Fact]
     public async Task A_damaged_state_is_named_and_without_it_nothing_is_overwritten()
     {
-        await Done();
+        _done.CopyTo(_folder["work"]);
         string state = _folder["work/tokenizer.step.json"];
         byte[] good = File.ReadAllBytes(state);
         foreach (string damaged in (string[])["", "{", "[]", "{\"done\": true}", "{\"done\": 1, \"settings\": null}"])
@@ -155,7 +189,7 @@ public sealed class RunCommandTests : IDisposable
     [Fact]
     public async Task A_step_that_was_killed_goes_on_or_begins_again()
     {
-        await Done();
+        _done.CopyTo(_folder["work"]);
         byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
         // As a kill leaves them: begun and not done, a half-written tokenizer, a run with checkpoints.
         foreach (string state in (string[])["work/tokenizer.step.json", "work/run.step.json"])
@@ -172,7 +206,7 @@ public sealed class RunCommandTests : IDisposable
     [Fact]
     public async Task A_run_that_is_really_killed_ends_with_the_same_model()
     {
-        Edit("\"steps\": 6", "\"steps\": 100");
+        Edit("\"steps\": 6", "\"steps\": 40");
         ProcessStartInfo start = new("dotnet", [Path.Combine(AppContext.BaseDirectory, "fude.dll"), "run", _file, "--set", $"work={_folder["killed"]}"])
         {
             RedirectStandardError = true,
@@ -194,7 +228,7 @@ public sealed class RunCommandTests : IDisposable
         await Done();
         foreach (string file in (string[])["run/model/model.safetensors", "tuning/model/model.safetensors", "model.gguf", "evaluation.md"])
             Assert.Equal(File.ReadAllBytes(_folder[$"work/{file}"]), File.ReadAllBytes(_folder[$"killed/{file}"]));
-        Assert.Equal(100, File.ReadLines(_folder["killed/run/metrics.jsonl"]).Count());
+        Assert.Equal(40, File.ReadLines(_folder["killed/run/metrics.jsonl"]).Count());
     }
 
     [Fact]

@@ -31,7 +31,7 @@ internal static class EvaluateCommand
         Option<bool> xz = new("--xz") { Description = Say("Compare with xz -9e, the program.", "xz -9e（外部プログラム）と比べる。") };
         Option<string[]> ngrams = new("--ngrams")
         {
-            HelpName = "FILE",
+            HelpName = "FILE...",
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = true,
             Description = Say(

@@ -23,7 +23,7 @@ internal sealed class Failure : Exception
         string text = failure switch
         {
             Failure or InvalidDataException or NotSupportedException or InvalidOperationException or Training.DivergenceException => failure.Message,
-            ArgumentException argument => WithoutParameter(argument),
+            ArgumentException argument => MessageOf(argument),
             UnauthorizedAccessException => Language.Say(
                 $"{failure.Message} Check the permissions of the file and its folder.",
                 $"{failure.Message} ファイルとフォルダーの権限を確かめてください。"),
@@ -47,7 +47,8 @@ internal sealed class Failure : Exception
         for (int i = 0; i < line.Length; i++) line[i] = char.IsControl(source[i]) ? ' ' : source[i];
     });
 
-    private static string WithoutParameter(ArgumentException failure)
+    /// <summary>The message without .NET's note of the parameter's name.</summary>
+    internal static string MessageOf(ArgumentException failure)
     {
         string suffix = $" (Parameter '{failure.ParamName}')";
         return failure.Message.EndsWith(suffix, StringComparison.Ordinal) ? failure.Message[..^suffix.Length] : failure.Message;

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
 
@@ -67,8 +66,7 @@ internal sealed class FudeProgram(Terminal terminal)
     internal RootCommand CreateCommand(Interrupts interrupts)
     {
         RootCommand root = CreateCommands(interrupts);
-        // System.CommandLine has Japanese words for most of its own help, but not for this line.
-        root.Options.OfType<HelpOption>().Single().Description = Language.Say("Show this help.", "この説明を表示する。");
+        CommandLineWords.Adopt(root);
         return root;
     }
 
@@ -108,9 +106,9 @@ internal sealed class FudeProgram(Terminal terminal)
     {
         string command = string.Join(' ', Names(parsed.CommandResult));
         // A word that is no command says more than that there was none.
-        string message = (parsed.Errors.FirstOrDefault(error => parsed.UnmatchedTokens.Any(word => error.Message.Contains($"'{word}'", StringComparison.Ordinal)))
-            ?? parsed.Errors[0]).Message;
-        terminal.Error.WriteLine($"fude: {message.ReplaceLineEndings(" ")} " +
+        string message = CommandLineWords.Of(parsed.Errors.FirstOrDefault(error => parsed.UnmatchedTokens.Any(word => error.Message.Contains($"'{word}'", StringComparison.Ordinal)))
+            ?? parsed.Errors[0]);
+        terminal.Error.WriteLine($"fude: {message} " +
             Language.Say($"Try '{command} --help'.", $"使い方は '{command} --help' で見られます。"));
         return 2;
     }

@@ -18,7 +18,7 @@ internal static partial class Language
         string? name = Variables.Select(environment).FirstOrDefault(value => !string.IsNullOrEmpty(value));
         if (name is null && OperatingSystem.IsWindows()) name = WindowsLocale();
         IsJapanese = name is not null && name.StartsWith("ja", StringComparison.OrdinalIgnoreCase);
-        // System.CommandLine finds its own Japanese words ("使用法", "オプション") by this.
+        // What the libraries say of data in both languages goes by this.
         CultureInfo.CurrentUICulture = CultureInfo.DefaultThreadCurrentUICulture = new CultureInfo(IsJapanese ? "ja" : "en");
         CultureInfo.CurrentCulture = CultureInfo.DefaultThreadCurrentCulture = CultureInfo.InvariantCulture;
     }

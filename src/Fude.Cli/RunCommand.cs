@@ -17,7 +17,7 @@ internal static class RunCommand
         Option<string[]> set = new("--set")
         {
             HelpName = "NAME=VALUE",
-            Description = Say("Sets a variable of the recipe, such as the folder of the data.", "レシピの変数（データのフォルダーなど）を設定する。"),
+            Description = Say("Sets a variable of the recipe, such as the folder of the data; may be repeated.", "レシピの変数（データのフォルダーなど）を設定する。繰り返し指定できる。"),
         };
         set.Validators.Add(result =>
         {
@@ -34,7 +34,7 @@ internal static class RunCommand
         {
             HelpName = "STEP",
             Description = Say(
-                "Takes what lies at the step's outputs for its result, without doing it.", "手順の出力先にあるものを、実行せずにその結果とみなす。"),
+                "Takes what lies at the step's outputs for its result, without doing it; may be repeated.", "手順の出力先にあるものを、実行せずにその結果とみなす。繰り返し指定できる。"),
         };
         Option<bool> dry = new("--dry-run")
         {
@@ -129,7 +129,7 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         }
         catch (Exception failure) when (failure is not OperationCanceledException)
         {
-            string why = Failure.Explain(failure)["fude: ".Length..];
+            string why = Recipe.InItsWords(Failure.Explain(failure)["fude: ".Length..], step.Kind, command);
             throw new Failure($"{step.Place}: the step '{step.Name}' failed: {why}", $"{step.Place}: 手順 '{step.Name}' が失敗しました: {why}");
         }
         terminal.Output.Flush();

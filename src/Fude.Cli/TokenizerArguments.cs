@@ -1,11 +1,12 @@
 using System.CommandLine;
+using System.Text.RegularExpressions;
 using Fude.Tokenizers.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
 
 /// <summary>The options of both commands that make a tokenizer: fude tokenizer train and fude tokenizer merge.</summary>
-internal sealed class TokenizerArguments
+internal sealed partial class TokenizerArguments
 {
     private readonly Option<string> _output = new("--out")
     {
@@ -67,6 +68,26 @@ internal sealed class TokenizerArguments
         return folder;
     }
 
+    /// <summary>Does what may find an option out of range, and calls it then by its name on the command line: the trainers have other names.</summary>
+    public static T InTheirWords<T>(Func<T> work)
+    {
+        try
+        {
+            return work();
+        }
+        catch (ArgumentException failure)
+        {
+            throw new Failure(Property().Replace(Failure.MessageOf(failure), property => property.Value switch
+            {
+                nameof(TokenizerTrainerOptions.VocabularySize) => "--vocab-size",
+                nameof(TokenizerTrainerOptions.CharacterCoverage) => "--character-coverage",
+                nameof(TokenizerTrainerOptions.MaxPieceLength) => "--max-piece-length",
+                nameof(TokenizerTrainerOptions.WhitespaceRuns) => "--whitespace-runs",
+                _ => property.Value,
+            }));
+        }
+    }
+
     /// <summary>How far the work is, for the line of progress.</summary>
     public static string Line(TrainingProgress progress) =>
         Say($"{progress.Phase} {100 * progress.Fraction:F0} %: {progress.Lines:N0} lines, {progress.Characters:N0} characters, {progress.Pieces:N0} pieces",
@@ -74,8 +95,11 @@ internal sealed class TokenizerArguments
 
     public static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
+    [GeneratedRegex(@"\b[A-Z][a-z]+([A-Z][a-z]+)+\b", RegexOptions.CultureInvariant)]
+    private static partial Regex Property();
+
     private static string Unescape(string piece) => piece.Replace("\\n", "\n", StringComparison.Ordinal).Replace("\\t", "\t", StringComparison.Ordinal);
 
     private static Option<string[]> Pieces(string name, string description) =>
-        new(name) { HelpName = "PIECE", Description = description, Arity = ArgumentArity.OneOrMore };
+        new(name) { HelpName = "PIECE...", Description = description, Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true };
 }

@@ -49,9 +49,9 @@ internal static class TokenizerCommand
             };
             using ProgressLine progress = new(terminal);
             IProgress<TrainingProgress> told = progress.Of<TrainingProgress>(TokenizerArguments.Line, stop);
-            TrainedTokenizer trained = args.GetValue(model).Value == TokenizerModel.Bpe
+            TrainedTokenizer trained = TokenizerArguments.InTheirWords(() => args.GetValue(model).Value == TokenizerModel.Bpe
                 ? BpeTrainer.Train(source, options, told, stop)
-                : UnigramTrainer.Train(source, options, told, stop);
+                : UnigramTrainer.Train(source, options, told, stop));
             progress.Clear();
             string folder = common.Write(args, trained);
             terminal.Output.WriteLine(Say(

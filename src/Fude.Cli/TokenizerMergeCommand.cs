@@ -20,7 +20,7 @@ internal static class TokenizerMergeCommand
         };
         Option<string[]> text = new("--text")
         {
-            HelpName = "FILE",
+            HelpName = "FILE...",
             Required = true,
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = true,
@@ -56,8 +56,9 @@ internal static class TokenizerMergeCommand
                 vocabularies.Add([.. loaded.Pieces]);
             }
             using ProgressLine progress = new(terminal);
-            TrainedTokenizer merged = VocabularyMerge.Merge(vocabularies, new TrainingText(args.GetRequiredValue(text)) { Field = args.GetRequiredValue(field) }, options,
-                args.GetValue(most), args.GetValue(steps), progress.Of<TrainingProgress>(TokenizerArguments.Line, stop), stop);
+            TrainedTokenizer merged = TokenizerArguments.InTheirWords(() => VocabularyMerge.Merge(
+                vocabularies, new TrainingText(args.GetRequiredValue(text)) { Field = args.GetRequiredValue(field) }, options,
+                args.GetValue(most), args.GetValue(steps), progress.Of<TrainingProgress>(TokenizerArguments.Line, stop), stop));
             progress.Clear();
             string folder = common.Write(args, merged);
             terminal.Output.WriteLine(Say($"wrote {folder}: {merged.Pieces.Count:N0} pieces", $"{folder} に書き出しました: {merged.Pieces.Count:N0} 語"));

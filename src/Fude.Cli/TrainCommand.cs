@@ -157,5 +157,5 @@ internal static class TrainCommand
     private static Option<string?> Optional(string name, string help, string description) => new(name) { HelpName = help, Description = description };
 
     private static Option<string[]> Many(string name, string description) =>
-        new(name) { HelpName = "NAME", Description = description, Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true };
+        new(name) { HelpName = "NAME...", Description = description, Arity = ArgumentArity.OneOrMore, AllowMultipleArgumentsPerToken = true };
 }

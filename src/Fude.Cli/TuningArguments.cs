@@ -57,7 +57,7 @@ internal sealed class TuningArguments
         "--skip-bad", Say("Broken, empty or unusable records that may be left out, each counted and named.", "壊れた例や空の例を除いてよい上限。件数と場所は報告する。"), 0L, AtLeast(0L));
     private readonly Option<string[]> _heldOut = new("--held-out")
     {
-        HelpName = "FILE",
+        HelpName = "FILE...",
         Arity = ArgumentArity.OneOrMore,
         AllowMultipleArgumentsPerToken = true,
         Description = Say("Examples that are only evaluated on.", "評価だけに使う例のファイル。"),
@@ -82,7 +82,7 @@ internal sealed class TuningArguments
         (_fullRate, _loraRate) = (fullRate, loraRate);
         _data = new Option<DataSource[]>("--data")
         {
-            HelpName = "FILE[:WEIGHT]",
+            HelpName = "FILE[:WEIGHT]...",
             Description = data,
             Required = true,
             Arity = ArgumentArity.OneOrMore,

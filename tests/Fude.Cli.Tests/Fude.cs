@@ -40,23 +40,31 @@ internal static class Fude
     }
 
     /// <summary>Runs a command line in a process of its own that can write no file beyond so many bytes, as on a disk without room.</summary>
-    public static async Task<(int Status, string Error)> RunOnFullDisk(int bytes, string[] arguments)
+    public static async Task<(int Status, string Said)> RunOnFullDisk(int bytes, string[] arguments)
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Limits the size of files by the shell's ulimit, which Windows has not.");
         // The limit counts blocks of 512 bytes. Beyond it the kernel's signal would end the process: ignored, writing fails as on a full disk. The
         // runtime's own double mapping of code is a file larger than the limit.
-        ProcessStartInfo start = new("/bin/sh",
+        return await RunElsewhere(new ProcessStartInfo("/bin/sh",
             ["-c", FormattableString.Invariant($"trap '' XFSZ; ulimit -f {bytes / 512}; exec \"$@\""), "sh", Path.Combine(AppContext.BaseDirectory, "fude"), .. arguments])
         {
-            RedirectStandardError = true,
-            RedirectStandardOutput = true,
             Environment = { ["DOTNET_EnableWriteXorExecute"] = "0" },
-        };
+        });
+    }
+
+    /// <summary>Runs a command line in a process of its own, whose language is Japanese.</summary>
+    /// <returns>The exit code, and what it wrote to both streams.</returns>
+    public static Task<(int Status, string Said)> RunInJapanese(params string[] arguments) =>
+        RunElsewhere(new ProcessStartInfo(Path.Combine(AppContext.BaseDirectory, "fude"), arguments) { Environment = { ["LC_ALL"] = "ja_JP.UTF-8" } });
+
+    private static async Task<(int Status, string Said)> RunElsewhere(ProcessStartInfo start)
+    {
+        start.RedirectStandardError = start.RedirectStandardOutput = true;
+        start.StandardErrorEncoding = start.StandardOutputEncoding = Encoding.UTF8;
         using Process process = Process.Start(start)!;
         Task<string> error = process.StandardError.ReadToEndAsync(), output = process.StandardOutput.ReadToEndAsync();
         await process.WaitForExitAsync();
-        _ = await output;
-        return (process.ExitCode, await error);
+        return (process.ExitCode, await output + await error);
     }
 
     public static string Model(string name) => TestFolders.FindGolden($"models/{name}")!;

@@ -23,6 +23,56 @@ public sealed class FudeProgramTests
     public async Task A_word_that_is_no_command_is_named() =>
         Assert.Contains("'conjure'", (await Fude.Run("conjure")).Failure(status: 2), StringComparison.Ordinal);
 
+    [Theory]
+    [InlineData("'conjure'", "conjure")]
+    [InlineData("コマンドがありません", "tokenizer")]
+    [InlineData("--seed: 'x' は整数ではない", "tokenizer", "train", "a", "--out", "b", "--seed", "x")]
+    [InlineData("--character-coverage: 'x' は数ではありません", "tokenizer", "train", "a", "--out", "b", "--character-coverage", "x")]
+    [InlineData("--model: 'wordpiece' は unigram、bpe のいずれでもありません", "tokenizer", "train", "a", "--out", "b", "--model", "wordpiece")]
+    [InlineData("--documents: 'x' は paragraphs、line、file のいずれでもありません", "corpus", "hold-out", "a", "--train", "b", "--held-out", "c", "--documents", "x")]
+    [InlineData("--out がありません", "tokenizer", "train", "a")]
+    [InlineData("--out に値がありません", "tokenizer", "train", "a", "--out")]
+    [InlineData("FILE がありません。'train' には必要です", "tokenizer", "train", "--out", "a")]
+    [InlineData("--seed が 2 回指定されています", "generate", "--seed", "1", "--seed", "2")]
+    public async Task Wrong_usage_is_told_in_Japanese_without_a_word_of_the_library(string expected, params string[] arguments)
+    {
+        (int status, string said) = await Fude.RunInJapanese(arguments);
+        Assert.True(status == 2, said);
+        Assert.Contains(expected, said, StringComparison.Ordinal);
+        Assert.DoesNotMatch("[A-Z][a-z]+ [a-z]+ ", said);
+    }
+
+    [Fact]
+    public async Task Help_is_Japanese_in_its_frame_too()
+    {
+        foreach (string[] command in (string[][])[[], ["tokenizer"], ["train"], ["tokenizer", "train"], ["tune"], ["dpo"], ["generate"], ["run"]])
+        {
+            (int status, string said) = await Fude.RunInJapanese([.. command, "--help"]);
+            Assert.Equal(0, status);
+            Assert.StartsWith("説明:\n", said, StringComparison.Ordinal);
+            Assert.Contains("\n使い方:\n  fude", said, StringComparison.Ordinal);
+            Assert.Contains("\nオプション:\n", said, StringComparison.Ordinal);
+            foreach (string english in (string[])["Description:", "Usage:", "Options:", "Arguments:", "Commands:", "REQUIRED", "[default", "[options]", "[command]", "Show "])
+                Assert.DoesNotContain(english, said, StringComparison.Ordinal);
+        }
+        string train = (await Fude.RunInJapanese("train", "--help")).Said;
+        Assert.Contains("--out <DIR>（必須）", train.Replace("> （", ">（", StringComparison.Ordinal), StringComparison.Ordinal);
+        Assert.Matches(@"--schedule <cosine\|linear\|constant\|wsd> .*\[省略時: cosine\]\n", train);
+        Assert.Matches(@"--context <N> .*\[省略時: 512\]\n", train);
+        Assert.Contains("--data <NAME...>", train, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Help_in_English_shows_what_is_typed()
+    {
+        Fude.Result help = await Fude.Run("tokenizer", "train", "--help");
+        Assert.Contains("Options:\n", help.Output, StringComparison.Ordinal);
+        Assert.Contains("--out <DIR> (REQUIRED)", help.Output, StringComparison.Ordinal);
+        Assert.Contains("--control <PIECE...>", help.Output, StringComparison.Ordinal);
+        Assert.Matches(@"--model <unigram\|bpe> .*\[default: unigram\]\n", help.Output);
+        Assert.Contains("FILE is missing: 'fude train' needs it.", (await Fude.Run("tokenizer", "train", "--out", "b")).Failure(status: 2), StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task An_empty_value_does_not_swallow_the_next_option()
     {

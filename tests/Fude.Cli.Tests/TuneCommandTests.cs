@@ -126,7 +126,7 @@ public sealed class TuneCommandTests : IDisposable
     {
         string bad = _folder.Write("bad.jsonl", $"{File.ReadAllText(_data)}{{broken\n{{\"instruction\": \"あ\", \"output\": \"\"}}\n{{\"instruction\": \"{new string('犬', 99)}\", \"output\": \"猫\"}}\n");
         string[] command = ["tune", _model, "--data", bad, "--format", "dialogue", "--out", _folder["run"]];
-        Assert.Contains($"{bad}:13: broken JSON", (await Fude.Run(command)).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"{bad}:13: broken JSON (column 2: 'b' is an invalid start of a property name. Expected a '\"'). Correct it", (await Fude.Run(command)).Failure(), StringComparison.Ordinal);
         Assert.Contains($"{bad}:15: its ", (await Fude.Run([.. command, "--skip-bad", "2"])).Failure(), StringComparison.Ordinal);
         Fude.Result result = await Fude.Run([.. command, "--skip-bad", "2", "--too-long", "skip"]);
         Assert.True(result.Status == 0, result.Error);
@@ -134,6 +134,14 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Contains($"left out: 1 (\"output\" is empty): {bad}:14", result.Error, StringComparison.Ordinal);
         Assert.Contains($"note: 1 (longer than 64 tokens: left out): {bad}:15", result.Error, StringComparison.Ordinal);
         Assert.Contains("broken JSON", File.ReadAllText(Path.Combine(_folder["run"], "report.html")), StringComparison.Ordinal);
+
+        // Under Japanese the reasons are Japanese.
+        (int status, string said) = await Fude.RunInJapanese([.. command[..^1], _folder["ja"], "--skip-bad", "2", "--too-long", "skip"]);
+        Assert.True(status == 0, said);
+        Assert.Contains($"除外 1 件（JSON が壊れています）: {bad}:13", said, StringComparison.Ordinal);
+        Assert.Contains($"除外 1 件（\"output\" が空です）: {bad}:14", said, StringComparison.Ordinal);
+        Assert.Contains($"注意 1 件（64 トークンより長いため除外）: {bad}:15", said, StringComparison.Ordinal);
+        Assert.Contains($"fude: {bad}:13: JSON が壊れています（2 文字目", (await Fude.RunInJapanese([.. command[..^1], _folder["ja2"]])).Said, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Runtime.CompilerServices;
 using System.Text;
 using Fude.Corpus;
@@ -92,6 +93,8 @@ internal static class TinyRun
     [ModuleInitializer]
     internal static void RunIfAsked()
     {
+        // Tests read English, whoever runs them.
+        CultureInfo.CurrentUICulture = CultureInfo.DefaultThreadCurrentUICulture = CultureInfo.InvariantCulture;
         if (Environment.GetEnvironmentVariable(Variable) is not { Length: > 0 } folder) return;
         Run(folder, report =>
         {

@@ -256,7 +256,15 @@ internal sealed partial class Recipe
         };
         StepSetting? setting = step.Settings.FirstOrDefault(setting => setting.Name == name);
         RecipePlace place = setting is null ? step.Place : setting.ValuePlaces is [RecipePlace first, ..] ? first : setting.Place;
-        throw place.Wrong(error.Message.ReplaceLineEndings(" "), error.Message.ReplaceLineEndings(" "));
+        string what = InItsWords(CommandLineWords.Of(error), step.Kind, command);
+        throw place.Wrong(what, what);
+    }
+
+    /// <summary>A message of a step's command with the names of the recipe's settings in the place of the command's options.</summary>
+    internal static string InItsWords(string message, StepKind kind, Command command)
+    {
+        Dictionary<string, Symbol> known = Symbols(command, kind);
+        return OptionName().Replace(message, option => known.ContainsKey(option.Groups["name"].Value) ? $"'{option.Groups["name"].Value}'" : option.Value);
     }
 
     /// <summary>The words of a step as its command understands them.</summary>
@@ -293,6 +301,9 @@ internal sealed partial class Recipe
 
     private static bool IsWithin(string path, string folder) =>
         path == folder || path.StartsWith(folder + Path.DirectorySeparatorChar, StringComparison.Ordinal);
+
+    [GeneratedRegex("(?<quote>'?)(?<![A-Za-z0-9-])--(?<name>[a-z][a-z0-9-]*)\\k<quote>")]
+    private static partial Regex OptionName();
 
     [GeneratedRegex(@"\$\{([^}]*)\}")]
     private static partial Regex Reference();

@@ -1,4 +1,5 @@
 using System.Globalization;
+using static Fude.Training.Wording;
 
 namespace Fude.Training;
 
@@ -22,22 +23,20 @@ public sealed class DataTally(long skipBad = 0)
     /// <summary>Counts a record that is left out.</summary>
     /// <param name="file">Its file.</param>
     /// <param name="line">Its line.</param>
-    /// <param name="reason">What is wrong with it.</param>
+    /// <param name="reason">What is wrong with it: what it counts under.</param>
+    /// <param name="detail">Where in it and what exactly, for the error; or null.</param>
     /// <exception cref="InvalidDataException">It is one too many.</exception>
-    public void AddBad(string file, long line, string reason)
+    public void AddBad(string file, long line, string reason, string? detail = null)
     {
         if (++Bad > skipBad)
-            throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"{file}:{line}: {reason}. ") + (skipBad == 0
-                ? "Correct it, or allow a number of bad records to be left out (--skip-bad N)."
-                : string.Create(CultureInfo.InvariantCulture, $"This is bad record {Bad}; {skipBad} may be left out at most (--skip-bad).")));
-        Add(_bad, file, line, ReasonAlone(reason));
+            throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"{file}:{line}: {reason}{(detail is null ? "" : Say($" ({detail})", $"（{detail}）"))}") + (skipBad == 0
+                ? Say(". Correct it, or allow a number of bad records to be left out (--skip-bad N).", "。直すか、除いてよい件数を --skip-bad N で指定してください。")
+                : Say($". This is bad record {Bad}; {skipBad} may be left out at most (--skip-bad).", $"。不良レコードはこれで {Bad} 件目です。除いてよいのは {skipBad} 件までです（--skip-bad）。")));
+        Add(_bad, file, line, reason);
     }
 
     /// <summary>Counts a record of which something else is to be said.</summary>
     public void AddNote(string file, long line, string reason) => Add(_notes, file, line, reason);
-
-    // Messages of the JSON reader name positions; what they count under does not.
-    private static string ReasonAlone(string reason) => reason.StartsWith("broken JSON", StringComparison.Ordinal) ? "broken JSON" : reason;
 
     private static void Add(Dictionary<string, Entry> entries, string file, long line, string reason)
     {

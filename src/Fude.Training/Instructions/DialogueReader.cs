@@ -1,4 +1,5 @@
 using System.Text.Json;
+using static Fude.Training.Wording;
 
 namespace Fude.Training;
 
@@ -49,7 +50,7 @@ public sealed class DialogueReader
             if (record.TryGetProperty("message_id", out JsonElement id) && id.ValueKind == JsonValueKind.String && !record.TryGetProperty("replies", out _))
             {
                 Node node = Node.Of(record, line);
-                if (!flat.TryAdd(id.GetString()!, node)) tally.AddBad(file, line, "a message of this message_id was there before");
+                if (!flat.TryAdd(id.GetString()!, node)) tally.AddBad(file, line, Say("a message of this message_id was there before", "同じ message_id のメッセージが前にあります"));
                 else inOrder.Add((node, Text(record, "parent_id")));
                 continue;
             }
@@ -61,7 +62,7 @@ public sealed class DialogueReader
         {
             if (parent is null) roots.Add(node);
             else if (flat.TryGetValue(parent, out Node? above)) above.Replies.Add(node);
-            else tally.AddBad(file, node.Line, "its parent_id names no message of the file");
+            else tally.AddBad(file, node.Line, Say("its parent_id names no message of the file", "parent_id のメッセージがファイルにありません"));
         }
         HashSet<Node> reached = [.. roots];
         Stack<Node> open = new(roots);
@@ -69,7 +70,7 @@ public sealed class DialogueReader
             foreach (Node reply in node.Replies)
                 if (reached.Add(reply)) open.Push(reply);
         foreach ((Node node, string? parent) in inOrder)
-            if (parent is not null && flat.ContainsKey(parent) && !reached.Contains(node)) tally.AddBad(file, node.Line, "no first message leads to it");
+            if (parent is not null && flat.ContainsKey(parent) && !reached.Contains(node)) tally.AddBad(file, node.Line, Say("no first message leads to it", "最初のメッセージからたどれません"));
         foreach (Node root in roots)
             foreach (Dialogue dialogue in OfTree(root, file, tally)) yield return dialogue with { Fingerprint = Dialogue.FingerprintOf(root.Text) };
     }
@@ -84,9 +85,10 @@ public sealed class DialogueReader
         foreach ((string question, string? input, string answer) in Pairs)
             if (record.TryGetProperty(question, out _) && record.TryGetProperty(answer, out _))
                 return OfPair(record, question, input, answer, file, line, tally);
-        tally.AddBad(file, line,
-            $"its keys ({string.Join(", ", record.EnumerateObject().Take(12).Select(property => property.Name))}) are of no kind of record that fude knows: " +
-            "instruction/input/output, messages, conversations, utterances, or a tree of Open Assistant");
+        string keys = string.Join(", ", record.EnumerateObject().Take(12).Select(property => property.Name));
+        tally.AddBad(file, line, Say(
+            $"its keys ({keys}) are of no kind of record that fude knows: instruction/input/output, messages, conversations, utterances, or a tree of Open Assistant",
+            $"キー（{keys}）から種類が分かりません。読めるのは instruction/input/output、messages、conversations、utterances、Open Assistant の木です"));
         return [];
     }
 
@@ -94,18 +96,18 @@ public sealed class DialogueReader
     {
         foreach (string? key in (ReadOnlySpan<string?>)[questionKey, inputKey, answerKey, "system"])
             if (key is not null && record.TryGetProperty(key, out JsonElement value) && value.ValueKind is not (JsonValueKind.String or JsonValueKind.Null))
-                return Bad($"\"{key}\" is no text but {value.ValueKind}");
+                return Bad(Say($"\"{key}\" is no text but {value.ValueKind}", $"\"{key}\" が文字列ではなく {value.ValueKind} です"));
         string question = Text(record, questionKey) ?? "", input = (inputKey is null ? null : Text(record, inputKey)) ?? "", answer = Text(record, answerKey) ?? "";
-        if (string.IsNullOrWhiteSpace(answer)) return Bad($"\"{answerKey}\" is empty");
+        if (string.IsNullOrWhiteSpace(answer)) return Bad(Say($"\"{answerKey}\" is empty", $"\"{answerKey}\" が空です"));
         if (string.IsNullOrWhiteSpace(question)) (question, input) = (input, "");
-        if (string.IsNullOrWhiteSpace(question)) return Bad($"\"{questionKey}\" is empty");
+        if (string.IsNullOrWhiteSpace(question)) return Bad(Say($"\"{questionKey}\" is empty", $"\"{questionKey}\" が空です"));
         List<DialogueTurn> turns = [];
         if (record.TryGetProperty("history", out JsonElement history) && history.ValueKind == JsonValueKind.Array)
             foreach (JsonElement pair in history.EnumerateArray())
             {
                 if (pair.ValueKind != JsonValueKind.Array || pair.GetArrayLength() != 2 || pair.EnumerateArray().Any(part => part.ValueKind != JsonValueKind.String))
-                    return Bad("\"history\" is no list of pairs of texts");
-                if (string.IsNullOrWhiteSpace(pair[1].GetString())) return Bad("an answer in \"history\" is empty");
+                    return Bad(Say("\"history\" is no list of pairs of texts", "\"history\" が文字列の組のリストではありません"));
+                if (string.IsNullOrWhiteSpace(pair[1].GetString())) return Bad(Say("an answer in \"history\" is empty", "\"history\" に空の応答があります"));
                 turns.Add(new DialogueTurn(pair[0].GetString()!, pair[1].GetString()!));
             }
         turns.Add(new DialogueTurn(question, answer));
@@ -123,17 +125,18 @@ public sealed class DialogueReader
         List<(string Speaker, string Text, bool IsTrained)> messages = [];
         foreach (JsonElement message in list.EnumerateArray())
         {
-            if (message.ValueKind != JsonValueKind.Object) return Bad($"\"{key}\" holds something that is no message");
+            if (message.ValueKind != JsonValueKind.Object) return Bad(Say($"\"{key}\" holds something that is no message", $"\"{key}\" にメッセージでないものがあります"));
             // Ids of people are no roles, also where one is called AI.
             string? person = Text(message, "interlocutor_id") ?? Text(message, "speaker");
             string? speaker = Text(message, "role") ?? Text(message, "from") ?? Text(message, "name") ?? (person is null ? null : $"{PersonPrefix}{person}");
             string? text = Content(message, "content") ?? Content(message, "value") ?? Content(message, "text");
-            if (speaker is null) return Bad($"a message of \"{key}\" does not say who speaks (role, from, name, interlocutor_id, speaker)");
-            if (text is null) return Bad($"a message of \"{key}\" has no text (content, value, text)");
+            if (speaker is null) return Bad(Say(
+                $"a message of \"{key}\" does not say who speaks (role, from, name, interlocutor_id, speaker)", $"\"{key}\" に話者（role、from、name、interlocutor_id、speaker）のないメッセージがあります"));
+            if (text is null) return Bad(Say($"a message of \"{key}\" has no text (content, value, text)", $"\"{key}\" に本文（content、value、text）のないメッセージがあります"));
             bool isTrained = !(message.TryGetProperty("weight", out JsonElement weight) && weight.ValueKind == JsonValueKind.Number && weight.GetDouble() == 0);
             messages.Add((speaker, text, isTrained));
         }
-        if (messages.Count == 0) return Bad($"\"{key}\" is empty");
+        if (messages.Count == 0) return Bad(Say($"\"{key}\" is empty", $"\"{key}\" が空です"));
         string[] strangers = [.. messages.Select(message => message.Speaker).Where(speaker => RoleOf(speaker) is null).Distinct()];
         if (strangers.Length == 0) return Made(messages.ConvertAll(message => (RoleOf(message.Speaker)!.Value, message.Text, message.IsTrained)));
 
@@ -141,8 +144,9 @@ public sealed class DialogueReader
         string[] people = [.. messages.Select(message => message.Speaker).Distinct()];
         if (people.Length != 2 || strangers.Length != 2)
             return Bad(people.Length == 1
-                ? $"only '{people[0].TrimStart(PersonPrefix)}' speaks in \"{key}\""
-                : $"'{strangers[0].TrimStart(PersonPrefix)}' in \"{key}\" is no role that fude knows: user, assistant and system, their usual other names, or two people");
+                ? Say($"only '{people[0].TrimStart(PersonPrefix)}' speaks in \"{key}\"", $"\"{key}\" で話しているのは '{people[0].TrimStart(PersonPrefix)}' だけです")
+                : Say($"'{strangers[0].TrimStart(PersonPrefix)}' in \"{key}\" is no role that fude knows: user, assistant and system, their usual other names, or two people",
+                    $"\"{key}\" の '{strangers[0].TrimStart(PersonPrefix)}' は役割として読めません。user、assistant、system とその別名、または二人の話者が必要です"));
         List<Dialogue> dialogues = [];
         foreach (string model in TakesBothSpeakers ? people.Reverse() : [people[1]])
             dialogues.AddRange(Made(messages.ConvertAll(message => (message.Speaker == model ? Role.Assistant : Role.User, message.Text, message.IsTrained)), ofPeople: true));
@@ -168,7 +172,7 @@ public sealed class DialogueReader
             switch (role)
             {
                 case Role.System when turns.Count > 0 || question is not null || answer is not null:
-                    tally.AddBad(file, line, "a system message stands amid the conversation");
+                    tally.AddBad(file, line, Say("a system message stands amid the conversation", "会話の途中に system のメッセージがあります"));
                     return null;
                 case Role.System:
                     system = system is null ? text : $"{system}\n{text}";
@@ -182,7 +186,7 @@ public sealed class DialogueReader
                     break;
                 case Role.Assistant when question is null:
                     // Of two people one begins: from the other side that is nothing to tell of.
-                    if (!ofPeople) tally.AddNote(file, line, "an answer before the first question is left out");
+                    if (!ofPeople) tally.AddNote(file, line, Say("an answer before the first question is left out", "最初の質問より前の応答は除きます"));
                     break;
                 default:
                     answer = answer is null ? (text, isTrained) : ($"{answer.Value.Text}\n{text}", answer.Value.IsTrained && isTrained);
@@ -190,11 +194,11 @@ public sealed class DialogueReader
             }
         }
         if (answer is not null) turns.Add(new DialogueTurn(question!, answer.Value.Text, answer.Value.IsTrained));
-        else if (question is not null && turns.Count > 0 && !ofPeople) tally.AddNote(file, line, "a question after the last answer is left out");
-        string? problem = turns.Count == 0 ? "there is no question with an answer in it"
-            : turns.Exists(turn => string.IsNullOrWhiteSpace(turn.Answer)) ? "an answer is empty"
-            : turns.Exists(turn => string.IsNullOrWhiteSpace(turn.Question)) ? "a question is empty"
-            : !turns.Exists(turn => turn.IsTrained) ? "all its answers have weight 0"
+        else if (question is not null && turns.Count > 0 && !ofPeople) tally.AddNote(file, line, Say("a question after the last answer is left out", "最後の応答より後の質問は除きます"));
+        string? problem = turns.Count == 0 ? Say("there is no question with an answer in it", "質問と応答の組がありません")
+            : turns.Exists(turn => string.IsNullOrWhiteSpace(turn.Answer)) ? Say("an answer is empty", "空の応答があります")
+            : turns.Exists(turn => string.IsNullOrWhiteSpace(turn.Question)) ? Say("a question is empty", "空の質問があります")
+            : !turns.Exists(turn => turn.IsTrained) ? Say("all its answers have weight 0", "応答の weight がすべて 0 です")
             : null;
         if (problem is null) return new Dialogue(turns, string.IsNullOrWhiteSpace(system) ? null : system, null, file, line);
         tally.AddBad(file, line, problem);
@@ -212,7 +216,7 @@ public sealed class DialogueReader
             (Node node, List<Node> before) = at;
             if (before.Count > DeepestTree || before.Contains(node))
             {
-                tally.AddBad(file, root.Line, $"a path of the tree is longer than {DeepestTree} messages");
+                tally.AddBad(file, root.Line, Say($"a path of the tree is longer than {DeepestTree} messages", $"木の枝が {DeepestTree} メッセージより長くなっています"));
                 return [];
             }
             List<Node> path = [.. before, node];
@@ -223,7 +227,7 @@ public sealed class DialogueReader
             List<(Role, string, bool)> messages = [];
             foreach (Node message in path)
             {
-                if ((message.Problem ?? (RoleOf(message.Speaker) is null ? $"'{message.Speaker}' is no role" : null)) is { } problem)
+                if ((message.Problem ?? (RoleOf(message.Speaker) is null ? Say($"'{message.Speaker}' is no role", $"'{message.Speaker}' という役割はありません") : null)) is { } problem)
                 {
                     tally.AddBad(file, root.Line, problem);
                     return dialogues;
@@ -298,7 +302,8 @@ public sealed class DialogueReader
                     ? place : long.MaxValue,
                 IsDeleted = json.TryGetProperty("deleted", out JsonElement deleted) && deleted.ValueKind == JsonValueKind.True,
                 Line = line,
-                Problem = speaker is null ? "a message of the tree has no \"role\"" : text is null ? "a message of the tree has no \"text\"" : null,
+                Problem = speaker is null ? Say("a message of the tree has no \"role\"", "木に \"role\" のないメッセージがあります")
+                    : text is null ? Say("a message of the tree has no \"text\"", "木に \"text\" のないメッセージがあります") : null,
             };
         }
 

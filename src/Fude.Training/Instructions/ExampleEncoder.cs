@@ -1,6 +1,6 @@
-using System.Globalization;
 using Fude.Models;
 using Fude.Tokenizers;
+using static Fude.Training.Wording;
 
 namespace Fude.Training;
 
@@ -113,17 +113,18 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
         switch (TooLong)
         {
             case TooLong.Skip:
-                tally.AddNote(dialogue.File, dialogue.Line, Words($"longer than {context} tokens: left out"));
+                tally.AddNote(dialogue.File, dialogue.Line, Say($"longer than {context} tokens: left out", $"{context} トークンより長いため除外"));
                 return [];
             case TooLong.Cut:
-                tally.AddNote(dialogue.File, dialogue.Line, Words($"longer than {context} tokens: its end is cut off"));
+                tally.AddNote(dialogue.File, dialogue.Line, Say($"longer than {context} tokens: its end is cut off", $"{context} トークンより長いため末尾を切断"));
                 return Made(whole, dialogue, context, tally) is { } cut ? [cut] : [];
             case TooLong.Split:
                 return Parts(dialogue, tally);
             default:
                 throw new InvalidDataException(
-                    Words($"{dialogue.File}:{dialogue.Line}: its {whole.Ids.Count} tokens do not fit into {context}. Leave such examples out ") +
-                    "(--too-long skip), cut their end off (cut), or divide them between turns (split).");
+                    $"{dialogue.File}:{dialogue.Line}: " + Say(
+                        $"its {whole.Ids.Count} tokens do not fit into {context}. Leave such examples out (--too-long skip), cut their end off (cut), or divide them between turns (split).",
+                        $"{whole.Ids.Count} トークンあり、{context} に収まりません。除く（--too-long skip）、末尾を切る（cut）、発言の間で分ける（split）のいずれかにしてください。"));
         }
     }
 
@@ -152,15 +153,16 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
         {
             if (TooLong != TooLong.Skip)
                 throw new InvalidDataException(
-                    Words($"{file}:{line}: its {longest} tokens do not fit into {context}. ") + "Leave such pairs out (--too-long skip).");
-            tally.AddNote(file, line, Words($"longer than {context} tokens: left out"));
+                    $"{file}:{line}: " + Say($"its {longest} tokens do not fit into {context}. Leave such pairs out (--too-long skip).",
+                        $"{longest} トークンあり、{context} に収まりません。除くには --too-long skip を指定してください。"));
+            tally.AddNote(file, line, Say($"longer than {context} tokens: left out", $"{context} トークンより長いため除外"));
             return null;
         }
         int border = Math.Min(FirstTrained(chosen), FirstTrained(rejected)), shared = 0;
         while (shared < border && chosen.Ids[shared] == rejected.Ids[shared]) shared++;
         if (shared == 0 || shared == chosen.Ids.Count || shared == rejected.Ids.Count)
         {
-            tally.AddBad(file, line, "its answers have no token, or nothing stands before them");
+            tally.AddBad(file, line, Say("its answers have no token, or nothing stands before them", "応答にトークンがないか、その前に何もありません"));
             return null;
         }
         Straddling += chosen.Straddling + rejected.Straddling;
@@ -197,8 +199,8 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
             else if (Made(best, bestPart, best.Ids.Count, tally, isPart: true) is { } example) parts.Add(example);
             first += Math.Max(1, fits);
         }
-        if (leftOut > 0) tally.AddNote(dialogue.File, dialogue.Line, Words($"a turn alone is longer than {context} tokens: left out"));
-        if (parts.Count > 0) tally.AddNote(dialogue.File, dialogue.Line, Words($"longer than {context} tokens: divided between its turns"));
+        if (leftOut > 0) tally.AddNote(dialogue.File, dialogue.Line, Say($"a turn alone is longer than {context} tokens: left out", $"1 往復だけで {context} トークンより長いため除外"));
+        if (parts.Count > 0) tally.AddNote(dialogue.File, dialogue.Line, Say($"longer than {context} tokens: divided between its turns", $"{context} トークンより長いため発言の間で分割"));
         return parts;
 
         Dialogue Part(int first, int count)
@@ -219,13 +221,11 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
         TrainingExample example = new([.. text.Ids.Take(length)], [.. text.IsTrained.Take(length)], dialogue.File, dialogue.Line);
         if (example.Trained == 0)
         {
-            if (length < text.Ids.Count) tally.AddNote(dialogue.File, dialogue.Line, Words($"its answer begins after {context} tokens: left out"));
-            else if (!isPart) tally.AddBad(dialogue.File, dialogue.Line, "no token of it is learnt");
+            if (length < text.Ids.Count) tally.AddNote(dialogue.File, dialogue.Line, Say($"its answer begins after {context} tokens: left out", $"応答が {context} トークンより後に始まるため除外"));
+            else if (!isPart) tally.AddBad(dialogue.File, dialogue.Line, Say("no token of it is learnt", "学習するトークンがありません"));
             return null;
         }
         Straddling += text.Straddling;
         return example;
     }
-
-    private static string Words(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
 }

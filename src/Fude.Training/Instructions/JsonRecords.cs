@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.IO.Compression;
 using System.Text.Json;
 using System.Text.Unicode;
+using static Fude.Training.Wording;
 
 namespace Fude.Training;
 
@@ -34,7 +35,8 @@ internal static class JsonRecords
             number++;
             unpacked += whole.Length + 1;
             ReadOnlyMemory<byte> line = number == 1 && whole.Span.StartsWith("\uFEFF"u8) ? whole[3..] : whole;
-            line = line[^line.Span.TrimStart(" \t\r"u8).Length..];
+            int indent = line.Length - line.Span.TrimStart(" \t\r"u8).Length;
+            line = line[indent..];
             line = line[..line.Span.TrimEnd(" \t\r"u8).Length];
             if (line.IsEmpty) continue;
             if (isFirst && line.Span[0] == (byte)'[')
@@ -43,8 +45,8 @@ internal static class JsonRecords
                 yield break;
             }
             isFirst = false;
-            if (Parse(line, out string problem) is { } record) yield return (record, number);
-            else tally.AddBad(file, number, problem);
+            if (Parse(line, out (string Reason, string? Detail) problem, before: indent) is { } record) yield return (record, number);
+            else tally.AddBad(file, number, problem.Reason, problem.Detail);
         }
         if (isGzip) RequireWhole(file, unpacked);
     }
@@ -78,37 +80,60 @@ internal static class JsonRecords
         }
         ReadOnlyMemory<byte> bytes = all.GetBuffer().AsMemory(0, (int)all.Length);
         if (bytes.Span.StartsWith("\uFEFF"u8)) bytes = bytes[3..];
-        JsonElement root = Parse(bytes, out string problem, JsonValueKind.Array) ?? throw new InvalidDataException($"{file}: {problem}");
+        JsonElement root = Parse(bytes, out (string Reason, string? Detail) problem, JsonValueKind.Array)
+            ?? throw new InvalidDataException($"{file}: {problem.Reason}{(problem.Detail is null ? "" : Say($" ({problem.Detail})", $"（{problem.Detail}）"))}");
         long number = 0;
         foreach (JsonElement element in root.EnumerateArray())
         {
             number++;
             if (element.ValueKind == JsonValueKind.Object) yield return (element, number);
-            else tally.AddBad(file, number, $"a JSON object is expected, not {element.ValueKind}");
+            else tally.AddBad(file, number, Unexpected(JsonValueKind.Object, element.ValueKind));
         }
     }
 
-    private static JsonElement? Parse(ReadOnlyMemory<byte> json, out string problem, JsonValueKind kind = JsonValueKind.Object)
+    /// <summary>One JSON text.</summary>
+    /// <param name="json">The text.</param>
+    /// <param name="problem">What is wrong with it where there is none, and where.</param>
+    /// <param name="kind">What it has to be.</param>
+    /// <param name="before">Bytes that stand before it in its line; a text of an array stands from the beginning of its file.</param>
+    private static JsonElement? Parse(ReadOnlyMemory<byte> json, out (string Reason, string? Detail) problem, JsonValueKind kind = JsonValueKind.Object, int before = 0)
     {
-        problem = "the text is no UTF-8";
+        problem = (Say("the text is no UTF-8", "UTF-8 ではありません"), null);
         if (!Utf8.IsValid(json.Span)) return null;
         try
         {
             RequireText(json.Span);
             using JsonDocument document = JsonDocument.Parse(json);
-            problem = $"a JSON {kind} is expected, not {document.RootElement.ValueKind}";
+            problem = (Unexpected(kind, document.RootElement.ValueKind), null);
             return document.RootElement.ValueKind == kind ? document.RootElement.Clone() : null;
         }
         catch (JsonException e)
         {
-            problem = $"broken JSON: {e.Message}";
+            problem = (Say("broken JSON", "JSON が壊れています"), PlaceOf(e, json.Span, kind == JsonValueKind.Array, before));
             return null;
         }
         catch (InvalidOperationException)
         {
-            problem = "a JSON string holds half a surrogate pair";
+            problem = (Say("a JSON string holds half a surrogate pair", "JSON の文字列にサロゲートペアの片方だけがあります"), null);
             return null;
         }
+    }
+
+    private static string Unexpected(JsonValueKind expected, JsonValueKind found) => Say($"a JSON {expected} is expected, not {found}", $"JSON の {expected} ではなく {found} です");
+
+    // The reader counts lines and bytes from 0; a person counts lines and characters of the file from 1. The line of JSONL is named already.
+    private static string PlaceOf(JsonException e, ReadOnlySpan<byte> json, bool ofFile, int before)
+    {
+        int start = 0;
+        for (long line = e.LineNumber ?? 0; line > 0; line--) start += json[start..].IndexOf((byte)'\n') + 1;
+        int end = Math.Min(json.Length, start + (int)(e.BytePositionInLine ?? 0));
+        int column = 1 + (start == 0 ? before : 0);
+        foreach (byte unit in json[start..end])
+            if ((unit & 0xC0) != 0x80) column++;
+        string what = e.Message.Split(" LineNumber:")[0].TrimEnd('.');
+        return ofFile
+            ? Say($"line {e.LineNumber + 1}, column {column}: {what}", $"{e.LineNumber + 1} 行 {column} 文字目: {what}")
+            : Say($"column {column}: {what}", $"{column} 文字目: {what}");
     }
 
     // JSON's grammar lets half a surrogate pair pass; whoever read such a string later would fail then.

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using static Fude.Training.Wording;
 
 namespace Fude.Training;
 
@@ -47,14 +48,15 @@ public static class PreferenceReader
     {
         (prompt, chosen, rejected) = ([], "", "");
         if (!record.TryGetProperty("chosen", out JsonElement better) || !record.TryGetProperty("rejected", out JsonElement worse))
-            return "it has no \"chosen\" and \"rejected\": {\"prompt\", \"chosen\", \"rejected\"} is expected";
-        if (Messages(better) is not { Count: > 0 } chosenMessages) return "\"chosen\" is neither a text nor a message nor a list of messages";
-        if (Messages(worse) is not { Count: > 0 } rejectedMessages) return "\"rejected\" is neither a text nor a message nor a list of messages";
+            return Say("it has no \"chosen\" and \"rejected\": {\"prompt\", \"chosen\", \"rejected\"} is expected",
+                "\"chosen\" と \"rejected\" がありません。{\"prompt\", \"chosen\", \"rejected\"} が必要です");
+        if (Messages(better) is not { Count: > 0 } chosenMessages) return NoMessage("chosen");
+        if (Messages(worse) is not { Count: > 0 } rejectedMessages) return NoMessage("rejected");
         bool hasPrompt = false;
         foreach (string key in (ReadOnlySpan<string>)["prompt", "conversations", "messages", "question", "instruction"])
         {
             if (!record.TryGetProperty(key, out JsonElement given)) continue;
-            if (Messages(given, DialogueReader.Role.User) is not { Count: > 0 } messages) return $"\"{key}\" is neither a text nor a list of messages";
+            if (Messages(given, DialogueReader.Role.User) is not { Count: > 0 } messages) return NoMessage(key);
             prompt = messages;
             if (key is "question" or "instruction" && DialogueReader.Text(record, "input") is { Length: > 0 } input)
                 prompt[^1] = prompt[^1] with { Text = $"{prompt[^1].Text}\n\n{input}" };
@@ -65,21 +67,26 @@ public static class PreferenceReader
         {
             // Two whole conversations, with or without what they have in common beside them.
             if (chosenMessages.Count < 2 || chosenMessages.Count != rejectedMessages.Count || !chosenMessages.SkipLast(1).SequenceEqual(rejectedMessages.SkipLast(1)))
-                return hasPrompt ? "\"chosen\" and \"rejected\" differ before their last messages" : "it has no \"prompt\"";
+                return hasPrompt ? Say("\"chosen\" and \"rejected\" differ before their last messages", "\"chosen\" と \"rejected\" が最後のメッセージより前で異なります")
+                    : Say("it has no \"prompt\"", "\"prompt\" がありません");
             prompt = [.. chosenMessages.SkipLast(1)];
         }
         else if (chosenMessages.Count > 1 || rejectedMessages.Count > 1)
         {
-            return "\"chosen\" and \"rejected\" are not of one kind: two answers, or two conversations, are expected";
+            return Say("\"chosen\" and \"rejected\" are not of one kind: two answers, or two conversations, are expected",
+                "\"chosen\" と \"rejected\" の種類が違います。どちらも応答、またはどちらも会話にしてください");
         }
-        if (prompt[^1].Role != DialogueReader.Role.User) return "the last message of the prompt is not the user's";
+        if (prompt[^1].Role != DialogueReader.Role.User) return Say("the last message of the prompt is not the user's", "プロンプトの最後が user のメッセージではありません");
         if (chosenMessages[^1].Role != DialogueReader.Role.Assistant || rejectedMessages[^1].Role != DialogueReader.Role.Assistant)
-            return "the last message of \"chosen\" or \"rejected\" is not the assistant's";
+            return Say("the last message of \"chosen\" or \"rejected\" is not the assistant's", "\"chosen\" または \"rejected\" の最後が assistant のメッセージではありません");
         (chosen, rejected) = (chosenMessages[^1].Text, rejectedMessages[^1].Text);
-        return string.IsNullOrWhiteSpace(chosen) ? "\"chosen\" is empty"
-            : string.IsNullOrWhiteSpace(rejected) ? "\"rejected\" is empty"
-            : chosen == rejected ? "\"chosen\" and \"rejected\" are the same" : null;
+        return string.IsNullOrWhiteSpace(chosen) ? Say("\"chosen\" is empty", "\"chosen\" が空です")
+            : string.IsNullOrWhiteSpace(rejected) ? Say("\"rejected\" is empty", "\"rejected\" が空です")
+            : chosen == rejected ? Say("\"chosen\" and \"rejected\" are the same", "\"chosen\" と \"rejected\" が同じです") : null;
     }
+
+    private static string NoMessage(string key) =>
+        Say($"\"{key}\" is neither a text nor a message nor a list of messages", $"\"{key}\" が文字列でもメッセージでもそのリストでもありません");
 
     private static List<Message>? Messages(JsonElement given, DialogueReader.Role role = DialogueReader.Role.Assistant)
     {

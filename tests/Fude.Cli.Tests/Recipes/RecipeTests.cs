@@ -37,7 +37,8 @@ public sealed class RecipeTests : IDisposable
         { Step("\"vocab-size\": 300.5"), ":3:39: 'vocab-size' is 300.5; a whole number is expected" },
         { Step("\"vocab-size\": 99999999999"), ":3:39: 'vocab-size' is 99999999999; a whole number is expected" },
         { Step("\"split-digits\": \"yes\""), ":3:41: 'split-digits' is a string; true or false is expected" },
-        { Step("\"model\": \"trigram\""), ":3:34: " },
+        { Step("\"model\": \"trigram\""), ":3:34: 'model': 'trigram' is none of unigram, bpe." },
+        { Step("\"threads\": 0"), ":3:36: 'threads' is a number from 1 to 1024." },
         { Step("\"padding\": 3"), ":3:36: 'padding' is a number; a string is expected" },
         { Step("\"padding\": null"), ":3:36: 'padding' is null; a string is expected" },
         { Step("\"user-defined\": []"), ":3:41: 'user-defined' is an empty list" },
@@ -46,7 +47,7 @@ public sealed class RecipeTests : IDisposable
         { Step("\"help\": true"), ":3:25: there is no 'help' in the step 'tokenizer'" },
         { "{\"steps\": [{\"step\": \"tokenizer\", \"out\": \"t\"}]}", ":1:12: the step 'tokenizer' needs 'files'" },
         { "{\"steps\": [{\"step\": \"tokenizer\", \"files\": [\"猫.txt\"]}]}", ":1:12: the step 'tokenizer' needs 'out'" },
-        { "{\"steps\": [{\"step\": \"train\", \"out\": \"r\", \"data\": [\"猫.txt\"], \"steps\": 1}]}", ":1:12: Give either --config" },
+        { "{\"steps\": [{\"step\": \"train\", \"out\": \"r\", \"data\": [\"猫.txt\"], \"steps\": 1}]}", ":1:12: Give either 'config' for a new model or 'from' for one to go on with." },
 
         // Files and the order of steps; a path may end in a separator.
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\", \"犬.txt\"]}]}", ":2:55: " },

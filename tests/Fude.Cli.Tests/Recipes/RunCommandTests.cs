@@ -161,7 +161,7 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
         await Done();
         Edit("\"vocab-size\": 320", "\"vocab-size\": 300000");
         Fude.Result wrong = await Run();
-        Assert.Contains("the step 'tokenizer' failed: ", wrong.Error, StringComparison.Ordinal);
+        Assert.Contains("the step 'tokenizer' failed: 'vocab-size' is 300000, but this text yields ", wrong.Error, StringComparison.Ordinal);
         Edit("\"vocab-size\": 300000", "\"vocab-size\": 320");
         await Done();
     }

@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.IO.Compression;
 using System.Text;
 using Fude.TestData;
@@ -111,6 +112,40 @@ public sealed class DialogueReaderTests : IDisposable
         Assert.Equal(1, count);
         Assert.Contains(record == "[1]" ? ":1" : ":2", places, StringComparison.Ordinal);
         Assert.NotEmpty(why);
+    }
+
+    [Theory]
+    [InlineData("{\"question\": \"猫は\", }", "a.jsonl:1: broken JSON (column 20: ")]
+    [InlineData("{}\n\t {\"question\": \"𠮷野は\", }", "a.jsonl:2: broken JSON (column 23: ")]
+    [InlineData("\uFEFF{", "a.jsonl:1: broken JSON (column 2: ")]
+    [InlineData("[\n {\"question\": \"猫は\",\n  \"answer\": \"犬\" \"鳥\"}]", "a.jsonl: broken JSON (line 3, column 17: ")]
+    [InlineData("[\n", "a.jsonl: broken JSON (line 2, column 1: ")]
+    public void Broken_JSON_is_told_by_line_and_character_of_the_file(string text, string expected)
+    {
+        string told = Assert.Throws<InvalidDataException>(() => new DialogueReader().Read(_folder.Write("a.jsonl", text), new DataTally(text.StartsWith("{}", StringComparison.Ordinal) ? 1 : 0))
+            .Count()).Message;
+        Assert.Contains(expected, told, StringComparison.Ordinal);
+        Assert.DoesNotContain("LineNumber", told, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Reasons_are_given_in_the_language_of_the_user()
+    {
+        CultureInfo before = CultureInfo.CurrentUICulture;
+        try
+        {
+            foreach ((string culture, string reason) in ((string, string)[])[("en-US", "\"output\" is empty"), ("ja-JP", "\"output\" が空です"), ("ja", "\"output\" が空です"), ("jam", "\"output\" is empty")])
+            {
+                CultureInfo.CurrentUICulture = new CultureInfo(culture);
+                DataTally tally = new(1);
+                _ = Read("""{"instruction": "a", "output": ""}""", tally: tally);
+                Assert.Equal(reason, tally.BadByReason[0].Reason);
+            }
+        }
+        finally
+        {
+            CultureInfo.CurrentUICulture = before;
+        }
     }
 
     [Fact]

@@ -1,0 +1,113 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
+using System.Text.RegularExpressions;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>What System.CommandLine says by itself, in fude's words: what is wrong with a command line, and the frame of its help.</summary>
+/// <remarks>Of its own Japanese half is missing, so its English is what is read here: the program carries no other (SatelliteResourceLanguages).</remarks>
+internal static partial class CommandLineWords
+{
+    private static readonly (Regex Pattern, Func<ParseError, GroupCollection, string> Say)[] Errors =
+    [
+        (CannotParse(), (error, found) => Say($"{NameOf(error)}: '{found["value"].Value}' is not understood.", $"{NameOf(error)}: '{found["value"].Value}' は解釈できません。")),
+        (ArgumentMissing(), (_, found) => Say($"{found["name"].Value} is missing: 'fude {found["command"].Value}' needs it.", $"{found["name"].Value} がありません。'{found["command"].Value}' には必要です。")),
+        (TooMany(), (_, found) => Say($"{found["name"].Value} is given {found["count"].Value} times; once is expected.", $"{found["name"].Value} が {found["count"].Value} 回指定されています。1 回だけ指定してください。")),
+        (ValueMissing(), (_, found) => Say($"{found["name"].Value} has no value.", $"{found["name"].Value} に値がありません。")),
+        (CommandMissing(), (_, _) => Say("a command is missing.", "コマンドがありません。")),
+        (OptionMissing(), (_, found) => Say($"{found["name"].Value} is missing.", $"{found["name"].Value} がありません。必ず指定してください。")),
+        (Unrecognised(), (_, found) => Say($"'{found["word"].Value}' is no command, no option, or one argument too many.", $"'{found["word"].Value}' というコマンドやオプションはないか、引数が多すぎます。")),
+    ];
+
+    /// <summary>What is wrong.</summary>
+    public static string Of(ParseError error)
+    {
+        string text = error.Message.ReplaceLineEndings(" ");
+        foreach ((Regex pattern, Func<ParseError, GroupCollection, string> say) in Errors)
+            if (pattern.Match(text) is { Success: true } match) return say(error, match.Groups);
+        return text;
+    }
+
+    /// <summary>Has a program's help speak so too.</summary>
+    public static void Adopt(RootCommand root)
+    {
+        HelpOption help = root.Options.OfType<HelpOption>().Single();
+        help.Description = Say("Show this help.", "この説明を表示する。");
+        if (IsJapanese && help.Action is HelpAction plain) help.Action = new JapaneseHelp(plain);
+        root.Options.OfType<VersionOption>().Single().Description = Say("Show the version.", "バージョンを表示する。");
+    }
+
+    private static string NameOf(ParseError error) => error.SymbolResult switch
+    {
+        OptionResult option => option.Option.Name,
+        ArgumentResult { Parent: OptionResult option } => option.Option.Name,
+        ArgumentResult argument => argument.Argument.HelpName ?? argument.Argument.Name,
+        _ => "",
+    };
+
+    /// <summary>The help as System.CommandLine lays it out, with the frame in Japanese.</summary>
+    private sealed class JapaneseHelp(HelpAction plain) : SynchronousCommandLineAction
+    {
+        public override bool ClearsParseErrors => true;
+
+        public override int Invoke(ParseResult parseResult)
+        {
+            InvocationConfiguration configuration = parseResult.InvocationConfiguration;
+            TextWriter output = configuration.Output;
+            using StringWriter text = new() { NewLine = output.NewLine };
+            configuration.Output = text;
+            int status;
+            try
+            {
+                status = plain.Invoke(parseResult);
+            }
+            finally
+            {
+                configuration.Output = output;
+            }
+            output.Write(Japanese(text.ToString()));
+            return status;
+        }
+
+        // The words of a heading, of a usage line and of the brackets behind an option. "（必須）" is as wide as 8 letters of the 10 it stands for.
+        private static string Japanese(string help) => Frame().Replace(help, word => word.Value switch
+        {
+            "Description:" => "説明:",
+            "Usage:" => "使い方:",
+            "Arguments:" => "引数:",
+            "Options:" => "オプション:",
+            "Commands:" => "コマンド:",
+            "[options]" => "[オプション]",
+            "[command]" => "[コマンド]",
+            "(REQUIRED)" => "（必須）  ",
+            _ => "[省略時:",
+        });
+    }
+
+    [GeneratedRegex(@"^(Description|Usage|Arguments|Options|Commands):(?=\r?$)|(?<=^  fude.*)\[(options|command)\]|(?<=^  -.*)\(REQUIRED\)|\[default:", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
+    private static partial Regex Frame();
+
+    [GeneratedRegex("^Cannot parse argument '(?<value>.*?)'( for (option|command) '[^']*')? as expected type '")]
+    private static partial Regex CannotParse();
+
+    [GeneratedRegex("^Required argument '(?<name>[^']*)' missing for command: '(?<command>[^']*)'")]
+    private static partial Regex ArgumentMissing();
+
+    [GeneratedRegex("^Option '(?<name>[^']*)' expects a single argument but (?<count>[0-9]+) were provided")]
+    private static partial Regex TooMany();
+
+    [GeneratedRegex("^Required argument missing for option: '(?<name>[^']*)'")]
+    private static partial Regex ValueMissing();
+
+    [GeneratedRegex("^Required command was not provided")]
+    private static partial Regex CommandMissing();
+
+    [GeneratedRegex("^Option '(?<name>[^']*)' is required")]
+    private static partial Regex OptionMissing();
+
+    [GeneratedRegex("^Unrecognized command or argument '(?<word>.*)'")]
+    private static partial Regex Unrecognised();
+}

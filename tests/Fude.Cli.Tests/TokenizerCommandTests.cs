@@ -1,0 +1,39 @@
+using System.Text.Json;
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+public sealed class TokenizerCommandTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    [Fact]
+    public async Task A_size_that_cannot_be_is_told_by_the_name_of_its_option()
+    {
+        string text = _folder.Write("text.txt", "吾輩は猫である。名前はまだ無い。\n");
+        string[] train = ["tokenizer", "train", text, "--out", _folder["out"], "--vocab-size"];
+        Assert.Contains("--vocab-size is 100; expected more than ", (await Fude.Run([.. train, "100"])).Failure(), StringComparison.Ordinal);
+        string few = (await Fude.Run([.. train, "265"])).Failure();
+        Assert.Contains("--vocab-size is 265, but the text needs ", few, StringComparison.Ordinal);
+        Assert.Contains("or a lower --character-coverage than 0.9995.", few, StringComparison.Ordinal);
+        Assert.Contains("--vocab-size is 9000, but this text yields ", (await Fude.Run([.. train, "9000"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--max-piece-length is 0; expected 1 to 512.", (await Fude.Run([.. train, "280", "--max-piece-length", "0"])).Failure(), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["out"]));
+    }
+
+    [Fact]
+    public async Task Several_pieces_may_follow_an_option_or_its_repetitions()
+    {
+        string text = _folder.Write("text.txt", "吾輩は猫である。名前はまだ無い。\n");
+        foreach ((string name, string[] pieces) in ((string, string[])[])[("a", ["--control", "<a>", "<b>"]), ("b", ["--control", "<a>", "--control=<b>"])])
+        {
+            Fude.Result result = await Fude.Run(["tokenizer", "train", text, "--out", _folder[name], "--vocab-size", "276", .. pieces]);
+            Assert.True(result.Status == 0, result.Error);
+        }
+        using JsonDocument json = JsonDocument.Parse(File.ReadAllBytes(_folder["a/tokenizer.json"]));
+        Assert.Equal(["<a>", "<b>"], json.RootElement.GetProperty("added_tokens").EnumerateArray().Select(token => token.GetProperty("content").GetString()!).Where(piece => piece is "<a>" or "<b>"));
+        Assert.Equal(File.ReadAllBytes(_folder["a/tokenizer.json"]), File.ReadAllBytes(_folder["b/tokenizer.json"]));
+    }
+
+    public void Dispose() => _folder.Dispose();
+}

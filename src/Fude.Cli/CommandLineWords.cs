@@ -14,11 +14,11 @@ internal static partial class CommandLineWords
     private static readonly (Regex Pattern, Func<ParseError, GroupCollection, string> Say)[] Errors =
     [
         (CannotParse(), (error, found) => Say($"{NameOf(error)}: '{found["value"].Value}' is not understood.", $"{NameOf(error)}: '{found["value"].Value}' は解釈できません。")),
-        (ArgumentMissing(), (_, found) => Say($"{found["name"].Value} is missing: 'fude {found["command"].Value}' needs it.", $"{found["name"].Value} がありません。'{found["command"].Value}' には必要です。")),
+        (ArgumentMissing(), (_, found) => Missing(found["name"].Value)),
         (TooMany(), (_, found) => Say($"{found["name"].Value} is given {found["count"].Value} times; once is expected.", $"{found["name"].Value} が {found["count"].Value} 回指定されています。1 回だけ指定してください。")),
         (ValueMissing(), (_, found) => Say($"{found["name"].Value} has no value.", $"{found["name"].Value} に値がありません。")),
         (CommandMissing(), (_, _) => Say("a command is missing.", "コマンドがありません。")),
-        (OptionMissing(), (_, found) => Say($"{found["name"].Value} is missing.", $"{found["name"].Value} がありません。必ず指定してください。")),
+        (OptionMissing(), (_, found) => Missing(found["name"].Value)),
         (Unrecognised(), (_, found) => Say($"'{found["word"].Value}' is no command, no option, or one argument too many.", $"'{found["word"].Value}' というコマンドやオプションはないか、引数が多すぎます。")),
     ];
 
@@ -39,6 +39,8 @@ internal static partial class CommandLineWords
         if (IsJapanese && help.Action is HelpAction plain) help.Action = new JapaneseHelp(plain);
         root.Options.OfType<VersionOption>().Single().Description = Say("Show the version.", "バージョンを表示する。");
     }
+
+    private static string Missing(string name) => Say($"{name} is missing.", $"{name} がありません。必ず指定してください。");
 
     private static string NameOf(ParseError error) => error.SymbolResult switch
     {
@@ -93,7 +95,7 @@ internal static partial class CommandLineWords
     [GeneratedRegex("^Cannot parse argument '(?<value>.*?)'( for (option|command) '[^']*')? as expected type '")]
     private static partial Regex CannotParse();
 
-    [GeneratedRegex("^Required argument '(?<name>[^']*)' missing for command: '(?<command>[^']*)'")]
+    [GeneratedRegex("^Required argument '(?<name>[^']*)' missing for command: '")]
     private static partial Regex ArgumentMissing();
 
     [GeneratedRegex("^Option '(?<name>[^']*)' expects a single argument but (?<count>[0-9]+) were provided")]

@@ -26,13 +26,13 @@ public sealed class FudeProgramTests
     [Theory]
     [InlineData("'conjure'", "conjure")]
     [InlineData("コマンドがありません", "tokenizer")]
-    [InlineData("--seed: 'x' は整数ではない", "tokenizer", "train", "a", "--out", "b", "--seed", "x")]
+    [InlineData("--seed: 'x' は整数ではありません", "tokenizer", "train", "a", "--out", "b", "--seed", "x")]
     [InlineData("--character-coverage: 'x' は数ではありません", "tokenizer", "train", "a", "--out", "b", "--character-coverage", "x")]
     [InlineData("--model: 'wordpiece' は unigram、bpe のいずれでもありません", "tokenizer", "train", "a", "--out", "b", "--model", "wordpiece")]
     [InlineData("--documents: 'x' は paragraphs、line、file のいずれでもありません", "corpus", "hold-out", "a", "--train", "b", "--held-out", "c", "--documents", "x")]
     [InlineData("--out がありません", "tokenizer", "train", "a")]
     [InlineData("--out に値がありません", "tokenizer", "train", "a", "--out")]
-    [InlineData("FILE がありません。'train' には必要です", "tokenizer", "train", "--out", "a")]
+    [InlineData("FILE がありません。必ず指定してください", "tokenizer", "train", "--out", "a")]
     [InlineData("--seed が 2 回指定されています", "generate", "--seed", "1", "--seed", "2")]
     public async Task Wrong_usage_is_told_in_Japanese_without_a_word_of_the_library(string expected, params string[] arguments)
     {
@@ -70,7 +70,7 @@ public sealed class FudeProgramTests
         Assert.Contains("--out <DIR> (REQUIRED)", help.Output, StringComparison.Ordinal);
         Assert.Contains("--control <PIECE...>", help.Output, StringComparison.Ordinal);
         Assert.Matches(@"--model <unigram\|bpe> .*\[default: unigram\]\n", help.Output);
-        Assert.Contains("FILE is missing: 'fude train' needs it.", (await Fude.Run("tokenizer", "train", "--out", "b")).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("FILE is missing. Try 'fude tokenizer train --help'.", (await Fude.Run("tokenizer", "train", "--out", "b")).Failure(status: 2), StringComparison.Ordinal);
     }
 
     [Fact]

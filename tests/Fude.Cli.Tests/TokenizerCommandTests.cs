@@ -17,7 +17,7 @@ public sealed class TokenizerCommandTests : IDisposable
         Assert.Contains("--vocab-size is 265, but the text needs ", few, StringComparison.Ordinal);
         Assert.Contains("or a lower --character-coverage than 0.9995.", few, StringComparison.Ordinal);
         Assert.Contains("--vocab-size is 9000, but this text yields ", (await Fude.Run([.. train, "9000"])).Failure(), StringComparison.Ordinal);
-        Assert.Contains("--max-piece-length is 0; expected 1 to 512.", (await Fude.Run([.. train, "280", "--max-piece-length", "0"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--max-piece-length is 9999; expected 1 to 512.", (await Fude.Run([.. train, "280", "--max-piece-length", "9999"])).Failure(), StringComparison.Ordinal);
         Assert.False(Directory.Exists(_folder["out"]));
     }
 

@@ -119,7 +119,8 @@ internal static class JsonRecords
         }
     }
 
-    private static string Unexpected(JsonValueKind expected, JsonValueKind found) => Say($"a JSON {expected} is expected, not {found}", $"JSON の {expected} ではなく {found} です");
+    private static string Unexpected(JsonValueKind expected, JsonValueKind found) => Say(
+        $"a JSON {(expected == JsonValueKind.Array ? "array" : "object")} is expected, not {found}", $"JSON の{(expected == JsonValueKind.Array ? "配列" : "オブジェクト")}ではなく {found} です");
 
     // The reader counts lines and bytes from 0; a person counts lines and characters of the file from 1. The line of JSONL is named already.
     private static string PlaceOf(JsonException e, ReadOnlySpan<byte> json, bool ofFile, int before)

@@ -38,7 +38,7 @@ public sealed class RecipeTests : IDisposable
         { Step("\"vocab-size\": 99999999999"), ":3:39: 'vocab-size' is 99999999999; a whole number is expected" },
         { Step("\"split-digits\": \"yes\""), ":3:41: 'split-digits' is a string; true or false is expected" },
         { Step("\"model\": \"trigram\""), ":3:34: 'model': 'trigram' is none of unigram, bpe." },
-        { Step("\"threads\": 0"), ":3:36: 'threads' is a number from 1 to 1024." },
+        { Step("\"threads\": 0"), ":3:36: 'threads' is from 1 to 1024, not 0." },
         { Step("\"padding\": 3"), ":3:36: 'padding' is a number; a string is expected" },
         { Step("\"padding\": null"), ":3:36: 'padding' is null; a string is expected" },
         { Step("\"user-defined\": []"), ":3:41: 'user-defined' is an empty list" },

@@ -28,7 +28,8 @@ internal static class DefaultModel
     // The endings are those of models and tokenizers.
     private static readonly string[] Endings = [".gguf", ".model", ".json"];
 
+    // An empty word is a variable that was not set, rather than a text.
     private static bool LooksLikePath(string word) =>
-        Directory.Exists(word) || File.Exists(word) || Endings.Any(ending => word.EndsWith(ending, StringComparison.OrdinalIgnoreCase))
+        word.Length == 0 || Directory.Exists(word) || File.Exists(word) || Endings.Any(ending => word.EndsWith(ending, StringComparison.OrdinalIgnoreCase))
         || word.StartsWith("./", StringComparison.Ordinal) || word.StartsWith("../", StringComparison.Ordinal) || System.IO.Path.IsPathRooted(word);
 }

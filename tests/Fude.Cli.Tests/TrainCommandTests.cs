@@ -226,7 +226,7 @@ public sealed class TrainCommandTests : IDisposable
         string texts = _folder.Write("broken.jsonl", "{\"text\": \"吾輩は猫である。\"}\n{\"text\": \"名前は\n{\"text\": 1}\n");
         string[] split = ["corpus", "hold-out", texts, "--train", _folder["a.jsonl"], "--held-out", _folder["b.jsonl"]];
         string told = (await Fude.Run(split)).Failure();
-        Assert.Contains("broken.jsonl:2: broken JSON: Expected end of string, but instead reached end of data, at byte 20. Correct the line", told, StringComparison.Ordinal);
+        Assert.Contains("broken.jsonl:2: broken JSON (column 14: Expected end of string, but instead reached end of data). Correct the line", told, StringComparison.Ordinal);
         Assert.Contains("--skip-bad", told, StringComparison.Ordinal);
         Fude.Result result = await Fude.Run([.. split, "--skip-bad", "2"]);
         Assert.Equal(0, result.Status);

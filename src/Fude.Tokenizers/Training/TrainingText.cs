@@ -257,7 +257,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
         catch (JsonException e)
         {
-            return Broken($"broken JSON: {MessageOf(e)}");
+            return Broken($"broken JSON ({MessageOf(e, line)})");
         }
         catch (InvalidOperationException e)
         {
@@ -271,13 +271,13 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
     }
 
-    /// <summary>What is wrong and at which byte of the line, without the line number that the reader counts from 0 within it.</summary>
-    internal static string MessageOf(JsonException e)
+    /// <summary>What is wrong and at which character of the line, from 1. The reader counts bytes from 0, and lines within this one.</summary>
+    private static string MessageOf(JsonException e, ReadOnlySpan<byte> line)
     {
-        int place = e.Message.IndexOf(" LineNumber:", StringComparison.Ordinal);
-        return place < 0
-            ? e.Message.TrimEnd('.')
-            : FormattableString.Invariant($"{e.Message[..place].TrimEnd('.')}, at byte {e.BytePositionInLine + 1}");
+        int column = 1;
+        foreach (byte unit in line[..(int)Math.Min(line.Length, e.BytePositionInLine ?? 0)])
+            if ((unit & 0xC0) != 0x80) column++;
+        return FormattableString.Invariant($"column {column}: {e.Message.Split(" LineNumber:")[0].TrimEnd('.')}");
     }
 
     private void Bad(string file, long line, string what, Tally tally)

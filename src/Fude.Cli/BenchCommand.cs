@@ -157,8 +157,7 @@ internal static class BenchCommand
             if (prompt > 0) prompts.Add((prompt / promptSeconds, (roofs[^2].FlopsPerSecond + roofs[^1].FlopsPerSecond) / 2));
             for (int i = 0; i < decode; i++) decodes.Add((seconds[i], roofNow[i]));
         }
-        // The embedding of a token is one row; a tied head reads all of them all the same.
-        Weight[] read = [.. matrices.Where(weight => (model.Config.TiedHead || !IsEmbedding(weight)) && !IsPositions(weight))];
+        Weight[] read = [.. matrices.Where(summary.IsMultiplied)];
         long bytes = read.Sum(weight => weight.Bytes), parameters = read.Sum(weight => (long)weight.Rows * weight.Columns);
         Roofline roof = new(
             Median(roofs.Select(r => r.OneStreamBytesPerSecond)),
@@ -171,10 +170,6 @@ internal static class BenchCommand
             decode > 0 ? Median(decodes.Select(token => bytes / token.Seconds / token.Roof)) : 0,
             decode > 0 ? allocated : 0);
     }
-
-    private static bool IsEmbedding(Weight weight) => weight.Name.EndsWith("embed_tokens.weight", StringComparison.Ordinal) || weight.Name.EndsWith("wte.weight", StringComparison.Ordinal);
-
-    private static bool IsPositions(Weight weight) => weight.Name.EndsWith("wpe.weight", StringComparison.Ordinal);
 
     private static void WriteText(TextWriter output, Measured m)
     {

@@ -61,7 +61,8 @@ internal static class EvaluateCommand
             int window = args.GetValue(context) ?? loaded.Config.Context, step = args.GetValue(stride) ?? Math.Max(1, window / 2);
             using ProgressLine progress = new(terminal);
             CharacterNgrams? counted = args.Given(ngrams) is { Length: > 0 } files
-                ? CharacterNgrams.Train(text.Of(args, files).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), stop: stop).Select(document => document.Text), stop: stop)
+                ? CharacterNgrams.Train(
+                    text.Of(args, files).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), stop: stop).Select(document => document.Text), stop: stop)
                 : null;
             List<Row> rows = [];
             foreach (string file in text.Of(args).Files)
@@ -76,14 +77,17 @@ internal static class EvaluateCommand
                     return document;
                 });
                 DocumentScore score = DocumentScore.Measure(loaded, tokenizer, ops, counting, window, step, stop);
-                rows.Add(new Row(NameOf(file), score, args.GetValue(xz) ? XzBits(documents, stop) : null, counted is null ? null : documents.Sum(document => counted.Measure(document).Bits)));
+                rows.Add(new Row(
+                    NameOf(file), score, args.GetValue(xz) ? XzBits(documents, stop) : null, counted is null ? null : documents.Sum(document => counted.Measure(document).Bits)));
             }
             progress.Clear();
             if (rows.Count > 1)
                 rows.Add(new Row(Say("all", "全体"), rows.Select(row => row.Model).Aggregate(DocumentScore.Add),
                     args.GetValue(xz) ? rows.Sum(row => row.XzBits) : null, counted is null ? null : rows.Sum(row => row.NgramBits)));
-            if (args.GetValue(output) is { } path) Write(path, path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? Json(rows, window, step) : Markdown(rows));
+            // First what took the time to measure: the file may be in no folder, or on a full disk.
             terminal.Output.Write(args.GetValue(json) ? Json(rows, window, step) : Markdown(rows));
+            if (args.GetValue(output) is { } path)
+                AtomicFile.Write(path, Encoding.UTF8.GetBytes(path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? Json(rows, window, step) : Markdown(rows)));
             return 0;
         }, stop));
         return command;
@@ -103,7 +107,7 @@ internal static class EvaluateCommand
         [
             [
                 Say("source", "出典"), Say("documents", "文書"), Say("characters", "文字"), Say("characters/token", "文字/トークン"), Say("bits/character", "ビット/文字"),
-                .. rows[0].XzBits is null ? (string[])[] : [Say("xz -9e", "xz -9e")], .. rows[0].NgramBits is null ? (string[])[] : [Say("5-gram", "5-gram")],
+                .. rows[0].XzBits is null ? (string[])[] : ["xz -9e"], .. rows[0].NgramBits is null ? (string[])[] : ["5-gram"],
             ],
         ];
         foreach (Row row in rows)
@@ -193,13 +197,5 @@ internal static class EvaluateCommand
             if (process.ExitCode != 0) throw new Failure($"xz ended with status {process.ExitCode}.", $"xz が状態 {process.ExitCode} で終了しました。");
             return 8.0 * all;
         }
-    }
-
-    private static void Write(string path, string contents)
-    {
-        _ = Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
-        string pending = $"{path}.{Path.GetRandomFileName()}";
-        File.WriteAllText(pending, contents);
-        File.Move(pending, path, overwrite: true);
     }
 }

@@ -54,18 +54,10 @@ internal static class ExportCommand
         return command;
     }
 
-    /// <summary>Fails when a file is there.</summary>
-    public static void RefuseToReplace(string file)
-    {
-        if (File.Exists(file) || Directory.Exists(file))
-            throw new Failure(
-                $"{file} is there already: choose another name, or remove it first.",
-                $"{file} は既にあります。別の名前にするか、先に削除してください。");
-    }
-
     private static int Write(
         Terminal terminal, ModelFolder model, string file, QuantizationMix format, string? calibrationText, bool force, CancellationToken stop)
     {
+        if (Directory.Exists(file)) throw new Failure($"{file} is a folder: give the name of a file to write.", $"{file} はフォルダーです。書き出すファイルの名前を指定してください。");
         if (File.Exists(file) && !force)
             throw new Failure(
                 $"{file} is there already: choose another name, or replace it with --force.",

@@ -30,6 +30,9 @@ internal sealed class Failure : Exception
             IOException when DiskFull.Contains(failure.HResult) => Language.Say(
                 $"{failure.Message.TrimEnd('.')}. Make room on the disk, then run the command again.",
                 $"{failure.Message.TrimEnd('.')}。ディスクの空きを増やしてから、もう一度実行してください。"),
+            // .NET's own words for it; what fude itself says of a missing file is longer.
+            FileNotFoundException { FileName: { } file } when failure.Message.StartsWith("Could not find file", StringComparison.Ordinal) =>
+                Language.Say($"{file}: there is no such file.", $"{file}: そのようなファイルはありません。"),
             IOException => failure.Message,
             OutOfMemoryException => Language.Say(
                 "There is not enough memory. `fude inspect` shows what a model needs; a smaller model, context or batch needs less.",

@@ -58,7 +58,10 @@ internal sealed class FormatArguments
     {
         QuantizationMix? format = args.GetValue(_format);
         if (format is null || args.GetValue(_save) is not { } file) return (model, format);
-        ExportCommand.RefuseToReplace(file);
+        if (File.Exists(file) || Directory.Exists(file))
+            throw new Failure(
+                $"{file} is there already: choose another name, or remove it first.",
+                $"{file} は既にあります。別の名前にするか、先に削除してください。");
         using ProgressLine progress = new(terminal);
         GgufExport.Write(ModelFolder.Open(model), file, format.Value, progress: Progress(progress, stop));
         return (file, null);

@@ -1,5 +1,7 @@
 using System.CommandLine;
 using System.Globalization;
+using System.Text;
+using Fude.Tokenizers.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -210,10 +212,6 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     private static void WriteContents(StepSetting setting)
     {
         string path = setting.Values[0];
-        _ = Directory.CreateDirectory(Path.GetDirectoryName(path)!);
-        if (File.Exists(path) && File.ReadAllText(path) == setting.Contents) return;
-        string pending = $"{path}.{Path.GetRandomFileName()}";
-        File.WriteAllText(pending, setting.Contents);
-        File.Move(pending, path, overwrite: true);
+        if (!File.Exists(path) || File.ReadAllText(path) != setting.Contents) AtomicFile.Write(path, Encoding.UTF8.GetBytes(setting.Contents!));
     }
 }

@@ -125,13 +125,13 @@ internal static class TrainCommand
         }
         if (!isDone)
         {
-            if (run.State.Step > 0) _ = log.Finish();      // before the first step there is nothing to report
+            _ = log.Finish();
             terminal.Error.WriteLine(Say($"stopped after step {run.State.Step:N0}; the same command goes on from there.", $"ステップ {run.State.Step:N0} で中断しました。同じコマンドで再開できます。"));
             return 1;
         }
-        string page = log.Finish();
         RunEnd.Tell(terminal.Error, run.State, settings.Trainer.Schedule.Steps, run.EndedEarly, run.ResultStep);
-        terminal.Error.WriteLine(Say($"wrote {run.ModelPath} and {page}", $"{run.ModelPath} と {page} に書き出しました"));
+        string written = string.Join(Say(" and ", " と "), new[] { run.ModelPath, log.Finish() }.OfType<string>());
+        terminal.Error.WriteLine(Say($"wrote {written}", $"{written} に書き出しました"));
         return 0;
     }
 

@@ -103,9 +103,9 @@ internal static class TuneCommand
                 line.Show(report);
             }, stop);
         }
-        string page = File.Exists(Path.Combine(settings.Output, "metrics.jsonl")) && new FileInfo(Path.Combine(settings.Output, "metrics.jsonl")).Length > 0 ? log.Finish() : "";
         if (!isDone)
         {
+            _ = log.Finish();
             terminal.Error.WriteLine(Say($"stopped after step {run.State.Step:N0}; the same command goes on from there.", $"ステップ {run.State.Step:N0} で中断しました。同じコマンドで再開できます。"));
             return 1;
         }
@@ -113,8 +113,9 @@ internal static class TuneCommand
         if (run.Evaluate() is { } loss)
             terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Say("loss on what is held out", "検証用の例の損失")} {loss:F4}"));
         ReportLeftOut(terminal.Error, data);
+        string written = string.Join(Say(" and ", " と "), new[] { run.ResultPath, log.Finish() }.OfType<string>());
         string use = run.Model.IsAdapter ? $"fude chat {settings.Model} --adapter {run.ResultPath}" : $"fude chat {run.ResultPath}";
-        terminal.Error.WriteLine(Say($"wrote {run.ResultPath} and {page}. Try: {use}", $"{run.ResultPath} と {page} に書き出しました。試すには: {use}"));
+        terminal.Error.WriteLine(Say($"wrote {written}. Try: {use}", $"{written} に書き出しました。試すには: {use}"));
         return 0;
     }
 

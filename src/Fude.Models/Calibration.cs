@@ -10,7 +10,6 @@ namespace Fude.Models;
 /// </remarks>
 public sealed class Calibration
 {
-    private const string Prefix = "transformer.";       // in some checkpoints of GPT-2
     private readonly Dictionary<string, Means> _means = new(StringComparer.Ordinal);
 
     private Calibration()
@@ -44,6 +43,7 @@ public sealed class Calibration
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(device);
         if (tokens.IsEmpty) throw new ArgumentException("There is no text to calibrate with.", nameof(tokens));
+        if (model.Config.Context == 1) begin = null;       // there is room for one token alone
         Calibration calibration = new();
         ObservingOps ops = new(device, calibration);
         int window = Math.Min(512, model.Config.Context) - (begin is null ? 0 : 1);
@@ -62,16 +62,14 @@ public sealed class Calibration
     public float[]? Of(string name)
     {
         ArgumentNullException.ThrowIfNull(name);
-        return _means.TryGetValue(WithoutPrefix(name), out Means? means)
+        return _means.TryGetValue(GgufNames.WithoutPrefix(name), out Means? means)
             ? [.. means.Squares.Select(sum => (float)(sum / means.Count))]
             : null;
     }
 
-    private static string WithoutPrefix(string name) => name.StartsWith(Prefix, StringComparison.Ordinal) ? name[Prefix.Length..] : name;
-
     private void Add(string weight, ReadOnlySpan<float> x, int columns)
     {
-        string name = WithoutPrefix(weight);
+        string name = GgufNames.WithoutPrefix(weight);
         if (!_means.TryGetValue(name, out Means? means)) _means.Add(name, means = new Means(columns));
         for (int row = 0; row < x.Length; row += columns)
         {

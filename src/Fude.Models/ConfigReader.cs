@@ -20,6 +20,7 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
     public static ConfigReader Load(string file)
     {
         const long Limit = 64L << 20;
+        if (Directory.Exists(file)) throw new InvalidDataException($"{file} is a folder; a file with a JSON object is expected.");
         FileInfo info = new(file);
         if (info.LinkTarget is not null) info = new(info.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
         // Before it is opened: a pipe, which would be waited for, and a device, which might never end, have no length either.

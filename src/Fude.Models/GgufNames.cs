@@ -45,6 +45,11 @@ internal readonly record struct GgufEntry(
 /// </remarks>
 internal static class GgufNames
 {
+    private const string Prefix = "transformer.";       // in some checkpoints of GPT-2
+
+    /// <summary>A name as the entries have it, without the prefix that some checkpoints of GPT-2 put before it.</summary>
+    public static string WithoutPrefix(string name) => name.StartsWith(Prefix, StringComparison.Ordinal) ? name[Prefix.Length..] : name;
+
     /// <summary>general.architecture of a family.</summary>
     public static string Architecture(ModelConfig config) => config switch
     {

@@ -153,7 +153,7 @@ public sealed class LoraAdapter : IDisposable
 
     // Checkpoints of GPT-2 may leave "transformer." away, adapters of it never do.
     private static string Short(string module) =>
-        module.StartsWith("transformer.", StringComparison.Ordinal) ? module["transformer.".Length..] : module;
+        GgufNames.WithoutPrefix(module);
 
     private static string Long(string module) =>
         module.StartsWith("h.", StringComparison.Ordinal) ? $"transformer.{module}" : module;

@@ -196,7 +196,6 @@ public sealed class ModelFolder
     /// <summary>Refuses files with tensors that belong to no part of the model, as loading it does.</summary>
     internal void RequireWeightsUsed()
     {
-        const string Prefix = "transformer.";       // in some checkpoints of GPT-2
         if (_gguf is not null)
         {
             using Gguf file = Gguf.OpenTensors(Path);
@@ -205,8 +204,7 @@ public sealed class ModelFolder
         }
         using Checkpoint checkpoint = Reading(Path, () => Checkpoint.Open(Path));
         HashSet<string> known = [.. ModelSummary.Of(Config).Weights.Select(weight => weight.Name)];
-        RequireNone(checkpoint, checkpoint.Tensors.Keys.Where(name =>
-            !known.Contains(name) && !(name.StartsWith(Prefix, StringComparison.Ordinal) && known.Contains(name[Prefix.Length..]))));
+        RequireNone(checkpoint, checkpoint.Tensors.Keys.Where(name => !known.Contains(name) && !known.Contains(GgufNames.WithoutPrefix(name))));
     }
 
     /// <summary>Refuses a GGUF file where only a folder will do.</summary>
@@ -242,8 +240,7 @@ public sealed class ModelFolder
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new UnauthorizedAccessException(
-                Directory.Exists(path) ? $"{path} is a folder and may not be read as a file." : $"{path} may not be read: permission denied.", e);
+            throw new UnauthorizedAccessException($"{path} may not be read: permission denied.", e);
         }
     }
 }

@@ -27,9 +27,7 @@ public sealed record ModelSummary
     public long Parameters => _weights.Parameters;
 
     /// <summary>Numbers in the weights that every token is multiplied by: all matrices but those that only rows are taken of.</summary>
-    public long ProductParameters => _weights.Weights
-        .Where(weight => weight.Rows > 1 && (Config.TiedHead || !IsWordTable(weight)) && !weight.Name.EndsWith("wpe.weight", StringComparison.Ordinal))
-        .Sum(weight => (long)weight.Rows * weight.Columns);
+    public long ProductParameters => _weights.Weights.Where(IsMultiplied).Sum(weight => (long)weight.Rows * weight.Columns);
 
     /// <summary>Every weight with its shape, in the order the model asks for them.</summary>
     public IReadOnlyList<Weight> Weights => _weights.Weights;
@@ -52,6 +50,14 @@ public sealed record ModelSummary
     /// <summary>Whether the weights and the keys and values of so many tokens fit into so much memory.</summary>
     public bool Fits(NumberFormat format, int tokens, long memoryBytes) =>
         BytesIn(format) + (tokens * KeyValueBytesPerToken) <= memoryBytes;
+
+    /// <summary>Whether every token is multiplied by a weight of the model: a matrix, and none that only rows are taken of, as the embedding is unless
+    /// it is the head too.</summary>
+    public bool IsMultiplied(Weight weight)
+    {
+        ArgumentNullException.ThrowIfNull(weight);
+        return weight.Rows > 1 && (Config.TiedHead || !IsWordTable(weight)) && !weight.Name.EndsWith("wpe.weight", StringComparison.Ordinal);
+    }
 
     private static bool IsWordTable(Weight weight) =>
         weight.Name.EndsWith("embed_tokens.weight", StringComparison.Ordinal) || weight.Name.EndsWith("wte.weight", StringComparison.Ordinal);

@@ -41,12 +41,10 @@ internal sealed unsafe class QuantizedWeights : IWeightStore
 
     public Weight Matrix(string name, int rows, int columns, bool transposed = false)
     {
-        const string Prefix = "transformer.";       // in some checkpoints of GPT-2
         lock (_lock)
         {
             if (_made.TryGetValue(name, out Weight? known)) return known;
-            if (!_entries.TryGetValue(name, out GgufEntry entry)
-                && !(name.StartsWith(Prefix, StringComparison.Ordinal) && _entries.TryGetValue(name[Prefix.Length..], out entry)))
+            if (!_entries.TryGetValue(name, out GgufEntry entry) && !_entries.TryGetValue(GgufNames.WithoutPrefix(name), out entry))
                 throw new InvalidOperationException($"The model asks for '{name}', which fude does not know as a matrix of its family.");
             using IWeightStore files = _open();
             Weight stored = files.Matrix(name, rows, columns, transposed);

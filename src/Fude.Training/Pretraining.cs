@@ -89,12 +89,13 @@ public sealed class Pretraining : IDisposable
                 throw new ArgumentException($"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.", nameof(settings));
             foreach (TokenShard shard in _shards) CheckTokens(shard, config.Vocabulary, "model's vocabulary");
             // Known to be another where it is too small; the shard does not say more of the tokenizer it came from.
-            if (settings.Tokenizer is { } tokenizer)
-                foreach (TokenShard shard in _shards) CheckTokens(shard, ModelFolder.OpenTokenizer(tokenizer).VocabularySize, $"tokenizer {tokenizer}");
-            RunIdentity.Check(settings.Output, Identity(), LaterTraits());
+            if (settings.Tokenizer is { } tokenizer && ModelFolder.OpenTokenizer(tokenizer).VocabularySize is int entries)
+                foreach (TokenShard shard in _shards) CheckTokens(shard, entries, $"tokenizer {tokenizer}");
+            Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
+            RunIdentity.Check(settings.Output, Identity(), LaterTraits(), checkpoints.Steps.Count > 0);
             _device = new CpuOps(settings.Threads);
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
-            _trainer = new Trainer(_model, _device, _optimizer, data, new Checkpoints(Path.Combine(settings.Output, "checkpoints")), settings.Trainer,
+            _trainer = new Trainer(_model, _device, _optimizer, data, checkpoints, settings.Trainer,
                 heldOut.Count > 0 ? heldOut : null);
             IsResumed = _trainer.Resume();
         }

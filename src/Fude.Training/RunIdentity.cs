@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Tokenizers.Training;
 
 namespace Fude.Training;
 
@@ -19,14 +20,15 @@ public static class RunIdentity
     /// <param name="folder">The run's folder, which need not exist.</param>
     /// <param name="traits">Names and values, in an order of their own; what may change between resumes is not among them.</param>
     /// <param name="later">Further traits, which runs that earlier versions began do not have: those are taken as they are now.</param>
+    /// <param name="hasBegun">Whether there is a checkpoint. Without one there is nothing to go on with, and what failed before its first step binds nobody.</param>
     /// <exception cref="InvalidDataException">The folder's run is another one.</exception>
-    public static void Check(string folder, IReadOnlyList<KeyValuePair<string, string>> traits, IReadOnlyList<RunTrait>? later = null)
+    public static void Check(string folder, IReadOnlyList<KeyValuePair<string, string>> traits, IReadOnlyList<RunTrait>? later = null, bool hasBegun = true)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(traits);
         string file = Path.Combine(folder, FileName);
         RunTrait[] all = [.. traits.Select(trait => new RunTrait(trait.Key, trait.Value)), .. later ?? []];
-        if (!File.Exists(file))
+        if (!hasBegun || !File.Exists(file))
         {
             Write(file, all);
             return;
@@ -48,33 +50,20 @@ public static class RunIdentity
                 $"{file}: the run in this folder began with {name} {(old is null ? "not given" : $"'{old.Value.Value}'")}, and now it is '{value}'" +
                 $"{(place is null ? "" : $" ({place}; these are fingerprints of what the files hold)")}. Give what it began with, or another folder for a new run.");
         }
+        if (begun.Find(trait => !Array.Exists(all, now => now.Name == trait.Name)) is { Name: { } gone } missing)
+            throw new InvalidDataException(
+                $"{file}: the run in this folder began with {gone} '{missing.Value}', and now there is none. Give what it began with, or another folder for a new run.");
         if (isNew) Write(file, begun);
     }
 
-    /// <summary>A short fingerprint of bytes: the first 16 hexadecimal digits of their SHA-256.</summary>
-    public static string Fingerprint(ReadOnlySpan<byte> bytes) => Convert.ToHexStringLower(SHA256.HashData(bytes).AsSpan(0, 8));
-
-    /// <summary>A short fingerprint of a file's bytes.</summary>
+    /// <summary>A short fingerprint of a file's bytes: the first 16 hexadecimal digits of their SHA-256.</summary>
     public static string FingerprintOf(string file)
     {
         using FileStream stream = File.OpenRead(file);
         return Convert.ToHexStringLower(SHA256.HashData(stream).AsSpan(0, 8));
     }
 
-    private static void Write(string file, IReadOnlyList<RunTrait> traits)
-    {
-        string folder = Path.GetDirectoryName(file)!, pending = Path.Combine(folder, $".{FileName}.{Path.GetRandomFileName()}");
-        _ = Directory.CreateDirectory(folder);
-        try
-        {
-            File.WriteAllBytes(pending, Json(traits));
-            File.Move(pending, file, overwrite: true);
-        }
-        finally
-        {
-            File.Delete(pending);
-        }
-    }
+    private static void Write(string file, IReadOnlyList<RunTrait> traits) => AtomicFile.Write(file, Json(traits));
 
     private static byte[] Json(IReadOnlyList<RunTrait> traits)
     {

@@ -1,6 +1,5 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
-using System.Text.Json.Nodes;
 using Fude.Models;
 using Fude.Tensors;
 
@@ -122,12 +121,21 @@ public sealed class TrainableModel : IDisposable
     private byte[] ConfigOf(NumberFormat format)
     {
         string name = format switch { NumberFormat.BF16 => "bfloat16", NumberFormat.F16 => "float16", _ => "float32" };
-        JsonObject config = JsonNode.Parse(_config)!.AsObject();
-        string key = config.ContainsKey("dtype") ? "dtype" : "torch_dtype";
-        if ((string?)config[key] == name) return _config;
-        config[key] = name;
+        ReadOnlyMemory<byte> bytes = _config;
+        if (bytes.Span.StartsWith("\uFEFF"u8)) bytes = bytes[3..];
+        using JsonDocument document = JsonDocument.Parse(bytes);
+        JsonElement config = document.RootElement;
+        string key = config.TryGetProperty("dtype", out JsonElement said) ? "dtype" : "torch_dtype";
+        if ((key == "dtype" || config.TryGetProperty(key, out said)) && said.ValueKind == JsonValueKind.String && said.GetString() == name) return bytes.ToArray();
         using MemoryStream text = new();
-        using (Utf8JsonWriter json = new(text, Indented)) config.WriteTo(json);
+        using (Utf8JsonWriter json = new(text, Indented))
+        {
+            json.WriteStartObject();
+            foreach (JsonProperty property in config.EnumerateObject())
+                if (property.Name != key) property.WriteTo(json);
+            json.WriteString(key, name);
+            json.WriteEndObject();
+        }
         return text.ToArray();
     }
 

@@ -32,7 +32,9 @@ public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, lon
         if (rows < 1) throw new ArgumentException($"A micro-batch of {rows} rows is none.", nameof(rows));
         if (context < 1 || context > config.Context)
             throw new ArgumentException($"Rows of {context} tokens are not from 1 to the model's context of {config.Context}.", nameof(context));
-        int count = checked(rows * context);
+        if ((long)rows * context > Array.MaxLength)
+            throw new ArgumentException($"A micro-batch of {rows} rows of {context} tokens is too large: {Array.MaxLength} tokens are the most.", nameof(rows));
+        int count = rows * context;
         ShapeWeights weights = new(adapterConfig is null ? NumberFormat.F32 : format), small = new();
         using LanguageModel model = adapterConfig is { } adapter
             ? LanguageModel.Create(config, weights, LoraAdapter.Create(adapter, small))

@@ -41,7 +41,10 @@ public sealed class Tuning : IDisposable
                     settings.Model, lora.ToAdapterConfig(data.Folder.Config, Path.GetFullPath(settings.Model)), settings.Seed, settings.BaseFormat, quantising)
                 : TrainableModel.Load(settings.Model);
             _model.Format = data.Encoder.Format;
-            RunIdentity.Check(settings.Output, Identity(), data.Folder.IsGguf ? [] : [new("tokenizer", ModelFingerprint.OfTokenizer(settings.Model) ?? "none", settings.Model)]);
+            Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
+            RunIdentity.Check(
+                settings.Output, Identity(), data.Folder.IsGguf ? [] : [new("tokenizer", ModelFingerprint.OfTokenizer(settings.Model) ?? "none", settings.Model)],
+                checkpoints.Steps.Count > 0);
             _device = new CpuOps(settings.Threads);
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             Func<Learner, double>? heldOutLoss = null;
@@ -59,7 +62,7 @@ public sealed class Tuning : IDisposable
             }
             Schedule = new Schedule(settings.LearningRate, settings.Schedule, _lessons.Steps,
                 Math.Min(_lessons.Steps, (long)Math.Ceiling(settings.WarmUp * _lessons.Steps)), settings.FinalRate, Math.Max(1, _lessons.Steps / 10));
-            _trainer = new Trainer(_model, _device, _optimizer, _lessons, new Checkpoints(Path.Combine(settings.Output, "checkpoints")), new TrainerOptions
+            _trainer = new Trainer(_model, _device, _optimizer, _lessons, checkpoints, new TrainerOptions
             {
                 Schedule = Schedule,
                 ClipNorm = settings.ClipNorm,

@@ -110,6 +110,14 @@ public sealed class ExportCommandTests : IDisposable
         Assert.Contains("kept.gguf is there already", (await Fude.Run([.. arguments, "--save", InFolder("kept.gguf")])).Failure(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_file_that_cannot_be_written_is_named_before_anything_is_computed()
+    {
+        string[] command = ["export", Fude.Model("llama-mha"), "--format", "f16", "--gguf"];
+        Assert.Contains("is a folder", (await Fude.Run([.. command, InFolder("")])).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"there is no folder {InFolder("none")}", (await Fude.Run([.. command, InFolder(Path.Combine("none", "x.gguf"))])).Failure(), StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("export", "x", "--gguf", "y")]
     [InlineData("export", "x", "--gguf", "y", "--format", "q9")]

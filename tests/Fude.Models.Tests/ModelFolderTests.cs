@@ -52,8 +52,8 @@ public sealed class ModelFolderTests
     public void A_configuration_that_may_not_be_read_is_an_error()
     {
         using TemporaryFolder folder = Copy("llama-mha");
-        // To read a folder as a file is denied to everyone, to read a file without permission to everyone but root.
-        Fails.With<UnauthorizedAccessException>(() => ModelConfig.Load(folder.Path), "may not be read");
+        Fails.With<InvalidDataException>(() => ModelConfig.Load(folder.Path), "is a folder");
+        // To read a file without permission is denied to everyone but root.
         if (OperatingSystem.IsWindows() || Environment.UserName == "root") return;
         File.SetUnixFileMode(folder["config.json"], UnixFileMode.None);
         Fails.With<UnauthorizedAccessException>(() => ModelFolder.Open(folder.Path), "config.json");

@@ -1,6 +1,7 @@
 using System.Text.RegularExpressions;
 using FsCheck;
 using FsCheck.Fluent;
+using Fude.TestData;
 using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.Text;
 

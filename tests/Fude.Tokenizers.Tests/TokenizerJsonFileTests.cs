@@ -1,4 +1,5 @@
 using System.Text;
+using Fude.TestData;
 using Fude.Tokenizers.Unicode;
 
 namespace Fude.Tokenizers.Tests;

@@ -101,6 +101,22 @@ public sealed class TrainableModelTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData("\uFEFF{", "")]
+    [InlineData("{", ", \"torch_dtype\": 3, \"torch_dtype\": null, \"a\": 1, \"a\": 2")]
+    [InlineData("{", ", \"dtype\": \"float32\"")]
+    public void A_config_that_was_read_is_written_again_whatever_else_stands_in_it(string begin, string more)
+    {
+        string plain = File.ReadAllText(Path.Combine(TestFolders.FindGolden("models/llama-mha")!, "config.json")).Replace("torch_dtype", "was", StringComparison.Ordinal);
+        string config = begin + plain.Trim()[1..^1] + more + "}";
+        using TrainableModel model = TrainableModel.Create(System.Text.Encoding.UTF8.GetBytes(config), new InitialNumbers(1));
+        string folder = Path.Combine(_folder.Path, "written");
+        model.Save(folder, NumberFormat.BF16);
+        using System.Text.Json.JsonDocument written = System.Text.Json.JsonDocument.Parse(File.ReadAllBytes(Path.Combine(folder, "config.json")));
+        Assert.Equal("bfloat16", written.RootElement.GetProperty(more.Contains("\"dtype", StringComparison.Ordinal) ? "dtype" : "torch_dtype").GetString());
+        Assert.Equal("LlamaForCausalLM", ModelSummary.Of(ModelFolder.Open(folder).Config).Architecture);
+    }
+
     [Theory, MemberData(nameof(Families))]
     public void An_adapter_begins_by_changing_nothing_is_trained_alone_and_is_read_back(string family)
     {

@@ -31,6 +31,19 @@ public sealed class TrainingFootprintTests
         Same(model, TrainingFootprint.Of(ModelConfig.Parse(config), 3, 24, recomputes, threads, rates: rates), threads, recomputes, rates);
     }
 
+    [Fact]
+    public void A_quantised_base_has_no_memory_that_could_be_laid_out()
+    {
+        ModelConfig config = ModelConfig.Load(Path.Combine(Folder("llama-gqa"), "config.json"));
+        byte[] adapter = Encoding.UTF8.GetBytes(Adapter);
+        long narrow = TrainingFootprint.Of(config, 1, 8, recomputes: false, threads: 1, adapter, NumberFormat.Q8_0).WeightBytes;
+        Assert.InRange(narrow, 1, TrainingFootprint.Of(config, 1, 8, recomputes: false, threads: 1, adapter).WeightBytes / 2);
+    }
+
+    [Fact]
+    public void More_rows_than_can_be_counted_are_refused() => Assert.Throws<ArgumentException>(() =>
+        TrainingFootprint.Of(ModelConfig.Load(Path.Combine(Folder("llama-gqa"), "config.json")), 2_000_000_000, 128, recomputes: false));
+
     [Theory]
     [InlineData(false)]
     [InlineData(true)]

@@ -39,7 +39,7 @@ internal sealed record RecipeStep(StepKind Kind, string Name, RecipePlace Place,
     /// <summary>The command line that does it, without the command.</summary>
     public string[] Arguments()
     {
-        List<string> words = [.. Kind.Fixed];
+        List<string> words = [];
         foreach (StepSetting setting in Settings.Where(setting => !setting.IsArgument))
         {
             if (setting.IsFlag) words.Add($"--{setting.Name}");
@@ -155,7 +155,7 @@ internal sealed partial class Recipe
             throw value[NameKey]!.Value.Place.Wrong("a step's name is a word.", "手順の名前が空か、制御文字を含んでいます。");
 
         Command command = kind.Create(terminal);
-        Dictionary<string, Symbol> known = Symbols(command, kind);
+        Dictionary<string, Symbol> known = Symbols(command);
         List<StepSetting> settings = [];
         List<(RecipeMember Member, string Name)> written = [];
         foreach (RecipeMember member in value.Members)
@@ -179,12 +179,12 @@ internal sealed partial class Recipe
     }
 
     /// <summary>The settings that a step can have: the command's options and arguments by their names.</summary>
-    private static Dictionary<string, Symbol> Symbols(Command command, StepKind kind)
+    private static Dictionary<string, Symbol> Symbols(Command command)
     {
         Dictionary<string, Symbol> known = new(StringComparer.Ordinal);
         foreach (Argument argument in command.Arguments) known.Add(argument.Name, argument);
         foreach (Option option in command.Options)
-            if (option is not (HelpOption or VersionOption) && !kind.Fixed.Contains(option.Name)) known.Add(option.Name.TrimStart('-'), option);
+            if (option is not (HelpOption or VersionOption)) known.Add(option.Name.TrimStart('-'), option);
         return known;
     }
 
@@ -263,7 +263,7 @@ internal sealed partial class Recipe
     /// <summary>A message of a step's command with the names of the recipe's settings in the place of the command's options.</summary>
     internal static string InItsWords(string message, StepKind kind, Command command)
     {
-        Dictionary<string, Symbol> known = Symbols(command, kind);
+        Dictionary<string, Symbol> known = Symbols(command);
         return OptionName().Replace(message, option => known.ContainsKey(option.Groups["name"].Value) ? $"'{option.Groups["name"].Value}'" : option.Value);
     }
 

@@ -38,7 +38,7 @@ internal sealed record RecipeMember(string Name, RecipePlace Place, RecipeValue 
 internal sealed record RecipeValue(
     RecipeValueKind Kind, RecipePlace Place, string Text, IReadOnlyList<RecipeValue> Items, IReadOnlyList<RecipeMember> Members)
 {
-    private const int LargestFile = 16 << 20, Deepest = 32;
+    private const int LargestFile = 1 << 20, Deepest = 32;
 
     /// <summary>What it is, for a person.</summary>
     public string KindName => Kind switch

@@ -24,9 +24,6 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
     /// <summary>Settings that may be given as an object, which is written into a file for the command.</summary>
     public string[] Written { get; init; } = [];
 
-    /// <summary>Arguments that are always given.</summary>
-    public string[] Fixed { get; init; } = [];
-
     /// <summary>Every kind of step.</summary>
     public static IReadOnlyList<StepKind> All { get; } =
     [

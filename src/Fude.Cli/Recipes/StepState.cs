@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Tokenizers.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -40,23 +41,18 @@ internal sealed record StepState(
     /// <summary>Writes it: the old file or the whole new one is there, never a part.</summary>
     public void Write(string file)
     {
-        _ = Directory.CreateDirectory(Path.GetDirectoryName(file)!);
-        string pending = $"{file}.{Path.GetRandomFileName()}";
-        using (FileStream stream = new(pending, FileMode.CreateNew, FileAccess.Write))
+        using MemoryStream text = new();
+        using (Utf8JsonWriter json = new(text, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {
-            using (Utf8JsonWriter json = new(stream, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-            {
-                json.WriteStartObject();
-                json.WriteBoolean("done", IsDone);
-                json.WriteString("settings", Settings);
-                json.WriteString("start", Start);
-                Write(json, "inputs", Inputs);
-                Write(json, "outputs", Outputs);
-                json.WriteEndObject();
-            }
-            stream.Flush(flushToDisk: true);
+            json.WriteStartObject();
+            json.WriteBoolean("done", IsDone);
+            json.WriteString("settings", Settings);
+            json.WriteString("start", Start);
+            Write(json, "inputs", Inputs);
+            Write(json, "outputs", Outputs);
+            json.WriteEndObject();
         }
-        File.Move(pending, file, overwrite: true);
+        AtomicFile.Write(file, text.GetBuffer().AsSpan(0, (int)text.Length));
     }
 
     /// <summary>Whether two states are of the same settings and inputs.</summary>

@@ -9,7 +9,11 @@ internal sealed class PendingFile : IDisposable
     public PendingFile(string path, long bytes)
     {
         _path = Path.GetFullPath(path);
-        _temporary = Path.Combine(Path.GetDirectoryName(_path)!, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
+        // Told now and by its own name: renaming at the end would fail, and name the other.
+        if (Directory.Exists(_path)) throw new IOException($"{path} is a folder: give the name of a file to write.");
+        if (Path.GetDirectoryName(_path) is not { } folder || !Directory.Exists(folder))
+            throw new DirectoryNotFoundException($"{path}: there is no folder {Path.GetDirectoryName(_path)} to write it into.");
+        _temporary = Path.Combine(folder, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
         // Taking the room at once tells of a full disk before anything is computed.
         Stream = new FileStream(_temporary, new FileStreamOptions
         {

@@ -26,8 +26,6 @@ internal sealed class Vocabulary
     /// <summary>Ids of the pieces &lt;0x00&gt; to &lt;0xFF&gt;, -1 where there is none.</summary>
     internal ReadOnlySpan<int> ByteIds => _byteIds ??= FindByteIds();
 
-    internal bool HasAllBytes => !ByteIds.Contains(-1);
-
     internal bool Contains(int id) => (uint)id < (uint)_entries.Count && _entries[id].Text is not null;
 
     /// <summary>The piece, or null for an id without one.</summary>

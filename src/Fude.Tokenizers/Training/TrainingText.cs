@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.IO.Compression;
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
@@ -42,7 +40,7 @@ public readonly record struct TextDocument(string Text, string File, long Line);
 /// <param name="files">The files, in the order they are read.</param>
 public sealed class TrainingText(params IReadOnlyList<string> files)
 {
-    private const int LongestLineBytes = 1 << 28;
+    private const int LongestDocument = 1 << 28;
 
     /// <summary>The files, in the order they are read.</summary>
     public IReadOnlyList<string> Files { get; } = files;
@@ -112,7 +110,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         if (Files.Count == 0) throw new ArgumentException("No file of training text was named.");
         foreach (string file in Files)
         {
-            if (!File.Exists(file)) throw new FileNotFoundException($"{file}: no such file of training text.", file);
+            if (Directory.Exists(file)) throw new InvalidDataException($"{file} is a folder; a file of text is expected.");
+            if (!File.Exists(file)) throw new FileNotFoundException($"{file}: there is no such file of text.", file);
             tally.BytesTotal += new FileInfo(file).Length;
         }
     }
@@ -182,9 +181,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             }
             else held.Append('\n');
             held.Append(text);
-            if (held.Length > LongestLineBytes)
+            if (held.Length > LongestDocument)
                 throw new InvalidDataException(FormattableString.Invariant(
-                    $"{file}:{line}: the document that begins at line {begin.Line} is longer than {LongestLineBytes} characters; say otherwise what a document is."));
+                    $"{file}:{line}: the document that begins at line {begin.Line} is longer than {LongestDocument} characters; say otherwise what a document is."));
         }
         if (held.Length > 0) yield return new TextDocument(held.ToString(), begin.File, begin.Line);
     }
@@ -196,33 +195,18 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         foreach (string file in Files)
         {
             bool json = Format == TrainingTextFormat.Jsonl || (Format == TrainingTextFormat.ByName && IsJsonName(file));
-            using FileStream raw = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
-            bool gzip = IsGzip(raw);
-            using Stream plain = gzip ? new GZipStream(raw, CompressionMode.Decompress) : raw;
-            LineSplitter splitter = new(plain, file);
-            for (long number = 1; splitter.Next(out ReadOnlyMemory<byte> line); number++)
+            using PackedLines lines = new(file);
+            for (long number = 1; lines.Next(out ReadOnlyMemory<byte> line); number++)
             {
                 stop.ThrowIfCancellationRequested();
-                tally.BytesRead = before + raw.Position;
+                tally.BytesRead = before + lines.Position;
                 if (number % (json ? 100 : 10_000) == 0) tally.Advanced?.Invoke();
                 if ((json ? JsonText(line.Span, file, number, tally) : LineText(line.Span, file, number, tally)) is { } text)
                     yield return (text, file, number, json);
             }
-            if (gzip) RequireWhole(raw, splitter.BytesRead, file);
-            before += raw.Length;
+            before += lines.Length;
             tally.BytesRead = before;
         }
-    }
-
-    // .NET takes a gzip file that is cut off for one that ends. Its last four bytes are the size of its last member: where it is cut, they are
-    // any number, and hardly ever so small.
-    private static void RequireWhole(FileStream raw, long unpacked, string file)
-    {
-        Span<byte> last = stackalloc byte[4];
-        raw.Position = Math.Max(0, raw.Length - last.Length);
-        raw.ReadExactly(last);
-        if (unpacked < uint.MaxValue && BinaryPrimitives.ReadUInt32LittleEndian(last) > unpacked)
-            throw new InvalidDataException($"{file}: is cut off: its gzip has no end. Copy it again.");
     }
 
     private string? LineText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
@@ -299,74 +283,6 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         string name = file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file;
         return name.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase) || name.EndsWith(".ndjson", StringComparison.OrdinalIgnoreCase)
             || name.EndsWith(".json", StringComparison.OrdinalIgnoreCase);
-    }
-
-    private static bool IsGzip(FileStream file)
-    {
-        Span<byte> head = stackalloc byte[2];
-        int read = file.ReadAtLeast(head, 2, throwOnEndOfStream: false);
-        file.Position = 0;
-        return read == 2 && head[0] == 0x1F && head[1] == 0x8B;
-    }
-
-    /// <summary>Lines of bytes, without \n or \r\n, and without the byte order mark of the first.</summary>
-    private sealed class LineSplitter(Stream stream, string file)
-    {
-        private byte[] _buffer = new byte[1 << 16];
-        private int _start, _end;
-        private bool _finished, _first = true;
-
-        internal long BytesRead { get; private set; }
-
-        internal bool Next(out ReadOnlyMemory<byte> line)
-        {
-            int searched = _start;
-            while (true)
-            {
-                int newline = _buffer.AsSpan(searched, _end - searched).IndexOf((byte)'\n');
-                if (newline >= 0)
-                {
-                    line = Trim(_start, searched + newline);
-                    _start = searched + newline + 1;
-                    return true;
-                }
-                if (_finished)
-                {
-                    bool any = _end > _start;
-                    line = Trim(_start, _end);
-                    _start = _end;
-                    return any;
-                }
-                int held = _end - _start;
-                if (_start > 0) _buffer.AsSpan(_start, held).CopyTo(_buffer);
-                else if (held == _buffer.Length)
-                {
-                    if (held >= LongestLineBytes)
-                        throw new InvalidDataException($"{file}: a line is longer than {LongestLineBytes} bytes; this is no text by lines.");
-                    Array.Resize(ref _buffer, held * 2);
-                }
-                (_start, _end, searched) = (0, held, held);
-                try
-                {
-                    int read = stream.Read(_buffer, _end, _buffer.Length - _end);
-                    _finished = read == 0;
-                    _end += read;
-                    BytesRead += read;
-                }
-                catch (InvalidDataException e)
-                {
-                    throw new InvalidDataException($"{file}: begins like gzip, but is broken: {e.Message}", e);
-                }
-            }
-        }
-
-        private ReadOnlyMemory<byte> Trim(int start, int end)
-        {
-            if (_first && _buffer.AsSpan(start, end - start).StartsWith("\uFEFF"u8)) start += 3;
-            _first = false;
-            if (end > start && _buffer[end - 1] == '\r') end--;
-            return _buffer.AsMemory(start, end - start);
-        }
     }
 
     /// <summary>SplitMix64 (Steele, Lea and Flood, 2014): small, and the same on every machine.</summary>

@@ -1,7 +1,6 @@
-using System.Buffers.Binary;
-using System.IO.Compression;
 using System.Text.Json;
 using System.Text.Unicode;
+using Fude.Tokenizers.Training;
 using static Fude.Training.Wording;
 
 namespace Fude.Training;
@@ -9,8 +8,6 @@ namespace Fude.Training;
 /// <summary>The records of a file: JSON objects one a line (JSONL), or one JSON array of them; also packed by gzip, which its first bytes tell.</summary>
 internal static class JsonRecords
 {
-    private const int LongestLineBytes = 1 << 28;
-
     /// <summary>The records with their places: the line, from 1; of an array, the number of the element, from 1.</summary>
     /// <param name="file">The file.</param>
     /// <param name="tally">Hears of broken lines.</param>
@@ -25,18 +22,12 @@ internal static class JsonRecords
 
     private static IEnumerable<(JsonElement Record, long Line)> Opened(string file, DataTally tally)
     {
-        using FileStream raw = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
-        bool isGzip = IsGzip(raw);
-        using Stream plain = isGzip ? new GZipStream(raw, CompressionMode.Decompress) : raw;
+        using PackedLines lines = new(file);
         bool isFirst = true;
-        long number = 0, unpacked = 0;
-        foreach (ReadOnlyMemory<byte> whole in Lines(plain, file))
+        for (long number = 1; lines.Next(out ReadOnlyMemory<byte> whole); number++)
         {
-            number++;
-            unpacked += whole.Length + 1;
-            ReadOnlyMemory<byte> line = number == 1 && whole.Span.StartsWith("\uFEFF"u8) ? whole[3..] : whole;
-            int indent = line.Length - line.Span.TrimStart(" \t\r"u8).Length;
-            line = line[indent..];
+            int indent = whole.Length - whole.Span.TrimStart(" \t\r"u8).Length;
+            ReadOnlyMemory<byte> line = whole[indent..];
             line = line[..line.Span.TrimEnd(" \t\r"u8).Length];
             if (line.IsEmpty) continue;
             if (isFirst && line.Span[0] == (byte)'[')
@@ -48,30 +39,16 @@ internal static class JsonRecords
             if (Parse(line, out (string Reason, string? Detail) problem, before: indent) is { } record) yield return (record, number);
             else tally.AddBad(file, number, problem.Reason, problem.Detail);
         }
-        if (isGzip) RequireWhole(file, unpacked);
-    }
-
-    // .NET takes a gzip file that is cut off for one that ends. Its last four bytes are the size of its last member: where it is cut, they are
-    // any number, and hardly ever so small.
-    private static void RequireWhole(string file, long unpacked)
-    {
-        using FileStream raw = File.OpenRead(file);
-        Span<byte> last = stackalloc byte[4];
-        raw.Position = Math.Max(0, raw.Length - last.Length);
-        raw.ReadExactly(last);
-        if (unpacked < uint.MaxValue && BinaryPrimitives.ReadUInt32LittleEndian(last) > unpacked)
-            throw new InvalidDataException($"{file}: is cut off: its gzip has no end. Copy it again.");
     }
 
     // An array stands on many lines, or on one of any length: it is read whole.
     private static IEnumerable<(JsonElement Record, long Line)> Elements(string file, DataTally tally)
     {
         using MemoryStream all = new();
-        using (FileStream raw = File.OpenRead(file))
-        using (Stream plain = IsGzip(raw) ? new GZipStream(raw, CompressionMode.Decompress) : raw)
+        using (Stream plain = PackedLines.Unpacked(File.OpenRead(file)))
         {
             byte[] buffer = new byte[1 << 16];
-            for (int read = plain.Read(buffer); read > 0; read = plain.Read(buffer))
+            for (int read = PackedLines.Read(plain, buffer, file); read > 0; read = PackedLines.Read(plain, buffer, file))
             {
                 if (all.Length + read > int.MaxValue / 2)
                     throw new InvalidDataException($"{file}: a JSON array of more than 1 GB cannot be read; write one object a line (JSONL).");
@@ -143,61 +120,5 @@ internal static class JsonRecords
         Utf8JsonReader reader = new(json);
         while (reader.Read())
             if (reader.TokenType is JsonTokenType.String or JsonTokenType.PropertyName && reader.ValueIsEscaped) _ = reader.GetString();
-    }
-
-    private static bool IsGzip(FileStream file)
-    {
-        Span<byte> head = stackalloc byte[2];
-        int read = file.ReadAtLeast(head, 2, throwOnEndOfStream: false);
-        file.Position = 0;
-        return read == 2 && head[0] == 0x1F && head[1] == 0x8B;
-    }
-
-    /// <summary>The lines without their ends; each is valid until the next is asked for.</summary>
-    private static IEnumerable<ReadOnlyMemory<byte>> Lines(Stream stream, string file)
-    {
-        byte[] buffer = new byte[1 << 16];
-        int start = 0, end = 0;
-        while (true)
-        {
-            int searched = start;
-            int length;
-            while ((length = buffer.AsSpan(searched, end - searched).IndexOf((byte)'\n')) < 0)
-            {
-                searched = end;
-                if (start > 0)
-                {
-                    buffer.AsSpan(start, end - start).CopyTo(buffer);
-                    (searched, end, start) = (searched - start, end - start, 0);
-                }
-                if (end == buffer.Length)
-                {
-                    if (end >= LongestLineBytes)
-                        throw new InvalidDataException($"{file}: a line is longer than {LongestLineBytes} bytes; one JSON object a line is expected.");
-                    Array.Resize(ref buffer, end * 2);
-                }
-                int read = Read(stream, buffer.AsSpan(end), file);
-                if (read == 0)
-                {
-                    if (end > start) yield return buffer.AsMemory(start, end - start);
-                    yield break;
-                }
-                end += read;
-            }
-            yield return buffer.AsMemory(start, searched + length - start);
-            start = searched + length + 1;
-        }
-    }
-
-    private static int Read(Stream stream, Span<byte> buffer, string file)
-    {
-        try
-        {
-            return stream.Read(buffer);
-        }
-        catch (InvalidDataException e)
-        {
-            throw new InvalidDataException($"{file}: begins like gzip, but is broken: {e.Message}", e);
-        }
     }
 }

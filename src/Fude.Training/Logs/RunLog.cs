@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Tokenizers.Training;
 
 namespace Fude.Training;
 
@@ -10,7 +11,7 @@ namespace Fude.Training;
 /// <code>
 /// using RunLog log = RunLog.Open(folder, "fude train", settings, trainer.State.Step, trainer.State.Tokens);
 /// trainer.Run(report => log.Add(report), stop);
-/// string report = log.Finish();
+/// string? report = log.Finish();
 /// </code>
 /// </remarks>
 public sealed class RunLog : IDisposable
@@ -84,8 +85,8 @@ public sealed class RunLog : IDisposable
     }
 
     /// <summary>Writes the report of what there is so far.</summary>
-    /// <returns>Its path.</returns>
-    public string Finish() => RunReport.Write(_folder);
+    /// <returns>Its path; null before the first step, when there is nothing to report.</returns>
+    public string? Finish() => _metrics.Length > 0 ? RunReport.Write(_folder) : null;
 
     /// <summary>Closes the files.</summary>
     public void Dispose()
@@ -98,24 +99,16 @@ public sealed class RunLog : IDisposable
 
     private static void WriteSettings(string file, string title, IEnumerable<KeyValuePair<string, string>> settings)
     {
-        string pending = $"{file}.{Path.GetRandomFileName()}";
-        try
+        using MemoryStream text = new();
+        using (Utf8JsonWriter json = new(text, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {
-            using (FileStream stream = new(pending, FileMode.CreateNew, FileAccess.Write))
-            {
-                using Utf8JsonWriter json = new(stream, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping });
-                json.WriteStartObject();
-                json.WriteString("title", title);
-                json.WriteStartObject("settings");
-                foreach ((string name, string value) in settings) json.WriteString(name, value);
-                json.WriteEndObject();
-                json.WriteEndObject();
-            }
-            File.Move(pending, file, overwrite: true);
+            json.WriteStartObject();
+            json.WriteString("title", title);
+            json.WriteStartObject("settings");
+            foreach ((string name, string value) in settings) json.WriteString(name, value);
+            json.WriteEndObject();
+            json.WriteEndObject();
         }
-        finally
-        {
-            File.Delete(pending);       // which is there still only where the disk is full
-        }
+        AtomicFile.Write(file, text.GetBuffer().AsSpan(0, (int)text.Length));
     }
 }

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using Fude.Tokenizers.Training;
 
 namespace Fude.Training;
 
@@ -22,9 +23,8 @@ public static class RunReport
         (List<MetricsLine> lines, _) = MetricsLine.ReadAll(metrics, long.MaxValue);
         if (lines.Count == 0) throw new InvalidDataException($"{metrics}: has no whole line yet; there is nothing to report.");
         (string title, List<KeyValuePair<string, string>> settings) = ReadSettings(Path.Combine(folder, RunLog.SettingsName));
-        string path = Path.Combine(folder, FileName), pending = $"{path}.{Path.GetRandomFileName()}";
-        File.WriteAllText(pending, Page(title, Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder))), lines, settings));
-        File.Move(pending, path, overwrite: true);
+        string path = Path.Combine(folder, FileName), name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
+        AtomicFile.Write(path, Encoding.UTF8.GetBytes(Page(title, name, lines, settings)));
         return path;
     }
 

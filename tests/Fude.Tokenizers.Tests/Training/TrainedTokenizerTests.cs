@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using System.Text.Json;
+using Fude.TestData;
 using Fude.Tokenizers.Training;
 
 namespace Fude.Tokenizers.Tests.Training;

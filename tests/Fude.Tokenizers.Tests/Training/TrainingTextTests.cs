@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using System.Text;
+using Fude.TestData;
 using Fude.Tokenizers.Training;
 
 namespace Fude.Tokenizers.Tests.Training;

@@ -1,3 +1,4 @@
+using Fude.TestData;
 using Fude.Tokenizers.Training;
 
 namespace Fude.Tokenizers.Tests.Training;

@@ -16,8 +16,6 @@ internal unsafe interface IBlockLanes<T> : ILanes<T>
 
     static abstract T BroadcastInt(int value);
 
-    static abstract T SubtractInts(T left, T right);
-
     /// <summary>Each int32 as float32; those below 2²⁴ are exact.</summary>
     static abstract T ToFloat(T ints);
 

@@ -28,14 +28,6 @@ internal readonly unsafe partial struct Lanes128 : IBlockLanes<Lanes128>
     private static Lanes128 All(Vector128<int> value) => new(value.AsSingle(), value.AsSingle(), value.AsSingle(), value.AsSingle());
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes128 SubtractInts(Lanes128 left, Lanes128 right) =>
-        new(
-            (left._a.AsInt32() - right._a.AsInt32()).AsSingle(),
-            (left._b.AsInt32() - right._b.AsInt32()).AsSingle(),
-            (left._c.AsInt32() - right._c.AsInt32()).AsSingle(),
-            (left._d.AsInt32() - right._d.AsInt32()).AsSingle());
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes128 ToFloat(Lanes128 ints) =>
         new(
             Vector128.ConvertToSingle(ints._a.AsInt32()),

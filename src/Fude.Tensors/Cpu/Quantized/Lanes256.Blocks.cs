@@ -38,10 +38,6 @@ internal readonly unsafe partial struct Lanes256 : IBlockLanes<Lanes256>
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    public static Lanes256 SubtractInts(Lanes256 left, Lanes256 right) =>
-        new((left._a.AsInt32() - right._a.AsInt32()).AsSingle(), (left._b.AsInt32() - right._b.AsInt32()).AsSingle());
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
     public static Lanes256 ToFloat(Lanes256 ints) =>
         new(Avx.ConvertToVector256Single(ints._a.AsInt32()), Avx.ConvertToVector256Single(ints._b.AsInt32()));
 

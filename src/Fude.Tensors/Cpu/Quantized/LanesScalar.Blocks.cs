@@ -25,13 +25,6 @@ internal unsafe partial struct LanesScalar : IBlockLanes<LanesScalar>
 
     public static LanesScalar BroadcastInt(int value) => Broadcast(BitConverter.Int32BitsToSingle(value));
 
-    public static LanesScalar SubtractInts(LanesScalar left, LanesScalar right)
-    {
-        for (int j = 0; j < 16; j++)
-            left[j] = BitConverter.Int32BitsToSingle(BitConverter.SingleToInt32Bits(left[j]) - BitConverter.SingleToInt32Bits(right[j]));
-        return left;
-    }
-
     public static LanesScalar ToFloat(LanesScalar ints)
     {
         for (int j = 0; j < 16; j++) ints[j] = BitConverter.SingleToInt32Bits(ints[j]);

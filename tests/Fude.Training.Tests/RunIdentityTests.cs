@@ -1,0 +1,41 @@
+using Fude.TestData;
+
+namespace Fude.Training.Tests;
+
+public sealed class RunIdentityTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    private static KeyValuePair<string, string>[] Traits(params (string, string)[] traits) => [.. traits.Select(trait => KeyValuePair.Create(trait.Item1, trait.Item2))];
+
+    [Fact]
+    public void A_run_with_a_checkpoint_is_bound_to_what_it_began_with()
+    {
+        RunIdentity.Check(_folder.Path, Traits(("seed", "1"), ("data 1", "a")), hasBegun: false);
+        RunIdentity.Check(_folder.Path, Traits(("seed", "1"), ("data 1", "a")));
+        Assert.Contains("'2'", Refusal(("seed", "2"), ("data 1", "a")), StringComparison.Ordinal);
+        Assert.Contains("data 2", Refusal(("seed", "1"), ("data 1", "a"), ("data 2", "b")), StringComparison.Ordinal);
+        Assert.Contains("now there is none", Refusal(("seed", "1")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void What_failed_before_its_first_step_binds_nobody()
+    {
+        RunIdentity.Check(_folder.Path, Traits(("seed", "1"), ("data 1", "a")), hasBegun: false);
+        RunIdentity.Check(_folder.Path, Traits(("seed", "2")), hasBegun: false);
+        RunIdentity.Check(_folder.Path, Traits(("seed", "2")));
+    }
+
+    [Fact]
+    public void A_trait_that_earlier_versions_did_not_note_is_taken_as_it_is_now()
+    {
+        RunIdentity.Check(_folder.Path, Traits(("seed", "1")), hasBegun: false);
+        RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [new RunTrait("tokenizer", "x")]);
+        Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [new RunTrait("tokenizer", "y")]));
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private string Refusal(params (string, string)[] traits) =>
+        Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, Traits(traits))).Message;
+}

@@ -9,7 +9,7 @@ namespace Fude.Cli;
 /// counted by the clock, evaluations and checkpoints included.</remarks>
 internal sealed class TrainingLine : IDisposable
 {
-    private const double HalfLifeSeconds = 10, PlainSeconds = 30, PeakIsWorthSeconds = 20;
+    private const double HalfLifeSeconds = 10, PlainSeconds = 30, PeakIsWorthSeconds = 20, PeakAgainSeconds = 60;
 
     private readonly Terminal _terminal;
     private readonly ProgressLine _line;
@@ -18,6 +18,7 @@ internal sealed class TrainingLine : IDisposable
     private readonly Func<double>? _measurePeak;
     private readonly TimeProvider _time;
     private double? _peak;
+    private long _peakMeasured;
     private long _last, _lastPlain, _tokens;
     private double _weight, _loss, _speed, _secondsPerStep;
 
@@ -26,8 +27,8 @@ internal sealed class TrainingLine : IDisposable
     /// <param name="steps">Steps of the whole run.</param>
     /// <param name="tokens">Tokens learnt from before.</param>
     /// <param name="flopsPerToken">From <see cref="TrainableModel.FlopsPerToken"/>; 0 when it is not known.</param>
-    /// <param name="peak">Measures what the machine can do at best, by <see cref="Tensors.Roofline.MatrixPeak"/>: once, and only in a run that takes
-    /// many times as long as that; null when it is not to be told.</param>
+    /// <param name="peak">Measures what the machine can do at best, by <see cref="Tensors.Roofline.MatrixPeak"/>: only in a run that takes many
+    /// times as long as that; null when it is not to be told.</param>
     /// <param name="time">The clock; null for the system's.</param>
     public TrainingLine(Terminal terminal, long steps, long tokens = 0, double flopsPerToken = 0, Func<double>? peak = null, TimeProvider? time = null)
     {
@@ -44,7 +45,11 @@ internal sealed class TrainingLine : IDisposable
         double whole = Math.Max(1e-9, _time.GetElapsedTime(_last, now).TotalSeconds);
         bool isFirst = _weight == 0;
         Follow(report, whole);
-        if (_measurePeak is not null && _peak is null && (_steps - report.Step) * _secondsPerStep / _weight > PeakIsWorthSeconds) _peak = _measurePeak();
+        if (IsPeakDue(report, now))
+        {
+            _peak = Math.Max(_peak ?? 0, _measurePeak!());
+            _peakMeasured = now;
+        }
         _last = _time.GetTimestamp();
         string line = Line(report);
         if (_terminal.ErrorIsScreen)
@@ -67,6 +72,12 @@ internal sealed class TrainingLine : IDisposable
 
     /// <inheritdoc/>
     public void Dispose() => _line.Dispose();
+
+    // In a run that takes long; and again where the run is faster than it: something else ran while it was measured.
+    private bool IsPeakDue(in StepReport report, long now) =>
+        _measurePeak is not null && (_peak is not { } peak
+            ? (_steps - report.Step) * _secondsPerStep / _weight > PeakIsWorthSeconds
+            : _speed / _weight * _flopsPerToken > peak && _time.GetElapsedTime(_peakMeasured, now).TotalSeconds >= PeakAgainSeconds);
 
     private void Follow(in StepReport report, double whole)
     {

@@ -41,6 +41,24 @@ public sealed class TrainingLineTests
         Assert.Equal(1, measured);
     }
 
+    [Fact]
+    public void A_peak_that_the_run_surpasses_is_measured_again_now_and_then()
+    {
+        // As something else that runs beside it disturbs the measurement.
+        Queue<double> peaks = new([1_000e6, 900e6, 4_096e6]);
+        SteppingTime time = new();
+        using StringWriter error = new();
+        using TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), 400, 0, 1e6, peaks.Dequeue, time);
+        for (int step = 1; step <= 400; step++)
+        {
+            time.Seconds = step;
+            line.Show(new StepReport(step, 2, 1, 1e-3, step * 512L, 0.5, step is 50 or 100 or 200 ? 2.5 : null));
+        }
+        Assert.Empty(peaks);
+        Assert.Equal(["102", "102", "25"], error.ToString().Split('\n').Where(text => text.Contains("held-out", StringComparison.Ordinal))
+            .Select(text => text.Split('(')[2].Split(' ')[0]));
+    }
+
     private static string Lines(bool isScreen)
     {
         using StringWriter error = new() { NewLine = "\n" };

@@ -324,10 +324,10 @@ public sealed class PromptFormat
 
     /// <summary>Chooses a format for a model's folder.</summary>
     /// <remarks>
-    /// What fude wrote beside a model or an adapter that it tuned decides. Then published names do (the folder's, the adapter's, config.json's _name_or_path), then the folder's own chat template. Where they
-    /// say nothing, a GPT-2 that ends texts
-    /// with id 7 or has 50,688 rows is one of llm-jp's, whose tokenizer must not append the end of the document; anything else is
-    /// <see cref="Plain"/>, and the guess says that it is not sure.
+    /// What fude wrote beside a model or an adapter that it tuned decides. Then published names do (the folder's, the adapter's, config.json's
+    /// _name_or_path), then the folder's own chat template. Where they say nothing, a GPT-2 that ends texts with id 7 or has 50,688 rows is one
+    /// of llm-jp's, whose tokenizer must not append the end of the document; anything else is <see cref="Plain"/>, and the guess says that it
+    /// is not sure.
     /// </remarks>
     /// <param name="folder">The model.</param>
     /// <param name="adapterFolder">The adapter it is used with, or null.</param>

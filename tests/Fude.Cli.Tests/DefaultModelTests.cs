@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Fude.TestData;
 
 namespace Fude.Cli.Tests;
@@ -5,6 +6,9 @@ namespace Fude.Cli.Tests;
 /// <summary>The model that comes with fude: what is a model's name and what a text, and that it works.</summary>
 public sealed class DefaultModelTests
 {
+    private const double MostBits = 4.6;
+    private static readonly int[] GreedyIds = [281, 347, 371, 1380, 379, 284, 347, 330, 343, 1149, 379, 286, 281, 347, 371, 311];
+
     [Fact]
     public void A_word_alone_is_a_model_if_there_is_one_and_a_text_otherwise()
     {
@@ -27,4 +31,82 @@ public sealed class DefaultModelTests
 
     [Fact]
     public void With_a_text_of_its_own_a_word_alone_is_the_model() => Assert.Equal(("吾輩は", null), DefaultModel.Of("吾輩は", null, hasText: true));
+
+    // The same on every machine, for any number of threads: changed weights, and nothing else, would change them.
+    [Theory]
+    [InlineData("1")]
+    [InlineData("2")]
+    public async Task It_continues_a_text_with_no_model_named_and_with_the_same_tokens_everywhere(string threads)
+    {
+        Fude.Result result = await Fude.Run("generate", "吾輩は", "--do-sample=false", "--max-new-tokens", "16", "--threads", threads, "--json");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Equal(GreedyIds, result.Json.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32()));
+    }
+
+    [Fact]
+    public async Task It_writes_as_its_own_generation_config_says_where_nothing_else_is_asked_for()
+    {
+        Fude.Result result = await Fude.Run("generate", "吾輩は", "--seed", "1");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.DoesNotContain("default length of 20", result.Error, StringComparison.Ordinal);
+        Assert.Equal(result.Output, (await Fude.Run("generate", "吾輩は", "--seed", "1")).Output);
+        Assert.NotEqual(result.Output, (await Fude.Run("generate", "吾輩は", "--seed", "2")).Output);
+        Assert.Contains(result.Output, c => c is >= 'ぁ' and <= 'ゖ');
+    }
+
+    [Fact]
+    public async Task It_chats_in_the_format_it_was_tuned_with()
+    {
+        Fude.Result chat = await Fude.RunWith("こんにちは。\n", "chat", "--seed", "1", "--max-new-tokens", "32");
+        Assert.True(chat.Status == 0, chat.Error);
+        Assert.Contains("fude-chat", chat.Error, StringComparison.Ordinal);
+        Assert.NotEqual("", chat.Output.Trim());
+        Assert.DoesNotContain("<|", chat.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Its_tokenizer_gives_back_every_text()
+    {
+        const string Text = "  吾輩は猫である。\n\t名前はまだ無い　12,345 def f(x):  return x 🐈";
+        string quoted = JsonSerializer.Serialize(Text);
+        Fude.Result tokens = await Fude.RunWith(quoted, "tokenize", "--json", "--json-input");
+        Assert.True(tokens.Status == 0, tokens.Error);
+        Assert.Equal(Text, Tokenizers.Tokenizer.Load(DefaultModel.Path).Decode([.. tokens.Json.GetProperty("ids").EnumerateArray().Skip(1).Select(id => id.GetInt32())]));
+    }
+
+    /// <summary>Far from what a model of random or damaged weights needs, which is ten bits and more.</summary>
+    [Fact]
+    public async Task It_predicts_Japanese_that_it_has_not_seen()
+    {
+        using TemporaryFolder folder = new();
+        string text = folder.Write("text.txt", "昨日は朝から雨が降っていたので、家で本を読んで過ごした。午後になると空が明るくなり、近くの川まで散歩に出かけた。\n"
+            + "この法律において「事業者」とは、事業を行う者をいう。ただし、国及び地方公共団体を除く。\n");
+        Fude.Result result = await Fude.Run("evaluate", DefaultModel.Path, text, "--json");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.InRange(result.Json.GetProperty("sources")[0].GetProperty("bits_per_character").GetDouble(), 1, MostBits);
+    }
+
+    [Fact]
+    public async Task It_goes_into_a_GGUF_file_that_says_the_same()
+    {
+        using TemporaryFolder folder = new();
+        Fude.Result export = await Fude.Run("export", DefaultModel.Path, "--gguf", folder["mini.gguf"], "--format", "bf16");
+        Assert.True(export.Status == 0, export.Error);
+        Fude.Result result = await Fude.Run("generate", folder["mini.gguf"], "吾輩は", "--do-sample=false", "--repetition-penalty", "1.05", "--max-new-tokens", "16", "--json");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Equal(GreedyIds, result.Json.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32()));
+    }
+
+    [Fact]
+    public void It_is_whole_small_and_says_where_it_comes_from()
+    {
+        foreach (string name in (string[])
+            ["config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json",
+             "chat_template.jinja", "prompt_format.json", "README.md"])
+            Assert.True(File.Exists(Path.Combine(DefaultModel.Path, name)), name);
+        Assert.InRange(new DirectoryInfo(DefaultModel.Path).EnumerateFiles().Sum(file => file.Length), 1_000_000, 40_000_000);
+        string card = File.ReadAllText(Path.Combine(DefaultModel.Path, "README.md"));
+        foreach (string word in (string[])["license: cc-by-sa-4.0", "CC BY-SA 3.0", "CC BY 2.5", "CC BY 4.0", "xz -9e", "5-gram"])
+            Assert.Contains(word, card, StringComparison.Ordinal);
+    }
 }

@@ -7,6 +7,9 @@ internal static class DefaultModel
 {
     public const string Name = "fude-mini-ja";
 
+    // Of files that are models or tokenizers.
+    private static readonly string[] Endings = [".gguf", ".model", ".json"];
+
     /// <summary>Its folder.</summary>
     public static string Path { get; } = System.IO.Path.Combine(AppContext.BaseDirectory, "models", Name);
 
@@ -24,9 +27,6 @@ internal static class DefaultModel
         first is null ? (null, null)
         : second is not null || hasText || LooksLikePath(first) ? (first, second)
         : (null, first);
-
-    // The endings are those of models and tokenizers.
-    private static readonly string[] Endings = [".gguf", ".model", ".json"];
 
     // An empty word is a variable that was not set, rather than a text.
     private static bool LooksLikePath(string word) =>

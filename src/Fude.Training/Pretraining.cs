@@ -87,10 +87,11 @@ public sealed class Pretraining : IDisposable
             ModelConfig config = _model.Model.Config;
             if (settings.Context > config.Context)
                 throw new ArgumentException($"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.", nameof(settings));
-            foreach (TokenShard shard in _shards) CheckTokens(shard, config.Vocabulary, "model's vocabulary");
-            // Known to be another where it is too small; the shard does not say more of the tokenizer it came from.
-            if (settings.Tokenizer is { } tokenizer && ModelFolder.OpenTokenizer(tokenizer).VocabularySize is int entries)
-                foreach (TokenShard shard in _shards) CheckTokens(shard, entries, $"tokenizer {tokenizer}");
+            // A tokenizer is known to be another where it is too small; the shard does not say more of the one it came from.
+            (int entries, string whose) = (config.Vocabulary, "model's vocabulary");
+            if (settings.Tokenizer is { } tokenizer && ModelFolder.OpenTokenizer(tokenizer).VocabularySize is int pieces && pieces < entries)
+                (entries, whose) = (pieces, $"tokenizer {tokenizer}");
+            foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), LaterTraits(), checkpoints.Steps.Count > 0);
             _device = new CpuOps(settings.Threads);

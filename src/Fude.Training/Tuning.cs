@@ -8,6 +8,7 @@ namespace Fude.Training;
 /// <summary>Tunes a model, all of it or an adapter beside it, on instructions or preferences: from settings to a folder that fude generates with.</summary>
 public sealed class Tuning : IDisposable
 {
+    private readonly byte[]? _generationConfig;      // as it was when the run began: the file may be gone at its end
     private readonly TuningSettings _settings;
     private readonly TuningData _data;
     private readonly TrainableModel _model;
@@ -40,6 +41,7 @@ public sealed class Tuning : IDisposable
                 ? TrainableModel.LoadWithAdapter(
                     settings.Model, lora.ToAdapterConfig(data.Folder.Config, Path.GetFullPath(settings.Model)), settings.Seed, settings.BaseFormat, quantising)
                 : TrainableModel.Load(settings.Model);
+            if (settings.GenerationConfig is { } generation) _generationConfig = File.ReadAllBytes(generation);
             _model.Format = data.Encoder.Format;
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(
@@ -127,7 +129,7 @@ public sealed class Tuning : IDisposable
         if (!_trainer.IsDone) return false;
         _trainer.TakeResult();
         _model.Save(ResultPath, _model.IsAdapter ? NumberFormat.F32 : _settings.SaveFormat);
-        if (_settings.GenerationConfig is { } generation) File.Copy(generation, Path.Combine(ResultPath, "generation_config.json"), overwrite: true);
+        if (_generationConfig is not null) File.WriteAllBytes(Path.Combine(ResultPath, "generation_config.json"), _generationConfig);
         return true;
     }
 

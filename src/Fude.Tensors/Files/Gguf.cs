@@ -11,6 +11,7 @@ namespace Fude.Tensors;
 public sealed partial class Gguf : IWeightStore
 {
     private const int MaxFiles = 99_999;
+    private readonly bool _skipsArrays;
     private readonly List<MappedFile> _files = [];
     private readonly List<NativeBuffer> _copies = [];
     private readonly Dictionary<string, GgufTensor> _tensors = new(StringComparer.Ordinal);
@@ -18,9 +19,8 @@ public sealed partial class Gguf : IWeightStore
     private readonly Dictionary<(string Name, bool Transposed), Weight> _weights = [];
     private readonly Lock _lock = new();
     private Dictionary<string, object> _metadata = [];
-    private bool _skipsArrays;
 
-    private Gguf(string path) => Path = path;
+    private Gguf(string path, bool skipsArrays) => (Path, _skipsArrays) = (path, skipsArrays);
 
     /// <summary>The file that was opened.</summary>
     public string Path { get; }
@@ -64,7 +64,7 @@ public sealed partial class Gguf : IWeightStore
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
         if (!File.Exists(path)) throw new FileNotFoundException($"{path}: no such file.", path);
-        Gguf gguf = new(path) { _skipsArrays = tensorsOnly };
+        Gguf gguf = new(path, skipsArrays: tensorsOnly);
         try
         {
             Dictionary<string, object> metadata = gguf.Add(path, null);

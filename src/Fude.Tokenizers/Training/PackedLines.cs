@@ -78,6 +78,15 @@ internal sealed class PackedLines : IDisposable
         }
     }
 
+    /// <summary>Characters (code points) of UTF-8 bytes.</summary>
+    internal static int Characters(ReadOnlySpan<byte> text)
+    {
+        int count = 0;
+        foreach (byte unit in text)
+            if ((unit & 0xC0) != 0x80) count++;
+        return count;
+    }
+
     /// <summary>Reads from what <see cref="Unpacked"/> gave.</summary>
     /// <exception cref="InvalidDataException">It is no valid gzip.</exception>
     internal static int Read(Stream plain, Span<byte> buffer, string file)

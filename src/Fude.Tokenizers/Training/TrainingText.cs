@@ -258,9 +258,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// <summary>What is wrong and at which character of the line, from 1. The reader counts bytes from 0, and lines within this one.</summary>
     private static string MessageOf(JsonException e, ReadOnlySpan<byte> line)
     {
-        int column = 1;
-        foreach (byte unit in line[..(int)Math.Min(line.Length, e.BytePositionInLine ?? 0)])
-            if ((unit & 0xC0) != 0x80) column++;
+        int column = 1 + PackedLines.Characters(line[..(int)Math.Min(line.Length, e.BytePositionInLine ?? 0)]);
         return FormattableString.Invariant($"column {column}: {e.Message.Split(" LineNumber:")[0].TrimEnd('.')}");
     }
 

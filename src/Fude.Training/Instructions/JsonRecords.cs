@@ -105,9 +105,7 @@ internal static class JsonRecords
         int start = 0;
         for (long line = e.LineNumber ?? 0; line > 0; line--) start += json[start..].IndexOf((byte)'\n') + 1;
         int end = Math.Min(json.Length, start + (int)(e.BytePositionInLine ?? 0));
-        int column = 1 + (start == 0 ? before : 0);
-        foreach (byte unit in json[start..end])
-            if ((unit & 0xC0) != 0x80) column++;
+        int column = 1 + (start == 0 ? before : 0) + PackedLines.Characters(json[start..end]);
         string what = e.Message.Split(" LineNumber:")[0].TrimEnd('.');
         return ofFile
             ? Say($"line {e.LineNumber + 1}, column {column}: {what}", $"{e.LineNumber + 1} 行 {column} 文字目: {what}")

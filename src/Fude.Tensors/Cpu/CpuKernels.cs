@@ -3,13 +3,21 @@ namespace Fude.Tensors;
 /// <summary>The kernels of one instruction set: pointers to the same generic methods over other lanes.</summary>
 internal sealed unsafe class CpuKernels
 {
-    /// <summary>Every path with its name, the reference first. Tests run each supported one against it.</summary>
-    internal static readonly (string Name, bool IsSupported, Func<CpuKernels> Make)[] Paths =
+    /// <summary>A path's name, and how its kernels are made.</summary>
+    internal readonly record struct Path(string Name, Func<CpuKernels> Make)
+    {
+        // Found when asked for: AMX takes a permission from the system.
+        public bool IsSupported => InstructionSets.IsSupported(Name);
+    }
+
+    /// <summary>Every path, the reference first. Tests run each supported one against it.</summary>
+    internal static readonly Path[] Paths =
     [
-        Path(InstructionSets.Scalar, () => Of<LanesScalar, LanesScalar>()),
-        Path(InstructionSets.Vector128Name, () => Of<Lanes128, Lanes128>()),
-        Path(InstructionSets.Avx2Name, () => Of<Lanes256, Lanes256>()),
-        Path(InstructionSets.Avx512Name, () => Of<Lanes512, Lanes256>(usesVnni: VnniTile.IsSupported)),
+        new(InstructionSets.Scalar, () => Of<LanesScalar, LanesScalar>()),
+        new(InstructionSets.Vector128Name, () => Of<Lanes128, Lanes128>()),
+        new(InstructionSets.Avx2Name, () => Of<Lanes256, Lanes256>()),
+        new(InstructionSets.Avx512Name, () => Of<Lanes512, Lanes256>(VnniTile.IsSupported ? TileCode.Vnni : TileCode.Managed)),
+        new(InstructionSets.AmxName, () => Of<Lanes512, Lanes256>(TileCode.Amx)),
     ];
 
     private CpuKernels()
@@ -27,8 +35,8 @@ internal sealed unsafe class CpuKernels
     /// <summary>By <see cref="NumberFormat"/>; null where the format has no layout in groups.</summary>
     public required delegate*<void*, int, int, void>[] GroupProduct { get; init; }
 
-    /// <summary>Whether GroupProduct may use <see cref="VnniRows"/> and <see cref="VnniTile"/>.</summary>
-    public required bool UsesVnni { get; init; }
+    /// <summary>What GroupProduct computes tiles with.</summary>
+    public required TileCode TileCode { get; init; }
 
     public required delegate*<void*, int, int, void> RmsNorm { get; init; }
 
@@ -49,21 +57,18 @@ internal sealed unsafe class CpuKernels
     /// <summary>The kernels of a path by its name.</summary>
     public static CpuKernels Of(string path)
     {
-        foreach ((string name, bool isSupported, Func<CpuKernels> make) in Paths)
-            if (name == path && isSupported) return make();
+        foreach (Path known in Paths)
+            if (known.Name == path && known.IsSupported) return known.Make();
         throw new NotSupportedException($"No kernels for {path}. Possible here: {string.Join(", ", InstructionSets.Supported)}.");
     }
 
-    private static (string Name, bool IsSupported, Func<CpuKernels> Make) Path(string name, Func<CpuKernels> make) =>
-        (name, InstructionSets.Supported.Contains(name), make);
-
-    private static CpuKernels Of<T, TBlocks>(bool usesVnni = false)
+    private static CpuKernels Of<T, TBlocks>(TileCode tileCode = TileCode.Managed)
         where T : unmanaged, ILanes<T>
         where TBlocks : unmanaged, IBlockLanes<TBlocks> => new()
         {
             QuantizeRows = &QuantizedRows.Run<TBlocks>,
             GroupProduct = GroupProducts<TBlocks>(),
-            UsesVnni = usesVnni,
+            TileCode = tileCode,
             MatMul = [&MatMulKernel.Run<T, StoredFloat32>, &MatMulKernel.Run<T, StoredFloat16>, &MatMulKernel.Run<T, StoredBFloat16>],
             Embed = [&EmbedKernel.Run<T, StoredFloat32>, &EmbedKernel.Run<T, StoredFloat16>, &EmbedKernel.Run<T, StoredBFloat16>],
             RmsNorm = &NormKernels.RmsNorm<T>,

@@ -114,7 +114,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         Arena.Mark mark = _arena.Now;
         Products.Job job = new() { Parts = (Products.Part*)_arena.Take((long)factors.Length * sizeof(Products.Part)), Count = factors.Length };
         // A thread works on one item at a time, of whichever product: they share its scratch.
-        byte* scratch = (isGrouped && x.Rows > GroupProduct.FewRowsFor(_kernels.UsesVnni)) || (isPlain && x.Rows > MatMulKernel.FewRows)
+        byte* scratch = (isGrouped && x.Rows > GroupProduct.FewRowsFor(_kernels.TileCode)) || (isPlain && x.Rows > MatMulKernel.FewRows)
             ? (byte*)_arena.Take(Math.Max(MatMulKernel.ScratchBytes, GroupProduct.ScratchBytes) * Threads)
             : null;
         byte* panels = panelBytes > 0 ? (byte*)_arena.Take(panelBytes * Threads) : null;
@@ -144,7 +144,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
                         GroupBytes = (nint)w.Groups.GroupBytes(w.Columns),
                         TileRows = bytes.TileRows,
                         Format = w.Format,
-                        UsesVnni = _kernels.UsesVnni,
+                        Code = _kernels.TileCode,
                         Scratch = scratch,
                     },
                 };
@@ -406,7 +406,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             Target = (byte*)_arena.Take(QuantizedRows.Bytes(x.Rows, x.Columns)),
             Rows = x.Rows,
             Columns = x.Columns,
-            TileRows = GroupProduct.TileRowsFor(x.Rows, _kernels.UsesVnni),
+            TileRows = GroupProduct.TileRowsFor(x.Rows, _kernels.TileCode),
             ItemTiles = (int)Math.Max(1, ParallelNumbers / 8 / x.Columns),
         };
         _crew.Run(_kernels.QuantizeRows, &rows, QuantizedRows.Items(rows));

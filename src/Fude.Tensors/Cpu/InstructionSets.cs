@@ -9,32 +9,40 @@ public static class InstructionSets
     /// <summary>The environment variable that overrides the choice.</summary>
     public const string Variable = "FUDE_ISA";
 
-    internal const string Scalar = "scalar", Vector128Name = "vector128", Avx2Name = "avx2", Avx512Name = "avx512";
+    internal const string Scalar = "scalar", Vector128Name = "vector128", Avx2Name = "avx2", Avx512Name = "avx512", AmxName = "amx";
 
-    // The slowest first. vector128 is portable: Arm runs it with its own fused multiply-add.
-    private static readonly (string Name, bool IsSupported)[] Known =
+    private const string Lacking = "this processor lacks it";
+
+    // The slowest first, and why each is not possible here, if so. vector128 is portable: Arm runs it with its own fused multiply-add.
+    private static readonly (string Name, Func<string?> Refusal)[] Known =
     [
-        (Scalar, true),
-        (Vector128Name, Vector128.IsHardwareAccelerated),
-        (Avx2Name, Avx2.IsSupported && Fma.IsSupported),
-        (Avx512Name, Vector512.IsHardwareAccelerated && Avx512F.IsSupported && Avx512DQ.IsSupported),
-        ("amx", false),
+        (Scalar, () => null),
+        (Vector128Name, () => Vector128.IsHardwareAccelerated ? null : Lacking),
+        (Avx2Name, () => Avx2.IsSupported && Fma.IsSupported ? null : Lacking),
+        (Avx512Name, () => Vector512.IsHardwareAccelerated && Avx512F.IsSupported && Avx512DQ.IsSupported ? null : Lacking),
+        (AmxName, () => IsSupported(Avx512Name) ? AmxTile.Refusal : Lacking),
     ];
 
-    /// <summary>Those that this processor has and fude uses, the slowest first.</summary>
-    public static IReadOnlyList<string> Supported { get; } = [.. from known in Known where known.IsSupported select known.Name];
+    /// <summary>Those that are possible here, the slowest first; AMX, which is last, has yet to be measured.</summary>
+    /// <remarks>Where there is AMX, the system is asked for its permission to use it when this is read for the first time.</remarks>
+    public static IReadOnlyList<string> Supported => field ??= [.. from known in Known where known.Refusal() is null select known.Name];
 
-    /// <summary>What <c>FUDE_ISA</c> asks for, or else the fastest that is supported.</summary>
+    /// <summary>What <c>FUDE_ISA</c> asks for, or else the fastest that is supported and has been measured: <c>amx</c> must be asked for.</summary>
     /// <exception cref="NotSupportedException"><c>FUDE_ISA</c> names none that is possible here.</exception>
     public static string Selected => Choose(Environment.GetEnvironmentVariable(Variable));
 
+    internal static bool IsSupported(string name) => Known.Any(known => known.Name == name && known.Refusal() is null);
+
     internal static string Choose(string? wanted)
     {
-        if (string.IsNullOrEmpty(wanted)) return Supported[^1];
-        if (Supported.Contains(wanted)) return wanted;
-        string why = wanted == "amx" ? "fude does not use it yet"
-            : Known.Any(known => known.Name == wanted) ? "this processor lacks it"
-            : "fude knows no such instruction set";
-        throw new NotSupportedException($"{Variable}={wanted}: {why}. Possible here: {string.Join(", ", Supported)}.");
+        if (string.IsNullOrEmpty(wanted)) return Known.Last(known => known.Name != AmxName && known.Refusal() is null).Name;
+        foreach ((string name, Func<string?> refusal) in Known)
+        {
+            if (name != wanted) continue;
+            return refusal() is { } why ? throw Impossible(why) : name;
+        }
+        throw Impossible("fude knows no such instruction set");
+
+        NotSupportedException Impossible(string why) => new($"{Variable}={wanted}: {why}. Possible here: {string.Join(", ", Supported)}.");
     }
 }

@@ -28,7 +28,7 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         ArgumentNullException.ThrowIfNull(ops);
         return ops.InstructionSet switch
         {
-            InstructionSets.Avx512Name => Measure<Lanes512>(ops.Crew),
+            InstructionSets.Avx512Name or InstructionSets.AmxName => Measure<Lanes512>(ops.Crew),
             InstructionSets.Avx2Name => Measure<Lanes256>(ops.Crew),
             InstructionSets.Vector128Name => Measure<Lanes128>(ops.Crew),
             _ => Measure<LanesScalar>(ops.Crew),
@@ -41,7 +41,7 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         ArgumentNullException.ThrowIfNull(ops);
         return ops.InstructionSet switch
         {
-            InstructionSets.Avx512Name => MatrixPeak<Lanes512>(ops.Crew),
+            InstructionSets.Avx512Name or InstructionSets.AmxName => MatrixPeak<Lanes512>(ops.Crew),
             InstructionSets.Avx2Name => MatrixPeak<Lanes256>(ops.Crew),
             InstructionSets.Vector128Name => MatrixPeak<Lanes128>(ops.Crew),
             _ => MatrixPeak<LanesScalar>(ops.Crew),
@@ -58,7 +58,7 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         ArgumentNullException.ThrowIfNull(memory);
         return ops.InstructionSet switch
         {
-            InstructionSets.Avx512Name => Probe<Lanes512>(ops.Crew, memory),
+            InstructionSets.Avx512Name or InstructionSets.AmxName => Probe<Lanes512>(ops.Crew, memory),
             InstructionSets.Avx2Name => Probe<Lanes256>(ops.Crew, memory),
             InstructionSets.Vector128Name => Probe<Lanes128>(ops.Crew, memory),
             _ => Probe<LanesScalar>(ops.Crew, memory),

@@ -242,7 +242,7 @@ internal readonly unsafe struct GroupQ6K : IGroupNumbers
 }
 
 /// <summary>A run of any format, unpacked: eight quads of bytes whose level 128 stands for 0, scales and second scales or minima in
-/// float32.</summary>
+/// float32. For <see cref="AmxTile"/>, which multiplies signed bytes, the quads are filled with level − offset itself.</summary>
 internal readonly unsafe struct Unpacked<TNumbers> : IGroupNumbers
     where TNumbers : struct, IGroupNumbers
 {
@@ -273,10 +273,15 @@ internal readonly unsafe struct Unpacked<TNumbers> : IGroupNumbers
         where T : unmanaged, IBlockLanes<T> => Levels.Eight(run, i, out quad, out fourth);
 
     /// <summary>Unpacks units.</summary>
+    /// <param name="units">The first.</param>
+    /// <param name="count">Their number.</param>
+    /// <param name="target">Receives their runs.</param>
+    /// <param name="zero">The level that stands for 0 in them: 128, or 0 for signed bytes.</param>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    public static void Fill<T>(byte* units, int count, byte* target)
+    public static void Fill<T>(byte* units, int count, byte* target, byte zero)
         where T : unmanaged, IBlockLanes<T>
     {
+        byte up = unchecked((byte)(zero - TNumbers.Offset));
         float* header = stackalloc float[32];
         for (int unit = 0; unit < count; unit++)
         {
@@ -284,10 +289,10 @@ internal readonly unsafe struct Unpacked<TNumbers> : IGroupNumbers
             units += TNumbers.HeaderBytes;
             for (int run = 0; run < TNumbers.RunsInUnit; run++, units += TNumbers.RunBytes, target += Bytes)
             {
-                Quads<T>(units, 0, target);
-                Quads<T>(units, 1, target);
-                Quads<T>(units, 2, target);
-                Quads<T>(units, 3, target);
+                Quads<T>(units, 0, target, up);
+                Quads<T>(units, 1, target, up);
+                Quads<T>(units, 2, target, up);
+                Quads<T>(units, 3, target, up);
                 T.Store(TNumbers.Scale<T>(header, units), (float*)(target + 512));
                 if (TNumbers.HasMinimum || TNumbers.HasTwoScales) T.Store(TNumbers.Second<T>(header, units), (float*)(target + 576));
             }
@@ -295,14 +300,14 @@ internal readonly unsafe struct Unpacked<TNumbers> : IGroupNumbers
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Quads<T>(byte* run, int i, byte* target)
+    private static void Quads<T>(byte* run, int i, byte* target, byte up)
         where T : unmanaged, IBlockLanes<T>
     {
         TNumbers.Quads(run, i, out T quad, out T fourth);
-        if (TNumbers.Offset != 128)
+        if (up != 0)
         {
-            quad = T.AddBytes(quad, (byte)(128 - TNumbers.Offset));
-            fourth = T.AddBytes(fourth, (byte)(128 - TNumbers.Offset));
+            quad = T.AddBytes(quad, up);
+            fourth = T.AddBytes(fourth, up);
         }
         T.Store(quad, (float*)(target + (i * 64)));
         T.Store(fourth, (float*)(target + (i * 64) + 256));

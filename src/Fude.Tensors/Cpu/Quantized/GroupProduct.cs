@@ -3,6 +3,20 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Fude.Tensors;
 
+/// <summary>What computes the tiles of a <see cref="GroupProduct"/>.</summary>
+internal enum TileCode
+{
+    /// <summary>The code of <see cref="GroupProduct"/> itself.</summary>
+    Managed,
+
+    /// <summary><see cref="VnniRows"/> and <see cref="VnniTile"/>. One row is quicker without them: it waits for memory, and loads of 64
+    /// bytes mostly lie across two lines of the cache.</summary>
+    Vnni,
+
+    /// <summary><see cref="VnniRows"/>, and <see cref="AmxTile"/> for more than a few rows.</summary>
+    Amx,
+}
+
 /// <summary>y = x·Wᵀ + b over quantised weights in groups of sixteen rows (<see cref="GroupLayout"/>) and activations in int8
 /// (<see cref="QuantizedRows"/>).</summary>
 /// <remarks>
@@ -18,8 +32,8 @@ namespace Fude.Tensors;
 /// A vector lane is a row of the weights: a byte dot product multiplies four numbers of each of sixteen rows with the same four of x. Few
 /// rows of x read the weights straight from memory, from as many far-apart places at once as the processor likes, unpacking in registers.
 /// Many rows meet two groups unpacked, a piece of the row at a time so that it stays in the first-level cache; a tile's sums wait in
-/// memory between the pieces. AVX-512 with VNNI has routines of its own for both (<see cref="VnniRows"/>, <see cref="VnniTile"/>); where
-/// they cannot be had, the code here gives the same bits.
+/// memory between the pieces. AVX-512 with VNNI has routines of its own for both (<see cref="VnniRows"/>, <see cref="VnniTile"/>), and AMX
+/// for the second (<see cref="AmxTile"/>); where they cannot be had, the code here gives the same bits.
 /// </para>
 /// </remarks>
 internal static unsafe class GroupProduct
@@ -55,9 +69,7 @@ internal static unsafe class GroupProduct
 
         public NumberFormat Format;
 
-        /// <summary>Whether <see cref="VnniRows"/> and <see cref="VnniTile"/> compute. One row is quicker without them: it waits for memory,
-        /// and loads of 64 bytes mostly lie across two lines of the cache.</summary>
-        public bool UsesVnni;
+        public TileCode Code;
 
         /// <summary><see cref="ScratchBytes"/> for every thread.</summary>
         public byte* Scratch;
@@ -66,7 +78,10 @@ internal static unsafe class GroupProduct
     private const int MostFewRows = 64;
 
     /// <summary>Rows up to which weights are unpacked in registers, in every tile anew: eight rows a tile pay for it, four do not.</summary>
-    internal static int FewRowsFor(bool usesVnni) => usesVnni ? MostFewRows : 8;
+    /// <remarks>AMX's 24 are counted, not measured: a run of two groups takes <see cref="VnniRows"/> about 110 cycles for every eight rows,
+    /// and <see cref="AmxTile"/> 50 to 60 for unpacking, about 40 for every twelve rows, and some of the memory's time, which VnniRows hides.
+    /// </remarks>
+    internal static int FewRowsFor(TileCode code) => code switch { TileCode.Amx => 24, TileCode.Vnni => MostFewRows, _ => 8 };
 
     // Far-apart places of the weights that a thread reads in turn, 256 numbers of sixteen rows at a time. AMD's prefetchers fill the bus from
     // one place (Zen 5: 93 to 97 % of what it gives; two places 87 %, four 70 to 75 %); Intel's server cores need several.
@@ -79,11 +94,15 @@ internal static unsafe class GroupProduct
     /// <summary>From the panel's one group to the other.</summary>
     internal const int PanelApart = PanelRuns * 640;
 
+    /// <summary>From the panel to where <see cref="AmxTile"/> keeps its products.</summary>
+    internal const int ProductsApart = PanelBytes + (PanelRows * PanelGroups * GroupLayout.Rows * sizeof(float));
+
     /// <summary>Scratch a thread needs when there are more than a few.</summary>
-    internal const long ScratchBytes = PanelBytes + (PanelRows * PanelGroups * GroupLayout.Rows * sizeof(float));
+    internal const long ScratchBytes = ProductsApart + AmxTile.ProductBytes;
 
     /// <summary>Rows of a tile of x that the kernels want.</summary>
-    internal static int TileRowsFor(int rows, bool usesVnni) => !usesVnni ? 4 : rows > FewRowsFor(usesVnni) ? VnniTile.Rows : VnniRows.Rows;
+    internal static int TileRowsFor(int rows, TileCode code) =>
+        code == TileCode.Managed ? 4 : rows <= FewRowsFor(code) ? VnniRows.Rows : code == TileCode.Amx ? AmxTile.Rows : VnniTile.Rows;
 
     /// <summary>Splits the job into items and returns their number.</summary>
     internal static int Plan(ref Job job, int threads) => Plan(ref job, threads, BestStreams);
@@ -92,7 +111,7 @@ internal static unsafe class GroupProduct
     {
         job.Streams = streams;
         int groups = Groups(job);
-        if (job.Rows <= FewRowsFor(job.UsesVnni))
+        if (job.Rows <= FewRowsFor(job.Code))
         {
             // As in MatMulKernel.
             long perItem = Math.Clamp(groups / (threads * 4L), ((1 << 20) / job.GroupBytes) + 1, ((4 << 20) / job.GroupBytes) + 1);
@@ -120,7 +139,7 @@ internal static unsafe class GroupProduct
         int rows = Math.Min(job.ItemRows, job.Rows - row);
         groups = Math.Min(job.ItemGroups, groups - group);
         group += job.FirstRow / GroupLayout.Rows;
-        if (job.Rows <= FewRowsFor(job.UsesVnni)) Direct<T, TNumbers>(ref job, group, groups);
+        if (job.Rows <= FewRowsFor(job.Code)) Direct<T, TNumbers>(ref job, group, groups);
         else Panel<T, TNumbers>(ref job, row, rows, group, groups, job.Scratch + (worker * ScratchBytes));
     }
 
@@ -156,7 +175,7 @@ internal static unsafe class GroupProduct
                         byte* x = QuantizedRows.Tile(job.X, job.Inputs, row)
                             + ((nint)unit * TNumbers.RunsInUnit * tileRows * QuantizedRows.BlockBytes);
                         float* tileSums = sums + (((s * job.Rows) + row) * Stride);
-                        if (job.UsesVnni && tileRows > 1) Call(VnniRows.Of(job.Format, tileRows), w, x, tileSums, count);
+                        if (job.Code != TileCode.Managed && tileRows > 1) Call(VnniRows.Of(job.Format, tileRows), w, x, tileSums, count);
                         else Tile<T, TNumbers>(w, count, x, tileRows, tileSums, Stride);
                     }
                 }
@@ -179,22 +198,25 @@ internal static unsafe class GroupProduct
         float* sums = (float*)(scratch + PanelBytes);
         new Span<float>(sums, rows * Stride).Clear();
         int runs = job.Inputs / GroupLayout.Run;
+        nint whole = TileRoutine<TNumbers>(job.Code, job.TileRows), last = TileRoutine<TNumbers>(job.Code, rows % job.TileRows);
+        bool usesAmx = job.Code == TileCode.Amx;
+        if (usesAmx) AmxTile.Open(rows % AmxTile.Rows, TNumbers.HasTwoScales);      // nothing throws before it is closed
         for (int run = 0; run < runs; run += PanelRuns)
         {
             int count = Math.Min(PanelRuns, runs - run);
             for (int g = 0; g < groups; g++)
             {
                 byte* w = job.W + (job.GroupBytes * (group + g)) + ((nint)(run / TNumbers.RunsInUnit) * UnitBytes<TNumbers>());
-                Unpacked<TNumbers>.Fill<T>(w, count / TNumbers.RunsInUnit, scratch + (g * PanelApart));
+                Unpacked<TNumbers>.Fill<T>(w, count / TNumbers.RunsInUnit, scratch + (g * PanelApart), zero: usesAmx ? (byte)0 : (byte)128);
             }
             for (int r = 0; r < rows; r += job.TileRows)
             {
                 int tileRows = Math.Min(job.TileRows, rows - r);
                 byte* x = QuantizedRows.Tile(job.X, job.Inputs, row + r) + ((nint)run * tileRows * QuantizedRows.BlockBytes);
-                if (job.UsesVnni)
+                if (job.Code != TileCode.Managed)
                 {
                     // Where there is one group, the other's sums are of no use to anyone.
-                    Call(VnniTile.Of(tileRows, TNumbers.HasMinimum, TNumbers.HasTwoScales), scratch, x, sums + (r * Stride), count);
+                    Call(tileRows == job.TileRows ? whole : last, scratch, x, sums + (r * Stride), count);
                     continue;
                 }
                 for (int g = 0; g < groups; g++)
@@ -202,9 +224,17 @@ internal static unsafe class GroupProduct
                         scratch + (g * PanelApart), count, x, tileRows, sums + (r * Stride) + (g * GroupLayout.Rows), Stride);
             }
         }
+        if (usesAmx) AmxTile.Close();
         for (int r = 0; r < rows; r++)
             for (int g = 0; g < groups; g++) Put<T>(ref job, sums + (r * Stride) + (g * GroupLayout.Rows), row + r, group + g);
     }
+
+    /// <summary>The routine for a tile of an unpacked panel, or 0 where there is none.</summary>
+    private static nint TileRoutine<TNumbers>(TileCode code, int rows)
+        where TNumbers : struct, IGroupNumbers =>
+        code == TileCode.Managed || rows == 0 ? 0
+            : code == TileCode.Amx ? AmxTile.Of(rows, TNumbers.HasMinimum, TNumbers.HasTwoScales)
+            : VnniTile.Of(rows, TNumbers.HasMinimum, TNumbers.HasTwoScales);
 
     // A routine takes microseconds: the garbage collector may wait for it.
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

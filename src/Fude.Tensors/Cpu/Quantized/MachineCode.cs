@@ -17,11 +17,14 @@ internal static unsafe partial class MachineCode
         : [AssemblerRegisters.rdi, AssemblerRegisters.rsi, AssemblerRegisters.rdx, AssemblerRegisters.rcx];
 
     /// <summary>Makes a routine; its address, or 0 where the system allows no new code.</summary>
-    /// <param name="write">Writes all of it but its return, using vector registers, <see cref="Arguments"/>, rax and
+    /// <param name="write">Writes all of it but its return, using vector and tile registers, <see cref="Arguments"/>, rax, r10, r11 and
     /// flags.</param>
-    public static nint Make(Action<Assembler> write)
+    public static nint Make(Action<Assembler> write) =>
+        OperatingSystem.IsLinux() || OperatingSystem.IsWindows() ? Install(Assemble(write)) : 0;
+
+    /// <summary>The bytes of a routine, which may lie anywhere.</summary>
+    internal static byte[] Assemble(Action<Assembler> write)
     {
-        if (!OperatingSystem.IsLinux() && !OperatingSystem.IsWindows()) return 0;
         Assembler assembler = new(64);
         // Windows: the lower halves of xmm6 to xmm15 belong to the caller.
         const int Saved = 10, SavedBytes = (Saved * 16) + 8;
@@ -41,8 +44,8 @@ internal static unsafe partial class MachineCode
         }
         assembler.ret();
         using MemoryStream code = new();
-        assembler.Assemble(new StreamCodeWriter(code), rip: 0);      // nothing in it depends on where it lies
-        return Install(code.ToArray());
+        assembler.Assemble(new StreamCodeWriter(code), rip: 0);
+        return code.ToArray();
     }
 
     /// <summary>Makes a routine where one was made before.</summary>

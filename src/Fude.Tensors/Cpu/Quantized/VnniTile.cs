@@ -48,7 +48,7 @@ internal static unsafe class VnniTile
 
     private static AssemblerRegisterZMM Zmm(int number) => new(Register.ZMM0 + number);
 
-    private static void Write(Assembler code, int rows, bool hasMinimum, bool hasTwoScales)
+    internal static void Write(Assembler code, int rows, bool hasMinimum, bool hasTwoScales)
     {
         const int Groups = 2, Ints = Rows * Groups, Apart = GroupProduct.PanelApart;
         (AssemblerRegister64 panel, AssemblerRegister64 x) = (MachineCode.Arguments[0], MachineCode.Arguments[1]);

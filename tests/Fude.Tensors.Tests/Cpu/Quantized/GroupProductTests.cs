@@ -56,9 +56,31 @@ public sealed unsafe class GroupProductTests
         }
     }
 
-    private static float[] Product(string path, Weight w, GuardedMemory x, int rows, int streams)
+    public static TheoryData<NumberFormat> Layouts() => [.. Formats];
+
+    // The interpreter shows that the tiles are right; this, that they are given what they take.
+    [Theory, MemberData(nameof(Layouts))]
+    public void Panels_are_laid_out_as_the_tiles_of_AMX_take_them(NumberFormat format)
     {
-        CpuKernels kernels = CpuKernels.Of(path);
+        Assert.SkipUnless(AmxTile.Refusal is not null, "This processor has AMX: it is among the paths of the other tests.");
+        Assert.SkipUnless(VnniTile.IsSupported, "This processor has no AVX-512 with VNNI.");
+        SignedTile.Install();
+        CpuKernels kernels = CpuKernels.Paths.Single(path => path.Name == "amx").Make();
+        foreach ((int rows, int outputs, int runs) in (ReadOnlySpan<(int, int, int)>)
+            [(1, 20, 8), (9, 20, 8), (24, 17, 8), (25, 49, 8), (30, 33, 24), (36, 16, 8), (71, 33, 16), (400, 40, 8)])
+        {
+            int columns = runs * GroupLayout.Run;
+            using Matrix w = new(format, outputs, columns, seed: 5);
+            using GuardedMemory x = GuardedMemory.Of(Numbers.Normal(rows * columns, seed: 3));
+            Numbers.SameBits(Product("scalar", w.Grouped, x, rows, streams: 1), Product(kernels, w.Grouped, x, rows, streams: 1), $"{format} {rows} rows");
+        }
+    }
+
+    private static float[] Product(string path, Weight w, GuardedMemory x, int rows, int streams) =>
+        Product(CpuKernels.Of(path), w, x, rows, streams);
+
+    private static float[] Product(CpuKernels kernels, Weight w, GuardedMemory x, int rows, int streams)
+    {
         using GuardedMemory bytes = new(QuantizedRows.Bytes(rows, w.Columns)), y = new((long)rows * w.Rows * sizeof(float));
         using GuardedMemory scratch = new(GroupProduct.ScratchBytes);
         QuantizedRows.Job quantize = new()
@@ -67,7 +89,7 @@ public sealed unsafe class GroupProductTests
             Target = (byte*)bytes.Address,
             Rows = rows,
             Columns = w.Columns,
-            TileRows = GroupProduct.TileRowsFor(rows, kernels.UsesVnni),
+            TileRows = GroupProduct.TileRowsFor(rows, kernels.TileCode),
             ItemTiles = 2,
         };
         for (int item = 0; item < QuantizedRows.Items(quantize); item++) kernels.QuantizeRows(&quantize, item, 0);
@@ -82,12 +104,18 @@ public sealed unsafe class GroupProductTests
             GroupBytes = (nint)w.Groups!.GroupBytes(w.Columns),
             TileRows = quantize.TileRows,
             Format = w.Format,
-            UsesVnni = kernels.UsesVnni,
+            Code = kernels.TileCode,
             Scratch = (byte*)scratch.Address,
         };
         int items = GroupProduct.Plan(ref job, 2, streams);
         for (int item = 0; item < items; item++) kernels.GroupProduct[(int)w.Format](&job, item, 0);
-        return y.Floats.ToArray();
+        float[] product = y.Floats.ToArray();
+        // Once its routines are made, and with scratch that was used.
+        long before = GC.GetAllocatedBytesForCurrentThread();
+        for (int item = 0; item < items; item++) kernels.GroupProduct[(int)w.Format](&job, item, 0);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
+        Numbers.SameBits(product, y.Floats, "again");
+        return product;
     }
 
     private static void Compare(string path, NumberFormat format, int rows, int outputs, int columns, int first, int of)

@@ -18,7 +18,7 @@ namespace Fude.Tensors;
 /// <para>
 /// Twelve rows by two groups are twenty-four float sums, which leaves eight registers for the rest; sixteen would have to keep theirs in
 /// memory. By counting, on two ports for zmm instructions, a block of twelve rows takes 36 cycles (convert, multiply, add twenty-four
-/// times), 48 with minima and 72 with two scales. The tiles' loads, products and stores fit beside that. VNNI takes about 140.
+/// times), 48 with minima and 72 with two scales. The tiles' loads, products and stores fit beside that. VNNI takes 140 to 190.
 /// </para>
 /// <para>
 /// It has not been measured: no processor with AMX was at hand. Tests interpret the assembled bytes. So it computes only where
@@ -26,7 +26,7 @@ namespace Fude.Tensors;
 /// </para>
 /// <para>
 /// One configuration does for an item: tiles of twelve rows use registers 0 to 2, a last one with fewer rows 5 to 7, the weights 3 and 4.
-/// The registers are a thread's own; when the system stops it, for another or for the garbage collector, they are kept as all others are.
+/// They are a thread's own: when it is stopped, for another thread or for the garbage collector, the system keeps them as all registers.
 /// </para>
 /// </remarks>
 internal static unsafe partial class AmxTile
@@ -69,17 +69,16 @@ internal static unsafe partial class AmxTile
         byte* configuration = stackalloc byte[ConfigurationBytes];
         Describe(new Span<byte>(configuration, ConfigurationBytes), last, hasTwoScales);
         nint routine = Volatile.Read(ref Opening);
-        if (routine == 0) routine = MakeOnce(ref Opening, WriteOpening);
+        if (routine == 0)
+        {
+            _ = MakeOnce(ref Closing, WriteClosing);      // what is opened can be closed
+            routine = MakeOnce(ref Opening, WriteOpening);
+        }
         ((delegate* unmanaged[SuppressGCTransition]<byte*, void>)routine)(configuration);
     }
 
     /// <summary>Gives the tile registers up.</summary>
-    public static void Close()
-    {
-        nint routine = Volatile.Read(ref Closing);
-        if (routine == 0) routine = MakeOnce(ref Closing, WriteClosing);
-        ((delegate* unmanaged[SuppressGCTransition]<void>)routine)();
-    }
+    public static void Close() => ((delegate* unmanaged[SuppressGCTransition]<void>)Volatile.Read(ref Closing))();
 
     /// <summary>The configuration that <see cref="Open"/> loads.</summary>
     internal static void Describe(Span<byte> configuration, int last, bool hasTwoScales)

@@ -73,6 +73,7 @@ public sealed unsafe class GroupProductTests
             using Matrix w = new(format, outputs, columns, seed: 5);
             using GuardedMemory x = GuardedMemory.Of(Numbers.Normal(rows * columns, seed: 3));
             Numbers.SameBits(Product("scalar", w.Grouped, x, rows, streams: 1), Product(kernels, w.Grouped, x, rows, streams: 1), $"{format} {rows} rows");
+            Assert.False(SignedTile.IsOpen);
         }
     }
 

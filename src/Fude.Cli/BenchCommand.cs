@@ -36,7 +36,7 @@ internal static class BenchCommand
         Option<int> prompt = Of("--prompt-tokens", Say("Prompt tokens.", "プロンプトのトークン数。"), 512, Within(0, Most), "-p");
         Option<int> decode = Of("--new-tokens", Say("New tokens.", "新しいトークン数。"), 128, Within(0, Most), "-n");
         Option<int> repetitions = Of("--repetitions", Say("Repetitions; medians are printed.", "繰り返し数。中央値を出す。"), 3, Within(1, Most), "-r");
-        Option<Choice<NumberFormat>> cacheFormat = FormatArguments.KvCache();
+        Option<Choice<NumberFormat?>> cacheFormat = FormatArguments.KvCache();
         Option<int> depth = Of(
             "--depth", Say("Tokens that are cached before the first new one.", "最初の新しいトークンより前にキャッシュしておくトークン数。"), 0, Within(0, Most), "-d");
         Option<int> batch = Of("--batch", Say("Sequences that are decoded side by side.", "同時に生成する系列の数。"), 1, Within(1, Most), "-b");
@@ -67,7 +67,7 @@ internal static class BenchCommand
                 : args.GetValue(format) is { } name ? folder.OpenWeights(QuantizationMixes.Parse(name), FormatArguments.Progress(progress, stop))
                 : folder.OpenWeights());
             using LanguageModel loaded = LanguageModel.Create(shape, weights);
-            loaded.KvCacheFormat = args.GetValue(cacheFormat).Value;
+            loaded.KvCacheFormat = args.GetValue(cacheFormat).Value ?? loaded.KvCacheFormat;
             progress.Clear();
             Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(depth), args.GetValue(batch),
                 args.GetValue(repetitions), stop);

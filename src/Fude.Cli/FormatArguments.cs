@@ -16,7 +16,7 @@ internal sealed class FormatArguments
         Description = Say("Keep the quantised model as a GGUF file, and run that.", "量子化したモデルを GGUF ファイルに保存し、それを実行する。"),
     };
 
-    private readonly Option<Choice<NumberFormat>> _cache = KvCache();
+    private readonly Option<Choice<NumberFormat?>> _cache = KvCache();
 
     private FormatArguments(Option<QuantizationMix?> format) => _format = format;
 
@@ -74,7 +74,7 @@ internal sealed class FormatArguments
         using ProgressLine progress = new(terminal);
         ModelFolder folder = ModelFolder.Open(source);
         LanguageModel loaded = format is QuantizationMix mix ? folder.LoadModel(mix, adapter, Progress(progress, stop)) : folder.LoadModel(adapter);
-        loaded.KvCacheFormat = args.GetValue(_cache).Value;
+        loaded.KvCacheFormat = args.GetValue(_cache).Value ?? loaded.KvCacheFormat;
         return loaded;
     }
 
@@ -84,16 +84,16 @@ internal sealed class FormatArguments
         (string source, QuantizationMix? format) = Read(args, model, terminal, stop);
         using ProgressLine progress = new(terminal);
         TextGenerator generator = TextGenerator.Load(source, adapter, threads, format, Progress(progress, stop));
-        generator.KvCacheFormat = args.GetValue(_cache).Value;
+        generator.KvCacheFormat = args.GetValue(_cache).Value ?? generator.KvCacheFormat;
         return generator;
     }
 
     /// <summary>How keys and values are kept.</summary>
-    public static Option<Choice<NumberFormat>> KvCache() => WordOption.Of(
+    public static Option<Choice<NumberFormat?>> KvCache() => WordOption.Of(
         "--kv-cache",
-        Say("Number format of the cached keys and values; narrower ones are quicker in long texts and round a little.",
-            "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかに丸める。"),
-        ("f32", NumberFormat.F32), ("f16", NumberFormat.F16), ("bf16", NumberFormat.BF16), ("q8_0", NumberFormat.Q8_0));
+        Say("Number format of the cached keys and values; narrower ones are quicker in long texts and round a little. auto is f16 beside quantised weights, f32 elsewhere.",
+            "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかに丸める。auto は重みが量子化されていれば f16、それ以外は f32。"),
+        ("auto", (NumberFormat?)null), ("f32", NumberFormat.F32), ("f16", NumberFormat.F16), ("bf16", NumberFormat.BF16), ("q8_0", NumberFormat.Q8_0));
 
     /// <summary>Says how far quantising is, and stops it.</summary>
     public static IProgress<double> Progress(ProgressLine line, CancellationToken stop) =>

@@ -24,7 +24,7 @@ public sealed class CommandTests
         for (int i = 0; i < wide.Length; i++) Assert.InRange(narrow[i] - wide[i], -0.02 * scale, 0.02 * scale);
         foreach (string command in (string[])["logits", "generate", "perplexity", "chat", "bench"])
             Assert.Contains("--kv-cache", (await Fude.Run(command, "--help")).Output, StringComparison.Ordinal);
-        Assert.Contains("f32, f16, bf16, q8_0",
+        Assert.Contains("auto, f32, f16, bf16, q8_0",
             (await Fude.Run("logits", Fude.Model("llama-gqa"), "--ids", "1", "--kv-cache", "q4_0")).Failure(status: 2), StringComparison.Ordinal);
     }
 

@@ -41,6 +41,7 @@ public sealed class QuantizedModelTests
     public void A_text_gives_the_same_bits_however_it_is_read_and_on_however_many_threads(string family, NumberFormat format)
     {
         using LanguageModel model = LanguageModel.Create(TinyModels.Wide(family), new RandomWeights(format, seed: 3));
+        model.KvCacheFormat = NumberFormat.F32;     // a pass without a cache rounds no keys and values
         int[] text = TinyModels.Text(length: 45, seed: 9);
         foreach (int threads in (ReadOnlySpan<int>)[1, 2])
         {
@@ -49,6 +50,16 @@ public sealed class QuantizedModelTests
         }
         using CpuOps one = new(1), two = new(2);
         Assert.Equal(model.Logits(one, Passes.Batch([text])), model.Logits(two, Passes.Batch([text])));
+    }
+
+    [Theory, InlineData(NumberFormat.Q8_0, NumberFormat.F16), InlineData(NumberFormat.Q4_K, NumberFormat.F16), InlineData(NumberFormat.Q6_K, NumberFormat.F16),
+        InlineData(NumberFormat.BF16, NumberFormat.F32), InlineData(NumberFormat.F16, NumberFormat.F32), InlineData(NumberFormat.F32, NumberFormat.F32)]
+    public void Keys_and_values_are_kept_in_float16_beside_quantised_weights(NumberFormat weights, NumberFormat expected)
+    {
+        using LanguageModel model = LanguageModel.Create(TinyModels.Wide("llama"), new RandomWeights(weights));
+        Assert.Equal(expected, model.KvCacheFormat);
+        model.KvCacheFormat = NumberFormat.Q8_0;
+        Assert.Equal(NumberFormat.Q8_0, model.KvCacheFormat);
     }
 
     [Theory, MemberData(nameof(Cases))]

@@ -67,7 +67,7 @@ internal static class BenchCommand
                 : args.GetValue(format) is { } name ? folder.OpenWeights(QuantizationMixes.Parse(name), FormatArguments.Progress(progress, stop))
                 : folder.OpenWeights());
             using LanguageModel loaded = LanguageModel.Create(shape, weights);
-            loaded.KvCacheFormat = args.GetValue(cacheFormat).Value ?? loaded.KvCacheFormat;
+            loaded.KvCacheFormat = args.GetRequiredValue(cacheFormat).Value ?? loaded.KvCacheFormat;
             progress.Clear();
             Measured measured = Measure(loaded, weights.Matrices, ops, args.GetValue(prompt), args.GetValue(decode), args.GetValue(depth), args.GetValue(batch),
                 args.GetValue(repetitions), stop);

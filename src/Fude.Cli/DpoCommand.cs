@@ -26,7 +26,7 @@ internal static class DpoCommand
         foreach (Option option in (Option[])[loss, beta, smoothing, perToken]) command.Add(option);
         command.SetAction((args, stop) => Task.Run(() => TuneCommand.Run(terminal, common.Read(args, needsOutput: true) with
         {
-            Preference = new PreferenceLoss(args.GetValue(loss).Value, args.GetValue(beta), args.GetValue(smoothing), args.GetValue(perToken)),
+            Preference = new PreferenceLoss(args.GetRequiredValue(loss).Value, args.GetValue(beta), args.GetValue(smoothing), args.GetValue(perToken)),
         }, "fude dpo", stop), stop));
         return command;
     }

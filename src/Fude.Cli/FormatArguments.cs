@@ -74,7 +74,7 @@ internal sealed class FormatArguments
         using ProgressLine progress = new(terminal);
         ModelFolder folder = ModelFolder.Open(source);
         LanguageModel loaded = format is QuantizationMix mix ? folder.LoadModel(mix, adapter, Progress(progress, stop)) : folder.LoadModel(adapter);
-        loaded.KvCacheFormat = args.GetValue(_cache).Value ?? loaded.KvCacheFormat;
+        loaded.KvCacheFormat = args.GetRequiredValue(_cache).Value ?? loaded.KvCacheFormat;
         return loaded;
     }
 
@@ -84,7 +84,7 @@ internal sealed class FormatArguments
         (string source, QuantizationMix? format) = Read(args, model, terminal, stop);
         using ProgressLine progress = new(terminal);
         TextGenerator generator = TextGenerator.Load(source, adapter, threads, format, Progress(progress, stop));
-        generator.KvCacheFormat = args.GetValue(_cache).Value ?? generator.KvCacheFormat;
+        generator.KvCacheFormat = args.GetRequiredValue(_cache).Value ?? generator.KvCacheFormat;
         return generator;
     }
 

@@ -68,7 +68,7 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
         });
     }
 
-    public ScheduleForm Schedule(ParseResult args) => args.GetValue(_schedule).Value;
+    public ScheduleForm Schedule(ParseResult args) => args.GetRequiredValue(_schedule).Value;
 
     public double FinalRate(ParseResult args) => args.GetValue(_finalRate);
 
@@ -94,7 +94,7 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
 
     public ulong Seed(ParseResult args) => args.GetValue(_seed);
 
-    public NumberFormat SaveFormat(ParseResult args) => args.GetValue(_save).Value;
+    public NumberFormat SaveFormat(ParseResult args) => args.GetRequiredValue(_save).Value;
 
     public int Threads(ParseResult args) => args.GetValue(_threads) ?? 0;
 

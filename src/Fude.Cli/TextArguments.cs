@@ -52,6 +52,6 @@ internal sealed class TextArguments
     {
         Field = args.GetRequiredValue(_field),
         SkipBadLines = args.GetValue(_skipBad),
-        PlainText = args.GetResult(_documents) is null ? default : args.GetValue(_documents).Value,
+        PlainText = args.GetResult(_documents) is null ? default : args.GetRequiredValue(_documents).Value,
     };
 }

@@ -49,7 +49,7 @@ internal static class TokenizerCommand
             };
             using ProgressLine progress = new(terminal);
             IProgress<TrainingProgress> told = progress.Of<TrainingProgress>(TokenizerArguments.Line, stop);
-            TrainedTokenizer trained = TokenizerArguments.InTheirWords(() => args.GetValue(model).Value == TokenizerModel.Bpe
+            TrainedTokenizer trained = TokenizerArguments.InTheirWords(() => args.GetRequiredValue(model).Value == TokenizerModel.Bpe
                 ? BpeTrainer.Train(source, options, told, stop)
                 : UnigramTrainer.Train(source, options, told, stop));
             progress.Clear();

@@ -150,7 +150,7 @@ internal sealed class TuningArguments
             Dropout = _learning.Dropout(args),
             Recomputes = _learning.Recomputes(args),
             Context = args.GetValue(_context),
-            TooLong = args.GetValue(_tooLong).Value,
+            TooLong = args.GetRequiredValue(_tooLong).Value,
             SkipBad = args.GetValue(_skipBad),
             HeldOut = args.Given(_heldOut) ?? [],
             HeldOutShare = args.GetValue(_share),

@@ -4,7 +4,7 @@ using static Fude.Cli.Language;
 namespace Fude.Cli;
 
 /// <summary>A word that an option takes, and what it stands for.</summary>
-internal readonly record struct Choice<T>(string Word, T Value)
+internal sealed record Choice<T>(string Word, T Value)
 {
     /// <summary>The word: help shows the one that is taken by default.</summary>
     public override string ToString() => Word;
@@ -19,10 +19,10 @@ internal static class WordOption
     /// <param name="choices">The words; the first stands for its absence.</param>
     public static Option<Choice<T>> Of<T>(string name, string description, params (string Word, T Value)[] choices)
     {
-        Choice<T>[] all = [.. choices.Select(choice => new Choice<T>(choice.Word, choice.Value))];
+        Choice<T>[] all = Array.ConvertAll(choices, choice => new Choice<T>(choice.Word, choice.Value));
         return new(name)
         {
-            HelpName = string.Join('|', all),
+            HelpName = string.Join('|', (object[])all),
             Arity = ArgumentArity.ExactlyOne,
             Description = description,
             DefaultValueFactory = _ => all[0],
@@ -32,8 +32,8 @@ internal static class WordOption
                 foreach (Choice<T> choice in all)
                     if (given.Equals(choice.Word, StringComparison.OrdinalIgnoreCase)) return choice;
                 result.AddError(Say(
-                    $"{name}: '{given}' is none of {string.Join(", ", all)}.", $"{name}: '{given}' は {string.Join("、", all)} のいずれでもありません。"));
-                return default;
+                    $"{name}: '{given}' is none of {string.Join(", ", (object[])all)}.", $"{name}: '{given}' は {string.Join("、", (object[])all)} のいずれでもありません。"));
+                return all[0];
             },
         };
     }

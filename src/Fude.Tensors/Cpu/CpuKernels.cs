@@ -16,13 +16,13 @@ internal sealed unsafe class CpuKernels
         new(InstructionSets.Scalar, () => Of<LanesScalar, LanesScalar>()),
         new(InstructionSets.Vector128Name, () => Of<Lanes128, Lanes128>()),
         new(InstructionSets.Avx2Name, () => Of<Lanes256, Lanes256>()),
-        new(InstructionSets.Avx512Name, () => Of<Lanes512, Lanes256>(VnniTile.IsSupported ? TileCode.Vnni : TileCode.Managed)),
-        new(InstructionSets.AmxName, () => Of<Lanes512, Lanes256>(TileCode.Amx)),
+        new(InstructionSets.Avx512Name, () => Of<Lanes512, Lanes256>(static () => VnniTile.IsSupported ? TileCode.Vnni : TileCode.Managed)),
+        new(InstructionSets.AmxName, () => Of<Lanes512, Lanes256>(static () => TileCode.Amx)),
     ];
 
-    private CpuKernels()
-    {
-    }
+    private readonly Func<TileCode> _tileCode;
+
+    private CpuKernels(Func<TileCode> tileCode) => _tileCode = tileCode;
 
     /// <summary>By <see cref="NumberFormat"/>.</summary>
     public required delegate*<void*, int, int, void>[] MatMul { get; init; }
@@ -36,7 +36,8 @@ internal sealed unsafe class CpuKernels
     public required delegate*<void*, int, int, void>[] GroupProduct { get; init; }
 
     /// <summary>What GroupProduct computes tiles with.</summary>
-    public required TileCode TileCode { get; init; }
+    /// <remarks>Found out when the first quantised product comes: a program that has none starts without an assembler.</remarks>
+    public TileCode TileCode => _tileCode();
 
     public required delegate*<void*, int, int, void> RmsNorm { get; init; }
 
@@ -62,13 +63,12 @@ internal sealed unsafe class CpuKernels
         throw new NotSupportedException($"No kernels for {path}. Possible here: {string.Join(", ", InstructionSets.Supported)}.");
     }
 
-    private static CpuKernels Of<T, TBlocks>(TileCode tileCode = TileCode.Managed)
+    private static CpuKernels Of<T, TBlocks>(Func<TileCode>? tileCode = null)
         where T : unmanaged, ILanes<T>
-        where TBlocks : unmanaged, IBlockLanes<TBlocks> => new()
+        where TBlocks : unmanaged, IBlockLanes<TBlocks> => new(tileCode ?? (static () => TileCode.Managed))
         {
             QuantizeRows = &QuantizedRows.Run<TBlocks>,
             GroupProduct = GroupProducts<TBlocks>(),
-            TileCode = tileCode,
             MatMul = [&MatMulKernel.Run<T, StoredFloat32>, &MatMulKernel.Run<T, StoredFloat16>, &MatMulKernel.Run<T, StoredBFloat16>],
             Embed = [&EmbedKernel.Run<T, StoredFloat32>, &EmbedKernel.Run<T, StoredFloat16>, &EmbedKernel.Run<T, StoredBFloat16>],
             RmsNorm = &NormKernels.RmsNorm<T>,

@@ -9,14 +9,18 @@ internal readonly struct JsonPart
     private const int MaxDepth = 64;
 
     private readonly JsonElement _element;
+    private readonly string _path;
+    private readonly int _item, _itemOfItem;      // of the list at _path; -1 for the value there itself
 
-    private JsonPart(JsonElement element, string source, string path) => (_element, Source, Path) = (element, source, path);
+    private JsonPart(JsonElement element, string source, string path, int item = -1, int itemOfItem = -1) =>
+        (_element, Source, _path, _item, _itemOfItem) = (element, source, path, item, itemOfItem);
 
     /// <summary>The file's name.</summary>
     internal string Source { get; }
 
-    /// <summary>Where in the file, such as "model.merges[3]".</summary>
-    internal string Path { get; }
+    /// <summary>Where in the file, such as "model.merges[3]". Written when it is asked for: a vocabulary has ten thousands of items.</summary>
+    internal string Path => string.Create(CultureInfo.InvariantCulture,
+        $"{_path}{(_item < 0 ? "" : $"[{_item}]")}{(_itemOfItem < 0 ? "" : $"[{_itemOfItem}]")}");
 
     internal static JsonPart Read(string file) => Parse(ReadBytes(file), System.IO.Path.GetFileName(file));
 
@@ -148,9 +152,20 @@ internal readonly struct JsonPart
     {
         if (!IsArray) throw Wrong("a list");
         int i = 0;
-        foreach (JsonElement element in _element.EnumerateArray())
-            yield return new(element, Source, string.Create(CultureInfo.InvariantCulture, $"{Path}[{i++}]"));
+        foreach (JsonElement element in _element.EnumerateArray()) yield return Item(element, i++);
     }
+
+    /// <summary>The two items of a list of two.</summary>
+    internal bool TryPair(out JsonPart first, out JsonPart second)
+    {
+        bool isPair = IsArray && _element.GetArrayLength() == 2;
+        first = isPair ? Item(_element[0], 0) : default;
+        second = isPair ? Item(_element[1], 1) : default;
+        return isPair;
+    }
+
+    private JsonPart Item(JsonElement element, int i) =>
+        _item < 0 ? new(element, Source, _path, i) : _itemOfItem < 0 ? new(element, Source, _path, _item, i) : new(element, Source, Path, i);
 
     internal IEnumerable<(string Key, JsonPart Value)> Properties()
     {

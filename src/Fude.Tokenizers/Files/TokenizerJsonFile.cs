@@ -104,9 +104,8 @@ internal static class TokenizerJsonFile
         {
             if (merge.IsArray)
             {
-                JsonPart[] two = [.. merge.Items()];
-                if (two.Length != 2) throw merge.Wrong("a list of two pieces");
-                merges.Add((two[0].Text(), two[1].Text()));
+                if (!merge.TryPair(out JsonPart left, out JsonPart right)) throw merge.Wrong("a list of two pieces");
+                merges.Add((left.Text(), right.Text()));
                 continue;
             }
             string[] parts = merge.Text().Split(' ');
@@ -178,10 +177,10 @@ internal static class TokenizerJsonFile
         int id = 0;
         foreach (JsonPart entry in list.Items())
         {
-            JsonPart[] two = entry.IsArray ? [.. entry.Items()] : [];
-            if (two.Length != 2) throw entry.Wrong("a list of piece and score");
-            scores[id] = two[1].SerdeNumber();
-            vocabulary.Add(id++, two[0].Text(), (float)scores[id - 1], PieceKind.Normal, list.Source);
+            if (!entry.TryPair(out JsonPart piece, out JsonPart score)) throw entry.Wrong("a list of piece and score");
+            scores[id] = score.SerdeNumber();
+            vocabulary.Add(id, piece.Text(), (float)scores[id], PieceKind.Normal, list.Source);
+            id++;
         }
         return scores;
     }

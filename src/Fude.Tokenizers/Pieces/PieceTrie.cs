@@ -20,29 +20,35 @@ internal sealed class PieceTrie
     /// <param name="pieces">Strings and their values (not negative); empty strings are left out; of equal strings the first counts.</param>
     internal PieceTrie(IEnumerable<(string Text, int Value)> pieces)
     {
-        List<(string Text, int Value)> sorted = [.. pieces.Where(p => p.Text.Length > 0 && !p.Text.Contains('\uFFFF'))];
+        // Plain loops and one sort of objects: this runs once for each start, before any of it is compiled well.
+        List<Key> keys = [];
         int[] counts = new int[char.MaxValue + 1];
-        foreach ((string text, _) in sorted)
-            foreach (char c in text) counts[c]++;
-        ushort number = 0;
-        // 65,535 numbers for 65,536 units: U+FFFF is no character, and strings with it are left out.
-        foreach (int c in Enumerable.Range(0, char.MaxValue).Where(c => counts[c] > 0).OrderByDescending(c => counts[c])) _numbers[c] = ++number;
-
-        // A stable order: the first of equal strings stays first.
-        (string Text, int Value)[] keys = [.. sorted.OrderBy(p => p.Text, Comparer<string>.Create(CompareNumbers))];
-        IsEmpty = keys.Length == 0;
-        _nodes = new Builder(keys, _numbers, number).Build();
-    }
-
-    private int CompareNumbers(string? x, string? y)
-    {
-        int shared = Math.Min(x!.Length, y!.Length);
-        for (int i = 0; i < shared; i++)
+        foreach ((string text, int value) in pieces)
         {
-            int difference = _numbers[x[i]] - _numbers[y[i]];
-            if (difference != 0) return difference;
+            if (text.Length == 0 || text.Contains('\uFFFF')) continue;
+            foreach (char c in text) counts[c]++;
+            keys.Add(new(text, value, keys.Count));
         }
-        return x.Length - y.Length;
+        // 65,535 numbers for 65,536 units: U+FFFF is no character, and strings with it are left out.
+        int distinct = 0;
+        for (int c = 0; c < counts.Length; c++)
+            if (counts[c] > 0) counts[distinct++] = (int)Math.Min((uint)counts[c], short.MaxValue) << 16 | c;
+        Span<int> frequent = counts.AsSpan(0, distinct);
+        frequent.Sort();
+        ushort number = 0;
+        for (int i = distinct - 1; i >= 0; i--) _numbers[frequent[i] & char.MaxValue] = ++number;
+
+        char[] numbered = [];
+        foreach (Key key in keys)
+        {
+            if (numbered.Length < key.Text.Length) numbered = new char[key.Text.Length * 2];
+            for (int i = 0; i < key.Text.Length; i++) numbered[i] = (char)_numbers[key.Text[i]];
+            key.Text = new string(numbered, 0, key.Text.Length);
+        }
+        // The first of equal strings stays first.
+        keys.Sort(static (x, y) => string.CompareOrdinal(x.Text, y.Text) is not 0 and int order ? order : x.Place - y.Place);
+        IsEmpty = keys.Count == 0;
+        _nodes = new Builder([.. keys], number).Build();
     }
 
     internal bool IsEmpty { get; }
@@ -86,6 +92,18 @@ internal sealed class PieceTrie
         return text.IsEmpty ? NoValue : value;
     }
 
+    /// <summary>A string and its value.</summary>
+    private sealed class Key(string text, int value, int place)
+    {
+        /// <summary>The string; for the builder, the numbers of its characters.</summary>
+        public string Text { get; set; } = text;
+
+        public int Value => value;
+
+        /// <summary>Which of all strings it was.</summary>
+        public int Place => place;
+    }
+
     private struct Node
     {
         /// <summary>Children stand at Base + number; a leaf has the base of a place without children.</summary>
@@ -95,7 +113,7 @@ internal sealed class PieceTrie
     }
 
     /// <summary>Places the nodes breadth first; free slots are a doubly linked ring, so that a place is found in a few looks.</summary>
-    private sealed class Builder((string Text, int Value)[] keys, ushort[] numbers, int highest)
+    private sealed class Builder(Key[] keys, int highest)
     {
         // Looks before a node with several children goes to the end: keeps building linear at the cost of a few empty slots.
         private const int MaxLooks = 48;
@@ -129,7 +147,7 @@ internal sealed class PieceTrie
                     char c = keys[i].Text[at.Depth];
                     int end = i + 1;
                     while (end < at.End && keys[end].Text[at.Depth] == c) end++;
-                    children.Add((numbers[c], i, end));
+                    children.Add((c, i, end));
                     i = end;
                 }
                 int place = FindPlace(children);

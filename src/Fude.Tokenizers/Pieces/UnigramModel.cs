@@ -15,10 +15,15 @@ internal sealed class UnigramModel : PieceModel
         _vocabulary = vocabulary;
         _unknownId = unknownId;
         _byteIds = hasByteFallback ? vocabulary.ByteIds.ToArray() : null;
-        // Of entries with the same text the last one counts there.
-        Dictionary<string, int> last = new(StringComparer.Ordinal);
-        for (int id = 0; id < scores.Length; id++) last[vocabulary.TextOf(id)!] = id;
-        _search = new(last.Select(p => (p.Key, p.Value)), scores, scores.Min(), unknownId, single: false);
+        double lowest = double.PositiveInfinity;
+        foreach (double score in scores) lowest = Math.Min(lowest, score);
+        _search = new(LastFirst(vocabulary, scores.Length), scores, lowest, unknownId, single: false);
+    }
+
+    // Of entries with the same text the last one counts there.
+    private static IEnumerable<(string Text, int Id)> LastFirst(Vocabulary vocabulary, int count)
+    {
+        for (int id = count - 1; id >= 0; id--) yield return (vocabulary.TextOf(id)!, id);
     }
 
     internal override void Encode(TextBuffer text, int start, int end, Workspace workspace)

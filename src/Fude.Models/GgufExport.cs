@@ -22,7 +22,8 @@ public static class GgufExport
         ArgumentNullException.ThrowIfNull(folder);
         Tokenizer? tokenizer = folder.HasTokenizer ? folder.Tokenizer : null;
         folder.RequireWeightsUsed();
-        Write(folder.Config, folder.OpenWeights, tokenizer, folder.Name, path, mix, importance, progress, PromptFormat.Describe(folder));
+        Write(folder.Config, folder.OpenWeights, tokenizer, folder.Name, path, mix, importance, progress,
+            [.. PromptFormat.Describe(folder), .. GgufSampling.Write(folder.GenerationConfigJson)]);
     }
 
     /// <summary>Writes a model of any origin.</summary>

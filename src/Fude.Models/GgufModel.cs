@@ -15,6 +15,7 @@ public sealed class GgufModel
     {
         (Path, Config, ConfigJson, _tokenizer) = (path, ModelConfig.Of(config), config.Json, tokenizer);
         (ChatTemplate, PromptFormat, PromptSystem) = (Text(TemplateKey), Text(FormatKey), Text(SystemKey));
+        GenerationConfigJson = GgufSampling.Read(metadata, Config, path);
 
         string? Text(string key) => metadata.GetValueOrDefault(key) as string;
     }
@@ -32,6 +33,9 @@ public sealed class GgufModel
 
     /// <summary>The hyper-parameters in the words of config.json.</summary>
     internal JsonElement ConfigJson { get; }
+
+    /// <summary>How it is best sampled, in the words of generation_config.json, or null.</summary>
+    internal JsonElement? GenerationConfigJson { get; }
 
     /// <summary>The text of its chat template, or null.</summary>
     internal string? ChatTemplate { get; }

@@ -21,6 +21,7 @@ public sealed class ModelFolder
         _tokenizer = new(() => gguf.Tokenizer ?? throw new FileNotFoundException($"{gguf.Path} holds no tokenizer.", gguf.Path));
         ConfigJson = gguf.ConfigJson;
         Config = gguf.Config;
+        GenerationConfigJson = gguf.GenerationConfigJson;
     }
 
     private ModelFolder(string path, ConfigReader config, ConfigReader? generation)
@@ -58,7 +59,7 @@ public sealed class ModelFolder
     /// <summary>Where <see cref="GenerationConfigJson"/> comes from.</summary>
     public string GenerationConfigPath => IsGguf ? Path : System.IO.Path.Combine(Path, "generation_config.json");
 
-    /// <summary>All of generation_config.json, or null when there is none.</summary>
+    /// <summary>All of generation_config.json, or what a GGUF file says in its place; null when there is none.</summary>
     public JsonElement? GenerationConfigJson { get; }
 
     /// <summary>Whether the weights are there.</summary>

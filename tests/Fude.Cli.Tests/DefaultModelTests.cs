@@ -96,6 +96,8 @@ public sealed class DefaultModelTests
         Fude.Result export = await Fude.Run("export", DefaultModel.Path, "--gguf", folder["mini.gguf"], "--format", "bf16");
         Assert.True(export.Status == 0, export.Error);
         Assert.Equal(await Greedy("吾輩は"), await Greedy(folder["mini.gguf"], "吾輩は"));
+        // Its generation_config too.
+        Assert.Equal((await Fude.Run("generate", "吾輩は", "--seed", "1")).Output, (await Fude.Run("generate", folder["mini.gguf"], "吾輩は", "--seed", "1")).Output);
     }
 
     private static async Task<IEnumerable<int>> Greedy(params string[] arguments)

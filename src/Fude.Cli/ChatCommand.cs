@@ -37,6 +37,7 @@ internal static class ChatCommand
             GenerationOptions options = generation.Read(args);
             using TextGenerator generator = weights.LoadGenerator(
                 args, DefaultModel.Or(args.GetValue(model)), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, CancellationToken.None);
+            generator.KeepsLastText = true;
             if (generator.Tokenizer is null)
                 throw new Failure(
                     $"{generator.Folder.Path} has no tokenizer, and a conversation is text: put tokenizer.json or tokenizer.model beside the weights.",

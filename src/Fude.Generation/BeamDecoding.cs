@@ -14,7 +14,7 @@ internal sealed class BeamDecoding : Decoding
     private readonly Search[] _searches;
     private readonly TokenDraw? _draw;
 
-    public BeamDecoding(DecodingRequest request, LanguageModel model, IOps ops) : base(request, model, ops)
+    public BeamDecoding(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept) : base(request, model, ops, kept)
     {
         if (Choosable < (long)Settings.MinTokensToKeep) throw new ArgumentException("There are fewer tokens than a beam search needs.");
         if ((long)Settings.NumBeams * Vocabulary > int.MaxValue)
@@ -30,6 +30,7 @@ internal sealed class BeamDecoding : Decoding
         .. _searches.SelectMany((search, prompt) => search.Best().Select(best => new DecodedSequence
         {
             Prompt = prompt,
+            KnownPromptTokens = KnownOf(prompt),
             Ids = best.Ids,
             Finish = best.Finish,
             Score = best.Score,

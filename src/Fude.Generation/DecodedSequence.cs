@@ -21,6 +21,9 @@ internal sealed record DecodedSequence
     /// <summary>Which prompt of the request it continues.</summary>
     public required int Prompt { get; init; }
 
+    /// <summary>Tokens of the prompt that were not read anew.</summary>
+    public int KnownPromptTokens { get; init; }
+
     /// <summary>New tokens; the ending eos is among them.</summary>
     public required int[] Ids { get; init; }
 

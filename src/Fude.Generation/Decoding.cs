@@ -48,8 +48,9 @@ internal sealed class DecodingScratch(int vocabulary)
 internal abstract class Decoding : IDisposable
 {
     private readonly int[] _read;      // tokens of each prompt that are in its cache
+    private readonly int[] _known;     // of them, those that were there before
 
-    protected Decoding(DecodingRequest request, LanguageModel model, IOps ops)
+    protected Decoding(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept)
     {
         ModelConfig config = model.Config;
         Request = request;
@@ -73,7 +74,13 @@ internal abstract class Decoding : IDisposable
             return new Prompt([.. Enumerable.Repeat(Settings.PadToken ?? 0, padding), .. prompt], padding, own);
         })];
         Caches = new KvCache?[request.Prompts.Length];
-        for (int i = 0; i < Caches.Length; i++) Caches[i] = model.CreateCache(ops, Texts[i].Settings.MaxLength - Texts[i].Padding);
+        for (int i = 0; i < Caches.Length; i++)
+        {
+            int capacity = Texts[i].Settings.MaxLength - Texts[i].Padding;
+            Caches[i] = kept is null ? model.CreateCache(ops, capacity) : kept.Begin(model, ops, request.Prompts[i], capacity);
+            _read[i] = Caches[i]!.Length;
+        }
+        _known = [.. _read];
     }
 
     /// <summary>A prompt as the processors see it, and the settings for its length.</summary>
@@ -104,12 +111,19 @@ internal abstract class Decoding : IDisposable
     public abstract IReadOnlyList<DecodedSequence> Result { get; }
 
     /// <summary>The request as a machine of its kind.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="model">The model.</param>
+    /// <param name="ops">Its device.</param>
+    /// <param name="kept">A text that was written before; null to read every prompt whole.</param>
     /// <exception cref="ArgumentException">A value of the options is out of its range, or the text would not fit the model.</exception>
-    public static Decoding Start(DecodingRequest request, LanguageModel model, IOps ops)
+    public static Decoding Start(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept = null)
     {
         if (request.Prompts.Length == 0) throw new ArgumentException("There is no prompt to continue.");
-        return (request.Options.NumBeams ?? 1) > 1 ? new BeamDecoding(request, model, ops) : new SampleDecoding(request, model, ops);
+        return (request.Options.NumBeams ?? 1) > 1 ? new BeamDecoding(request, model, ops, kept) : new SampleDecoding(request, model, ops, kept);
     }
+
+    /// <summary>Tokens of a prompt that were known from an earlier text.</summary>
+    public int KnownOf(int prompt) => _known[prompt];
 
     /// <summary>Adds the tokens to run in this step.</summary>
     /// <param name="batch">Where to.</param>

@@ -14,6 +14,7 @@ internal sealed class Engine : IDisposable
     private readonly DecodingLoop _loop;
     private readonly Queue<Job> _waiting = [];
     private readonly List<Job> _running = [];
+    private readonly KeptText _kept = new();
     private readonly Thread _thread;
     private readonly Action<Decoding, Exception> _failed;       // made once: a step allocates nothing
     private bool _disposed;
@@ -30,6 +31,13 @@ internal sealed class Engine : IDisposable
         _failed = (decoding, e) => _running.Find(job => job.Decoding == decoding)!.Failure = e;
         _thread = new Thread(Run) { IsBackground = true, Name = "fude engine" };
         _thread.Start();
+    }
+
+    /// <summary>Whether the text written last is kept, with its keys and values, for one that begins alike.</summary>
+    public bool KeepsLastText
+    {
+        get => _kept.IsWanted;
+        set => _kept.IsWanted = value;
     }
 
     /// <summary>Hands in a request.</summary>
@@ -60,6 +68,7 @@ internal sealed class Engine : IDisposable
             Monitor.Pulse(_waiting);
         }
         _thread.Join();
+        _kept.Dispose();
     }
 
     private void Run()
@@ -96,7 +105,7 @@ internal sealed class Engine : IDisposable
             {
                 try
                 {
-                    job.Decoding = Decoding.Start(job.Request, _model, _ops);
+                    job.Decoding = Decoding.Start(job.Request, _model, _ops, _kept);
                     _loop.Join(job.Decoding);
                     _running.Add(job);
                 }

@@ -10,6 +10,8 @@ namespace Fude.Generation;
 /// Temperature, TopP, TopK, MaxOutputTokens, StopSequences, Seed, FrequencyPenalty, PresencePenalty and Instructions are carried out; a
 /// temperature of 0 is greedy search. RawRepresentationFactory may give <see cref="GenerationOptions"/>, which the others win over. What
 /// fude does not do (tools, JSON answers, stored conversations) is an error. Without a limit the answer may fill the model's context.
+/// The generator keeps the last conversation's keys and values (<see cref="TextGenerator.KeepsLastText"/>), so that its next turn is
+/// answered without reading it again.
 /// </remarks>
 public sealed class FudeChatClient : IChatClient
 {
@@ -34,6 +36,7 @@ public sealed class FudeChatClient : IChatClient
         ArgumentNullException.ThrowIfNull(prompt);
         (_generator, _prompt) = (generator, prompt);
         _metadata = new("fude", providerUri: null, generator.Folder.Name);
+        generator.KeepsLastText = true;
     }
 
     /// <inheritdoc/>
@@ -197,6 +200,7 @@ public sealed class FudeChatClient : IChatClient
     private static UsageDetails UsageOf(GenerationResult result) => new()
     {
         InputTokenCount = result.PromptIds.Count,
+        CachedInputTokenCount = result.KnownPromptTokens,
         OutputTokenCount = result.Ids.Count,
         TotalTokenCount = result.PromptIds.Count + result.Ids.Count,
     };

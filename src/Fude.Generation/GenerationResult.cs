@@ -9,6 +9,9 @@ public sealed record GenerationResult
     /// <summary>The prompt's tokens.</summary>
     public required IReadOnlyList<int> PromptIds { get; init; }
 
+    /// <summary>How many of them were not read anew, because the text before began alike: see <see cref="TextGenerator.KeepsLastText"/>.</summary>
+    public int KnownPromptTokens { get; init; }
+
     /// <summary>The new tokens; an end token, and the tokens of a stop string, are among them.</summary>
     public required IReadOnlyList<int> Ids { get; init; }
 

@@ -8,10 +8,12 @@ internal sealed class SampleDecoding : Decoding
 {
     private readonly Row[] _rows;
     private readonly TokenDraw? _draw;
+    private readonly KeptText? _kept;
     private int _unfinished;
 
-    public SampleDecoding(DecodingRequest request, LanguageModel model, IOps ops) : base(request, model, ops)
+    public SampleDecoding(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept) : base(request, model, ops, kept)
     {
+        _kept = kept;
         int each = Settings.NumReturnSequences;
         _rows = [.. Enumerable.Range(0, Texts.Length * each).Select(i => new Row(i / each, Texts[i / each]))];
         _unfinished = _rows.Length;
@@ -20,7 +22,7 @@ internal sealed class SampleDecoding : Decoding
 
     public override bool IsDone => _unfinished == 0;
 
-    public override IReadOnlyList<DecodedSequence> Result => [.. _rows.Select(row => row.ToResult())];
+    public override IReadOnlyList<DecodedSequence> Result => [.. _rows.Select(row => row.ToResult() with { KnownPromptTokens = KnownOf(row.Prompt) })];
 
     protected override void PlanStep(BatchBuilder batch)
     {
@@ -49,6 +51,7 @@ internal sealed class SampleDecoding : Decoding
             else if (row.Length == row.Settings.MaxLength) row.Finish = FinishReason.Length;
             if (row.Finish is not null) _unfinished--;
         }
+        if (IsDone) Keep();
         if (first) HandOutCaches();
         foreach (Row row in _rows)
             if (row.Finish is not null) row.Release();
@@ -106,8 +109,19 @@ internal sealed class SampleDecoding : Decoding
         base.Dispose();      // those of prompts whose texts have all ended
     }
 
+    /// <summary>A request of one text leaves it behind, also when it was given up half-way.</summary>
+    private void Keep()
+    {
+        if (_kept is null || _rows.Length > 1) return;
+        Row row = _rows[0];
+        if ((row.Cache ?? Caches[0]) is not { } cache) return;
+        _kept.Keep(row.Tokens.AsSpan(Texts[0].Padding), cache);
+        row.Cache = Caches[0] = null;
+    }
+
     public override void Dispose()
     {
+        Keep();
         base.Dispose();
         foreach (Row row in _rows) row.Release();
     }

@@ -49,6 +49,14 @@ public sealed class TextGenerator : IDisposable
         set => _model.KvCacheFormat = value;
     }
 
+    /// <summary>Whether the text written last stays in memory, with its keys and values, so that a prompt that begins alike is read from
+    /// where they part: the next turn of a conversation. What is written does not depend on it, to the bit. Off at first.</summary>
+    public bool KeepsLastText
+    {
+        get => _engine.KeepsLastText;
+        set => _engine.KeepsLastText = value;
+    }
+
     /// <summary>What generation_config.json and config.json set; the options of a call win over it.</summary>
     public GenerationOptions Defaults { get; }
 
@@ -254,6 +262,7 @@ public sealed class TextGenerator : IDisposable
             {
                 PromptIndex = sequence.Prompt,
                 PromptIds = Request.Prompts[sequence.Prompt],
+                KnownPromptTokens = sequence.KnownPromptTokens,
                 Ids = sequence.Ids,
                 Text = text?.Text,
                 Finish = text is { HasStopped: true } ? FinishReason.Stop : sequence.Finish,

@@ -46,6 +46,10 @@ public abstract record ModelConfig
     /// <summary>eos_token_id, one or several; empty when config.json has none.</summary>
     public IReadOnlyList<int> EosTokens { get; init; } = [];
 
+    /// <summary>Whether a token's keys depend on how long the text is that it stands in, as with dynamic rope scaling: then they are of no
+    /// use to another text that begins alike.</summary>
+    public virtual bool KeysDependOnLength => false;
+
     /// <summary>pad_token_id, or null.</summary>
     public int? PadToken { get; init; }
 

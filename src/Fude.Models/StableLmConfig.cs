@@ -21,6 +21,9 @@ public sealed record StableLmConfig : ModelConfig
     private bool IsEpoch => ModelType == "stablelm_epoch";
 
     /// <inheritdoc/>
+    public override bool KeysDependOnLength => Rope.Scaling is RopeScaling.Dynamic;
+
+    /// <inheritdoc/>
     public override IReadOnlyList<KeyValuePair<string, string>> HyperParameters => List(
         ("model_type", ModelType), ("vocab_size", Vocabulary), ("hidden_size", Width), ("intermediate_size", Hidden),
         ("num_hidden_layers", Layers), ("num_attention_heads", QueryHeads), ("num_key_value_heads", KeyValueHeads), ("head_dim", HeadSize),

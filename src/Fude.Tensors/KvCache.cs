@@ -22,7 +22,12 @@ public abstract class KvCache : IDisposable
 
     /// <summary>A second cache with the same contents. Whole pages are shared until one of the two is disposed; only the page that is
     /// being filled is copied. Beams and common prompts cost little.</summary>
-    public abstract KvCache Fork();
+    public KvCache Fork() => Fork(Length, Capacity);
+
+    /// <summary>A second cache with the first positions of this one, shared likewise: for a text that begins as this one does.</summary>
+    /// <param name="length">How many of them.</param>
+    /// <param name="capacity">Positions the second can hold at most.</param>
+    public abstract KvCache Fork(int length, int capacity);
 
     /// <inheritdoc/>
     public void Dispose()

@@ -1,3 +1,6 @@
+using Fude.Models;
+using Fude.Tensors;
+
 namespace Fude.Generation.Tests;
 
 public sealed class EngineTests
@@ -74,6 +77,75 @@ public sealed class EngineTests
         for (int i = 0; i < 40; i++) loop.Step();
         Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - before);
         loop.Leave(decoding);
+    }
+
+    [Theory, InlineData("llama-gqa"), InlineData("gpt2-gelu"), InlineData("stablelm")]
+    public void A_text_that_begins_as_the_last_one_is_read_from_where_they_part_and_goes_on_alike(string name)
+    {
+        using TestModel tiny = TestModel.Open(name);
+        using KeptText kept = new() { IsWanted = true };
+        GenerationOptions options = NoEnd with { LogProbabilities = true, TopLogProbabilities = 2 };
+        int[] prompt = [.. Enumerable.Range(1, 40)];
+        Assert.Equal(0, Same(prompt, options));
+        int[] whole = [.. prompt, .. tiny.Run(new([prompt], options))[0].Ids];
+        Assert.Equal(whole.Length - 1, Same([.. whole, 7, 8, 9], options));      // the last token was written, but never read
+        Assert.Equal(30, Same([.. whole[..30], 7, 8, 9, 10], options with { DoSample = true, Seed = 3 }));
+        Assert.Equal(33, Same([.. whole[..30], 7, 8, 9, 10], options));
+        Assert.Equal(29, Same(whole[..30], options));       // some token must be run
+        Assert.Equal(20, Same(whole[..21], options with { NumBeams = 3, NumReturnSequences = 2, TopLogProbabilities = null }));
+        Assert.Equal(29, Same(whole[..30], options));       // beams leave nothing behind, and take nothing away
+        Assert.Equal(0, Same(whole[..10], options));
+        tiny.Model.KvCacheFormat = NumberFormat.F16;
+        Assert.Equal(0, Same(whole[..30], options));
+        Assert.Equal(29, Same(whole[..30], options));
+        kept.IsWanted = false;
+        Assert.Equal(0, Same(whole[..30], options));
+        Assert.Equal(0, Same(whole[..30], options));
+
+        int Same(int[] text, GenerationOptions how)
+        {
+            IReadOnlyList<DecodedSequence> found = tiny.Run(new([text], how), prefillTokens: 8, kept);
+            AssertSame(tiny.Run(new([text], how)), found);
+            return found[0].KnownPromptTokens;
+        }
+    }
+
+    [Fact]
+    public void A_text_that_was_given_up_half_way_is_known_as_far_as_it_was_read()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        using KeptText kept = new() { IsWanted = true };
+        int[] prompt = [.. Enumerable.Range(1, 40)];
+        DecodingLoop loop = new(tiny.Model, tiny.Ops, prefillTokens: 8);
+        Decoding decoding = Decoding.Start(new([prompt], NoEnd), tiny.Model, tiny.Ops, kept);
+        loop.Join(decoding);
+        for (int i = 0; i < 3; i++) loop.Step();
+        loop.Leave(decoding);
+        IReadOnlyList<DecodedSequence> found = tiny.Run(new([prompt], NoEnd), kept: kept);
+        Assert.Equal(24, found[0].KnownPromptTokens);
+        AssertSame(tiny.Run(new([prompt], NoEnd)), found);
+    }
+
+    [Fact]
+    public void Where_keys_depend_on_the_length_of_the_text_all_of_it_is_read()
+    {
+        ModelConfig config = ModelConfig.Parse("""
+            {"model_type":"llama","vocab_size":128,"hidden_size":32,"intermediate_size":64,"num_hidden_layers":1,"num_attention_heads":4,
+             "max_position_embeddings":32,"rope_scaling":{"type":"dynamic","factor":4}}
+            """u8.ToArray());
+        Assert.True(config.KeysDependOnLength);
+        using LanguageModel model = LanguageModel.Create(config, new RandomWeights(NumberFormat.F32));
+        using CpuOps ops = new(1);
+        using KeptText kept = new() { IsWanted = true };
+        for (int round = 0; round < 2; round++)
+        {
+            DecodingLoop loop = new(model, ops, 512);
+            Decoding decoding = Decoding.Start(new([[.. Enumerable.Range(1, 40)]], NoEnd), model, ops, kept);
+            loop.Join(decoding);
+            while (!decoding.IsDone) loop.Step();
+            Assert.Equal(0, decoding.Result[0].KnownPromptTokens);
+            loop.Leave(decoding);
+        }
     }
 
     [Fact]

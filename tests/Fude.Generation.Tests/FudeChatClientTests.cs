@@ -23,6 +23,22 @@ public sealed class FudeChatClientTests : IDisposable
     private static CancellationToken Stop => TestContext.Current.CancellationToken;
 
     [Fact]
+    public async Task The_next_turn_is_answered_without_reading_the_conversation_again()
+    {
+        int[] conversation = [.. Enumerable.Range(60, 30)];
+        using FudeChatClient client = new(_generator, messages => [.. conversation[..(10 * messages.Count)], 5]);
+        ChatOptions options = new() { MaxOutputTokens = 4, Temperature = 0 };
+        ChatResponse first = await client.GetResponseAsync([Question[0], Question[0]], options, Stop);
+        Assert.Equal(0, first.Usage!.CachedInputTokenCount);
+        ChatResponse second = await client.GetResponseAsync([Question[0], Question[0], Question[0]], options, Stop);
+        Assert.Equal(20, second.Usage!.CachedInputTokenCount);
+        using TextGenerator afresh = TextGenerator.Load(_folder);
+        Assert.False(afresh.KeepsLastText);
+        GenerationResult expected = afresh.Generate([.. conversation, 5], new() { MaxNewTokens = 4, DoSample = false }, Stop)[0];
+        Assert.Equal(expected.Ids, ((GenerationResult)second.RawRepresentation!).Ids);
+    }
+
+    [Fact]
     public async Task An_answer_is_what_the_generator_writes_for_the_same_prompt()
     {
         int[]? asked = null;

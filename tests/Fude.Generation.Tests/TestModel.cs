@@ -19,10 +19,10 @@ internal sealed class TestModel : IDisposable
     public static TestModel Open(string name, int threads = 1) => new(TestFolders.FindGolden($"models/{name}")!, threads);
 
     /// <summary>Runs a request to its end, alone.</summary>
-    public IReadOnlyList<DecodedSequence> Run(DecodingRequest request, int prefillTokens = 512)
+    public IReadOnlyList<DecodedSequence> Run(DecodingRequest request, int prefillTokens = 512, KeptText? kept = null)
     {
         DecodingLoop loop = new(Model, Ops, prefillTokens);
-        Decoding decoding = Decoding.Start(request, Model, Ops);
+        Decoding decoding = Decoding.Start(request, Model, Ops, kept);
         loop.Join(decoding);
         try
         {

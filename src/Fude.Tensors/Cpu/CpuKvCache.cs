@@ -72,11 +72,14 @@ internal sealed unsafe class CpuKvCache : KvCache
         while (_pageCount > kept) Release(_pages[--_pageCount]);
     }
 
-    public override KvCache Fork()
+    public override KvCache Fork(int length, int capacity)
     {
         ObjectDisposedException.ThrowIf(_disposed, this);
-        CpuKvCache fork = new(_layers, _width, _capacity, Format) { _headSize = _headSize, _appended = Length, Length = Length };
-        int shared = (Length + PositionsInPage - 1) / PositionsInPage;
+        ArgumentOutOfRangeException.ThrowIfNegative(length);
+        ArgumentOutOfRangeException.ThrowIfGreaterThan(length, Length);
+        ArgumentOutOfRangeException.ThrowIfLessThan(capacity, length);
+        CpuKvCache fork = new(_layers, _width, capacity, Format) { _headSize = _headSize, _appended = length, Length = length };
+        int shared = (length + PositionsInPage - 1) / PositionsInPage;
         fork.MakeRoom(shared);
         for (int i = 0; i < shared; i++)
         {

@@ -25,6 +25,25 @@ public sealed class CpuKvCacheTests
         Numbers.SameBits(expected2, AttentionKernelTests.Part(ops, Two, q2, k2, v2, fork, shared, 40));
     }
 
+    [Theory, InlineData(0), InlineData(5), InlineData(32), InlineData(60), InlineData(70)]
+    public void A_fork_may_begin_alike_only(int shared)
+    {
+        using CpuOps ops = new(1);
+        (float[] q, float[] k, float[] v) = AttentionKernelTests.Inputs(Two);
+        (float[] q2, float[] k2, float[] v2) = (Numbers.Normal(q.Length, 7), Numbers.Normal(k.Length, 8), Numbers.Normal(v.Length, 9));
+        Array.Copy(k, k2, shared * 24);
+        Array.Copy(v, v2, shared * 24);
+        using KvCache cache = ops.CreateCache(1, 24, 80);
+        AttentionKernelTests.Part(ops, Two, q, k, v, cache, 0, 70);
+        using KvCache fork = cache.Fork(shared, 110);
+        Assert.Equal((shared, 110), (fork.Length, fork.Capacity));
+        Numbers.SameBits(Tail(ops, q2, k2, v2, shared), AttentionKernelTests.Part(ops, Two, q2, k2, v2, fork, shared, 40));
+        Numbers.SameBits(Tail(ops, q, k, v, 70)[..(10 * Tail(ops, q, k, v, 70).Length / 40)], AttentionKernelTests.Part(ops, Two, q, k, v, cache, 70, 10));
+        Assert.Throws<ArgumentOutOfRangeException>(() => cache.Fork(81, 110));
+        Assert.Throws<ArgumentOutOfRangeException>(() => cache.Fork(70, 69));
+        Assert.Throws<ArgumentOutOfRangeException>(() => cache.Fork(-1, 69));
+    }
+
     [Theory, InlineData(0), InlineData(5), InlineData(32), InlineData(60)]
     public void What_is_truncated_is_forgotten_also_when_a_fork_still_has_it(int kept)
     {

@@ -81,6 +81,8 @@ internal abstract class Decoding : IDisposable
             _read[i] = Caches[i]!.Length;
         }
         _known = [.. _read];
+        int texts = Math.Max(Settings.NumBeams, Settings.NumReturnSequences);
+        CacheBytes = model.CacheBytes(Texts.Sum(text => (long)text.Settings.MaxLength) * texts);
     }
 
     /// <summary>A prompt as the processors see it, and the settings for its length.</summary>
@@ -121,6 +123,9 @@ internal abstract class Decoding : IDisposable
         if (request.Prompts.Length == 0) throw new ArgumentException("There is no prompt to continue.");
         return (request.Options.NumBeams ?? 1) > 1 ? new BeamDecoding(request, model, ops, kept) : new SampleDecoding(request, model, ops, kept);
     }
+
+    /// <summary>About how many bytes of keys and values it takes at most.</summary>
+    public long CacheBytes { get; }
 
     /// <summary>Tokens of a prompt that were known from an earlier text.</summary>
     public int KnownOf(int prompt) => _known[prompt];

@@ -5,28 +5,33 @@ namespace Fude.Generation;
 
 /// <summary>
 /// Runs the requests of any number of callers through one model at once: a thread of its own steps them together, and they join and leave
-/// between two steps. The tokens of a request are the same whoever else is there.
+/// between two steps. The tokens of a request are the same whoever else is there. Those whose keys and values would not fit beside the
+/// others' wait for their turn, in the order in which they came.
 /// </summary>
 internal sealed class Engine : IDisposable
 {
     private readonly LanguageModel _model;
     private readonly IOps _ops;
     private readonly DecodingLoop _loop;
+    private readonly long _cacheBytes;
     private readonly Queue<Job> _waiting = [];
     private readonly List<Job> _running = [];
     private readonly KeptText _kept = new();
     private readonly Thread _thread;
     private readonly Action<Decoding, Exception> _failed;       // made once: a step allocates nothing
+    private Job? _next;      // the first that waits for room
+    private long _taken;
     private bool _disposed;
 
     /// <summary>Starts the thread.</summary>
     /// <param name="model">The model; nobody else may run it while the engine lives.</param>
     /// <param name="ops">Its device, likewise.</param>
     /// <param name="prefillTokens">Prompt tokens a step reads at most.</param>
-    public Engine(LanguageModel model, IOps ops, int prefillTokens)
+    /// <param name="cacheBytes">Bytes that the keys and values of running requests may come to; one request runs in any case.</param>
+    public Engine(LanguageModel model, IOps ops, int prefillTokens, long cacheBytes = long.MaxValue)
     {
         ArgumentOutOfRangeException.ThrowIfLessThan(prefillTokens, 1);
-        (_model, _ops) = (model, ops);
+        (_model, _ops, _cacheBytes) = (model, ops, cacheBytes);
         _loop = new DecodingLoop(model, ops, prefillTokens);
         _failed = (decoding, e) => _running.Find(job => job.Decoding == decoding)!.Failure = e;
         _thread = new Thread(Run) { IsBackground = true, Name = "fude engine" };
@@ -42,7 +47,7 @@ internal sealed class Engine : IDisposable
 
     /// <summary>Hands in a request.</summary>
     /// <param name="request">The prompts and options.</param>
-    /// <param name="cancellation">Gives the request up between two steps.</param>
+    /// <param name="cancellation">Gives the request up between two steps, and at once while it waits.</param>
     /// <returns>The texts, best first within a prompt.</returns>
     /// <exception cref="ArgumentException">The request does not fit the model, or an option is out of its range; no work was
     /// done.</exception>
@@ -95,27 +100,54 @@ internal sealed class Engine : IDisposable
     {
         lock (_waiting)
         {
-            while (!_disposed && _waiting.Count == 0 && _running.Count == 0) Monitor.Wait(_waiting);
+            while (!_disposed && _next is null && _waiting.Count == 0 && _running.Count == 0) Monitor.Wait(_waiting);
             if (_disposed)
             {
-                foreach (Job job in _waiting) job.Completion.TrySetCanceled();
+                while (NextWaiting() is { } job)
+                {
+                    job.Completion.TrySetCanceled();
+                    job.Decoding?.Dispose();
+                }
                 return false;
             }
-            while (_waiting.TryDequeue(out Job? job))
+            while (NextWaiting() is { } job)
             {
                 try
                 {
-                    job.Decoding = Decoding.Start(job.Request, _model, _ops, _kept);
-                    _loop.Join(job.Decoding);
-                    _running.Add(job);
+                    job.Decoding ??= Decoding.Start(job.Request, _model, _ops, _kept);
                 }
                 catch (Exception e)      // the caller's mistake: told to the caller, and nobody else is disturbed
                 {
                     job.Completion.TrySetException(e);
+                    continue;
                 }
+                if (_running.Count > 0 && job.Decoding.CacheBytes > _cacheBytes - _taken)
+                {
+                    _next = job;
+                    break;
+                }
+                _taken += job.Decoding.CacheBytes;
+                _loop.Join(job.Decoding);
+                _running.Add(job);
             }
         }
         return true;
+    }
+
+    /// <summary>Takes the one that has waited longest and is still wanted, or null.</summary>
+    private Job? NextWaiting()
+    {
+        Job? job = _next;
+        _next = null;
+        if (job is { Cancellation.IsCancellationRequested: true })
+        {
+            job.Completion.TrySetCanceled(job.Cancellation);
+            job.Decoding!.Dispose();
+            job = null;
+        }
+        while (job is null && _waiting.TryDequeue(out Job? first))
+            if (first.Begin()) job = first;
+        return job;
     }
 
     /// <summary>Hands over a finished request's texts; a failure in making them is that request's alone.</summary>
@@ -138,19 +170,44 @@ internal sealed class Engine : IDisposable
             Job job = _running[i];
             if (!which(job)) continue;
             _running.RemoveAt(i);
+            _taken -= job.Decoding!.CacheBytes;
             tell(job);
             _loop.Leave(job.Decoding!);
         }
     }
 
-    private sealed class Job(DecodingRequest request, CancellationToken cancellation)
+    private sealed class Job
     {
-        public DecodingRequest Request { get; } = request;
-        public CancellationToken Cancellation { get; } = cancellation;
+        private readonly Lock _gate = new();
+        private readonly CancellationTokenRegistration _waiting;
+        private bool _hasBegun;
+
+        public Job(DecodingRequest request, CancellationToken cancellation)
+        {
+            (Request, Cancellation) = (request, cancellation);
+            _waiting = cancellation.UnsafeRegister(static job => ((Job)job!).GiveUpWaiting(), this);
+        }
+
+        public DecodingRequest Request { get; }
+        public CancellationToken Cancellation { get; }
         public Decoding? Decoding { get; set; }
         public Exception? Failure { get; set; }
 
         public TaskCompletionSource<IReadOnlyList<DecodedSequence>> Completion { get; } =
             new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        /// <summary>Ends the waiting; false when the request has been given up.</summary>
+        public bool Begin()
+        {
+            _waiting.Unregister();
+            lock (_gate) return _hasBegun = !Completion.Task.IsCompleted;
+        }
+
+        // One that has begun is given up by the engine, between two steps.
+        private void GiveUpWaiting()
+        {
+            lock (_gate)
+                if (!_hasBegun) Completion.TrySetCanceled(Cancellation);
+        }
     }
 }

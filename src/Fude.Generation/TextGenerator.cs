@@ -9,7 +9,8 @@ namespace Fude.Generation;
 /// <summary>A model with its tokenizer: text in, text out.</summary>
 /// <remarks>
 /// Safe for several threads. Calls that overlap are computed together, a token for each at every step, and what a call gives does not
-/// depend on the others.
+/// depend on the others. Where the keys and values of all would take more than half of the memory that was free when the model was
+/// loaded, the later ones wait.
 /// </remarks>
 /// <example>
 /// <code>
@@ -30,7 +31,8 @@ public sealed class TextGenerator : IDisposable
     {
         (Folder, _model, _ops, Tokenizer) = (folder, model, ops, tokenizer);
         Defaults = DefaultsOf(folder);
-        _engine = new Engine(model, ops, PrefillTokens);
+        // Half of what is free: pages of a mapped model count as free as long as nobody has read them.
+        _engine = new Engine(model, ops, PrefillTokens, ModelSummary.AvailableMemoryBytes() / 2);
     }
 
     /// <summary>Where the model was loaded from.</summary>

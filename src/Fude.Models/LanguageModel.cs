@@ -77,6 +77,9 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     /// <param name="capacity">Positions it can hold at most.</param>
     public KvCache CreateCache(IOps ops, int capacity) => ops.CreateCache(Config.Layers, Config.KeyValueWidth, capacity, KvCacheFormat);
 
+    /// <summary>About how many bytes the keys and values of so many tokens take, in <see cref="KvCacheFormat"/>.</summary>
+    public long CacheBytes(long tokens) => 2L * Config.Layers * KvCacheFormat.Bytes(Config.KeyValueWidth) * tokens;
+
     /// <summary>One forward pass: checks the batch, frees what the last pass made, computes, and lets the caches grow.</summary>
     /// <param name="ops">The device.</param>
     /// <param name="batch">The tokens.</param>

@@ -159,6 +159,67 @@ public sealed class EngineTests
         for (int i = 0; i < together.Length; i++) AssertSame(alone[i], await together[i]);
     }
 
+    [Theory, InlineData(0, 1), InlineData(2, 2), InlineData(100, 8)]
+    public async Task What_has_no_room_beside_the_others_waits_for_its_turn(int room, int together)
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        DecodedSequence[] alone = [.. Enumerable.Range(0, 8).Select(i => tiny.Run(new([[66, i]], NoEnd))[0])];
+        using Engine engine = new(tiny.Model, tiny.Ops, prefillTokens: 512, room * tiny.Model.CacheBytes(2 + 12));
+        using SemaphoreSlim gate = new(0);
+        HashSet<int> begun = [];
+        int most = 0;
+        int[] left = new int[8];
+        Task<IReadOnlyList<DecodedSequence>>[] tasks = [.. Enumerable.Range(0, 8).Select(i => engine.RunAsync(
+            new([[66, i]], NoEnd)
+            {
+                OnToken = (_, _, _) =>
+                {
+                    if (i == 0 && left[0] == 0) gate.Wait();     // until all have come
+                    begun.Add(i);
+                    most = Math.Max(most, begun.Count);
+                    if (++left[i] == 12) begun.Remove(i);
+                    return false;
+                },
+            },
+            TestContext.Current.CancellationToken))];
+        gate.Release();
+        for (int i = 0; i < 8; i++) Assert.Equal(alone[i].Ids, (await tasks[i])[0].Ids);
+        // The first step may have begun before the others came.
+        Assert.InRange(most, Math.Min(together, 7), together);
+    }
+
+    [Fact]
+    public async Task Who_waits_can_give_up_at_once()
+    {
+        using TestModel tiny = TestModel.Open("llama-mha");
+        using CancellationTokenSource stop = new();
+        Engine engine = new(tiny.Model, tiny.Ops, prefillTokens: 512, cacheBytes: 0);
+        using SemaphoreSlim begun = new(0), goOn = new(0);
+        Task<IReadOnlyList<DecodedSequence>> first = engine.RunAsync(new([[66]], NoEnd)
+        {
+            OnToken = (_, _, _) =>
+            {
+                begun.Release();
+                goOn.Wait();
+                return false;
+            },
+        }, TestContext.Current.CancellationToken);
+        await begun.WaitAsync(TestContext.Current.CancellationToken);
+        Task<IReadOnlyList<DecodedSequence>>[] waiting = [.. Enumerable.Range(0, 3).Select(_ => engine.RunAsync(new([[67]], NoEnd), stop.Token))];
+        Task<IReadOnlyList<DecodedSequence>> other = engine.RunAsync(new([[66, 124]], NoEnd), TestContext.Current.CancellationToken);
+        await stop.CancelAsync();
+        foreach (Task<IReadOnlyList<DecodedSequence>> task in waiting) await Assert.ThrowsAnyAsync<OperationCanceledException>(() => task);
+        Assert.False(first.IsCompleted);        // it has stood still all the while
+        goOn.Release(12);
+        Assert.Equal(12, (await first)[0].Ids.Length);
+        Assert.Equal(12, (await other)[0].Ids.Length);
+
+        Task<IReadOnlyList<DecodedSequence>>[] last = [.. Enumerable.Range(0, 3).Select(_ => engine.RunAsync(new([[67]], NoEnd with { MaxNewTokens = 150 }), CancellationToken.None))];
+        engine.Dispose();
+        foreach (Task<IReadOnlyList<DecodedSequence>> task in last)
+            if (!task.IsCompletedSuccessfully) await Assert.ThrowsAnyAsync<OperationCanceledException>(() => task);
+    }
+
     [Fact]
     public async Task A_request_can_be_given_up_and_the_others_go_on()
     {

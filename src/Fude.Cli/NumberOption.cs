@@ -31,6 +31,9 @@ internal static class NumberOption
     /// <summary>A part of something that is never nothing.</summary>
     public static NumberRange<double> PartAboveZero { get; } = new(value => value is > 0 and <= 1, "above 0 and at most 1", "0 より大きく 1 以下");
 
+    /// <summary>A part of something that is neither nothing nor all of it.</summary>
+    public static NumberRange<double> PartBetween { get; } = new(value => value is > 0 and < 1, "above 0 and below 1", "0 より大きく 1 未満");
+
     /// <summary>An option with a number that stands for its absence.</summary>
     public static Option<T> Of<T>(string name, string description, T absent, NumberRange<T>? range = null, params string[] aliases)
         where T : struct, INumber<T> => new(name, aliases)

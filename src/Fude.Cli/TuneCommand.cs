@@ -40,6 +40,15 @@ internal static class TuneCommand
             HelpName = "FILE",
             Description = Say("The generation_config.json that goes with the model; that of MODEL when absent.", "モデルに添える generation_config.json。省略時は MODEL のもの。"),
         };
+        Option<string[]> replay = new("--replay")
+        {
+            HelpName = "SHARD...",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = true,
+            Description = Say("Token shards of texts like those the model was pre-trained on: pieces of them are mixed in, so that it does not forget them.",
+                "事前学習と同種のテキストのトークンシャード。一部を混ぜて学習し、忘れないようにする。"),
+        };
+        Option<double> replayShare = Of("--replay-share", Say("The share of --replay among all tokens.", "全トークンに占める --replay の割合。"), 0.25, PartBetween);
         Option<int?> audit = new("--audit")
         {
             HelpName = "N",
@@ -49,9 +58,11 @@ internal static class TuneCommand
                 $"学習せず、各ファイルの最初の N 例（省略時 {AuditedByDefault}）について、学習するトークンに印を付けて見せる。"),
         };
         Option<bool> json = new("--json") { Description = Say("With --audit: one JSON object an example.", "--audit の結果を 1 例 1 行の JSON で出力する。") };
-        foreach (Option option in (Option[])[last, allReplies, second, smoothing, zLoss, generation, audit, json]) command.Add(option);
+        foreach (Option option in (Option[])[last, allReplies, second, replay, replayShare, smoothing, zLoss, generation, audit, json]) command.Add(option);
         command.Validators.Add(result =>
         {
+            if (result.GetResult(replayShare) is { Implicit: false } && result.GetResult(replay) is null)
+                result.AddError(Say("--replay-share is for --replay.", "--replay-share は --replay と共に使います。"));
             if (result.GetResult(json) is { Implicit: false } && result.GetResult(audit) is null)
                 result.AddError(Say("--json is for --audit.", "--json は --audit と共に使います。"));
         });
@@ -63,6 +74,8 @@ internal static class TuneCommand
                 LastAnswerOnly = args.GetValue(last),
                 Reader = new DialogueReader { TakesAllReplies = args.GetValue(allReplies), TakesBothSpeakers = !args.GetValue(second) },
                 Loss = new LossForm((float)args.GetValue(smoothing), (float)args.GetValue(zLoss)),
+                Replay = args.Given(replay) ?? [],
+                ReplayShare = args.GetValue(replayShare),
                 GenerationConfig = args.GetValue(generation),
             };
             if (settings.GenerationConfig is { } file)
@@ -145,6 +158,7 @@ internal static class TuneCommand
         List<(string Name, object? Value)> all =
         [
             ("model", settings.Model), ("data", string.Join(", ", settings.Data.Select(source => $"{source.File}:{source.Weight.ToString(CultureInfo.InvariantCulture)}"))),
+            ("replay", string.Join(", ", settings.Replay)), ("replay-share", settings.Replay.Count > 0 ? settings.ReplayShare : null),
             ("format", data.Encoder.Format), ("system", settings.System), ("held-out", string.Join(", ", settings.HeldOut)), ("held-out-share", settings.HeldOutShare),
             ("context", settings.Context ?? data.Folder.Config.Context), ("too-long", settings.TooLong), ("lora-rank", settings.Lora?.Rank), ("lora-alpha", settings.Lora?.Alpha),
             ("lora-dropout", settings.Lora?.Dropout), ("lora-targets", settings.Lora?.Targets is { } targets ? string.Join(", ", targets) : null), ("weights", settings.BaseFormat),

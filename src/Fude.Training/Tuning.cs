@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using Fude.Corpus;
 using Fude.Models;
 using Fude.Tensors;
 
@@ -191,6 +192,11 @@ public sealed class Tuning : IDisposable
         {
             SourceSummary source = _data.Sources[i];
             traits.Add(($"data {Number(i + 1)}", $"{RunIdentity.FingerprintOf(source.File)}, weight {Number(source.Weight)}, {Number(source.Examples)} examples"));
+        }
+        for (int i = 0; i < _settings.Replay.Count; i++)
+        {
+            using TokenShard shard = TokenShard.Open(_settings.Replay[i]);
+            traits.Add(($"replay {Number(i + 1)}", $"{Number(shard.Tokens)} tokens, index {RunIdentity.FingerprintOf(shard.Path + ".idx")}, share {Number(_settings.ReplayShare)}"));
         }
         return [.. traits.Select(trait => KeyValuePair.Create(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
     }

@@ -57,6 +57,7 @@ public sealed class TuningData
         }
         if (_sources.Sum(source => source.Examples) == 0)
             throw new InvalidDataException($"{string.Join(", ", settings.Data.Select(source => source.File))}: there is nothing to learn in it.");
+        if (settings.Replay.Count > 0) Replay();
         Mixture = new Mixture([.. _sources.Select(source => (source.Examples, source.Weight))], settings.Seed);
     }
 
@@ -130,6 +131,20 @@ public sealed class TuningData
         _examples.Add(examples);
         _sources.Add(new SourceSummary(source.File, source.Weight, examples.Count, _heldOut.Count - heldOut,
             examples.Sum(example => (long)example.Length), examples.Sum(example => (long)example.Trained), examples.Select(example => example.Length).DefaultIfEmpty().Max()));
+    }
+
+    // Each epoch takes a part of its own.
+    private void Replay()
+    {
+        if (_settings.Preference is not null) throw new ArgumentException("Texts are replayed among instructions, not among preferences.");
+        double epochs = Math.Max(1, Math.Ceiling(_settings.Epochs)), share = _settings.ReplayShare;
+        long tokens = (long)Math.Ceiling(epochs * share / (1 - share) * _sources.Sum(source => source.Weight * source.Tokens));
+        List<TrainingExample> examples = ReplayedText.Take(
+            _settings.Replay, tokens, _settings.Context ?? Folder.Config.Context, Folder.Config.Vocabulary, _settings.Seed);
+        if (examples.Count == 0) throw new InvalidDataException($"{string.Join(", ", _settings.Replay)}: there is nothing to learn in it.");
+        _examples.Add(examples);
+        _sources.Add(new SourceSummary(string.Join(", ", _settings.Replay), 1 / epochs, examples.Count, 0,
+            examples.Sum(example => (long)example.Length), examples.Sum(example => (long)example.Trained), examples.Max(example => example.Length)));
     }
 
     private void ReadPairs(DataSource source, IProgress<int>? progress, CancellationToken stop)

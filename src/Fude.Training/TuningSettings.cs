@@ -27,6 +27,12 @@ public sealed record TuningSettings
     /// <summary>The share of the data's records that is only evaluated on: see <see cref="Dialogue.IsHeldOut"/>.</summary>
     public double HeldOutShare { get; init; }
 
+    /// <summary>Token shards of texts like those the model was pre-trained on: see <see cref="ReplayedText"/>. Not for preferences.</summary>
+    public IReadOnlyList<string> Replay { get; init; } = [];
+
+    /// <summary>The share of them among all tokens of an epoch.</summary>
+    public double ReplayShare { get; init; } = 0.25;
+
     /// <summary>The name of the prompt format; null for the one that the model itself names.</summary>
     public string? Format { get; init; }
 
@@ -137,6 +143,7 @@ public sealed record TuningSettings
         Require(ClipNorm > 0, "largest norm of gradients", ClipNorm, "above 0");
         Require(Dropout is >= 0 and < 1, "dropout", Dropout, "from 0 to below 1");
         Require(HeldOutShare is >= 0 and < 1, "share to hold out", HeldOutShare, "from 0 to below 1");
+        Require(ReplayShare is > 0 and < 1, "share to replay", ReplayShare, "above 0 and below 1");
         Require(SkipBad >= 0, "number of bad records", SkipBad, "from 0 on");
         Require(CheckpointEvery > 0, "number of steps between checkpoints", CheckpointEvery, "at least 1");
         Require(KeepCheckpoints > 0, "number of checkpoints that stay", KeepCheckpoints, "at least 1");

@@ -122,6 +122,21 @@ public sealed class TuneCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Texts_are_replayed_from_shards()
+    {
+        string text = _folder.Write("text.txt", string.Concat(Enumerable.Range(0, 60).Select(i => $"犬と猫が{i}匹いる。\n")));
+        Assert.Equal(0, (await Fude.Run("corpus", "tokenize", text, "--tokenizer", _model, "--out", _folder["text"])).Status);
+        string[] command = ["tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["run"]];
+        Assert.Contains("--replay", (await Fude.Run([.. command, "--replay-share", "0.5"])).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("below 1", (await Fude.Run([.. command, "--replay", _folder["text"], "--replay-share", "1"])).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("none.idx", (await Fude.Run([.. command, "--replay", _folder["none"]])).Failure(), StringComparison.Ordinal);
+        Fude.Result result = await Fude.Run([.. command, "--replay", _folder["text"], "--replay-share", "0.5"]);
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains($"{_folder["text"]}: ", result.Error, StringComparison.Ordinal);
+        Assert.Contains("replay-share", File.ReadAllText(Path.Combine(_folder["run"], "report.html")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Nothing_is_left_out_without_a_word()
     {
         string bad = _folder.Write("bad.jsonl", $"{File.ReadAllText(_data)}{{broken\n{{\"instruction\": \"あ\", \"output\": \"\"}}\n{{\"instruction\": \"{new string('犬', 99)}\", \"output\": \"猫\"}}\n");

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json.Nodes;
+using Fude.Corpus;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.TestData;
@@ -35,6 +36,39 @@ public sealed class TuningTests : IDisposable
         Assert.Equal("<s>ユーザー：犬\n応答：", guess.Format.Write("犬").Text);
         Assert.True(tuned.HasTokenizer);
         using LanguageModel loaded = tuned.LoadModel();
+    }
+
+    [Fact]
+    public void Replayed_texts_are_their_share_of_every_epoch_and_keep_what_was_known()
+    {
+        // A text that the base learns first, and then instructions that have none of its words.
+        string shard = _folder["texts"];
+        using (TokenShardWriter writer = new(shard, TinyTuning.Vocabulary))
+        {
+            for (int i = 0; i < 40; i++) writer.Add([1, .. Enumerable.Range(0, 30).Select(place => 1000 + (((7 * place) + i) % 40)), 2]);
+            writer.Complete();
+        }
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["plain"], _data) with { Epochs = 3 };
+        TuningSettings replaying = settings with { Output = _folder["replaying"], Replay = [shard + ".bin"], ReplayShare = 0.4 };
+        TuningData data = new(replaying);
+        SourceSummary own = data.Sources[0], replayed = data.Sources[1];
+        Assert.Equal(2, data.Sources.Count);
+        Assert.InRange(replayed.Tokens * replayed.Weight / (own.Tokens + (replayed.Tokens * replayed.Weight)), 0.39, 0.45);
+        Assert.Empty(data.Mixture.Order(0).Where(place => place.Source == 1).Intersect(data.Mixture.Order(1)));
+        double plain = LossAfter(settings), kept = LossAfter(replaying);
+        Assert.True(kept < plain - 2, $"{kept} with replay, {plain} without");
+        // Another share is another run.
+        Assert.Contains("replay", Assert.Throws<InvalidDataException>(() => Open(replaying with { ReplayShare = 0.3 })).Message, StringComparison.Ordinal);
+        Assert.Contains("replay", Assert.Throws<InvalidDataException>(() => Open(replaying with { Replay = [] })).Message, StringComparison.Ordinal);
+        Assert.Throws<ArgumentException>(() => new TuningData(replaying with { ReplayShare = 1 }));
+
+        double LossAfter(TuningSettings how)
+        {
+            using Tuning run = Open(how);
+            Assert.True(run.Run());
+            return Trainer.MeanLoss(new Learner(run.Model, run.Device),
+                InstructionLessons.Batches(ReplayedText.Take([shard], 500, 64, TinyTuning.Vocabulary, seed: 9), 64));
+        }
     }
 
     [Theory, InlineData(false), InlineData(true)]

@@ -44,7 +44,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
         },
         Tuning("tune", TuneCommand.Create) with
         {
-            Inputs = ["model", "data", "held-out", "generation-config"],
+            Inputs = ["model", "data", "held-out", "replay", "generation-config"],
             MayChange = ["evaluate-every", "patience", "keep-best", "save-format", "generation-config"],
             Written = ["generation-config"],
         },

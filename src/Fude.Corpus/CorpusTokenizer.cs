@@ -32,7 +32,7 @@ public static class CorpusTokenizer
         ArgumentOutOfRangeException.ThrowIfNegative(threads);
         _ = Directory.CreateDirectory(Path.GetDirectoryName(Path.GetFullPath(path))!);
         ParallelOptions parallel = new() { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = stop };
-        using TokenShardWriter shard = new(path, tokenizer.VocabularySize);
+        using TokenShardWriter shard = new(path, tokenizer.VocabularySize) { Tokenizer = tokenizer };
         List<TextDocument> batch = [];
         long held = 0, characters = 0, bad = 0;
         foreach (TextDocument document in text.Documents(progress, count => bad = count, stop))

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Fude.Tokenizers;
 
 namespace Fude.Corpus;
 
@@ -26,6 +27,9 @@ public sealed class TokenShardWriter : IDisposable
         _isWide = vocabulary > 65_500;
         _tokens = new FileStream(_pending + ".bin", FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
     }
+
+    /// <summary>What made the ids, which the shard then says: see <see cref="ShardTokenizer"/>; null where that is not known.</summary>
+    public Tokenizer? Tokenizer { get; init; }
 
     /// <summary>Tokens so far.</summary>
     public long Tokens { get; private set; }
@@ -90,6 +94,8 @@ public sealed class TokenShardWriter : IDisposable
         }
         // An index without its tokens is found out when it is opened; the other way round the shard does not exist.
         File.Delete(_path + ".idx");
+        if (Tokenizer is null) ShardTokenizer.Remove(_path);
+        else ShardTokenizer.Write(_path, Tokenizer);
         File.Move(_pending + ".bin", _path + ".bin", overwrite: true);
         File.Move(_pending + ".idx", _path + ".idx", overwrite: true);
         _isDone = true;

@@ -2,6 +2,7 @@ using System.Globalization;
 using Fude.Corpus;
 using Fude.Models;
 using Fude.Tensors;
+using Fude.Tokenizers;
 
 namespace Fude.Training;
 
@@ -77,20 +78,20 @@ public sealed class Pretraining : IDisposable
         _settings = settings;
         try
         {
-            foreach (string shard in settings.Shards) _shards.Add(TokenShard.Open(shard));
+            Tokenizer? tokenizer = settings.Tokenizer is { } path ? ModelFolder.OpenTokenizer(path) : null;
+            foreach (string shard in settings.Shards) _shards.Add(OpenShard(shard, tokenizer));
             PackedDocuments data = new(_shards, settings.Context, settings.Seed);
             TokensOfData = data.TokensOfAllFolds;
-            List<SupervisedBatch> heldOut = ReadHeldOut();
+            List<SupervisedBatch> heldOut = ReadHeldOut(tokenizer);
             _model = settings.Base is { } folder
                 ? TrainableModel.Load(folder)
                 : TrainableModel.Create(File.ReadAllBytes(settings.Config!), settings.Initial);
             ModelConfig config = _model.Model.Config;
             if (settings.Context > config.Context)
                 throw new ArgumentException($"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.", nameof(settings));
-            // A tokenizer is known to be another where it is too small; the shard does not say more of the one it came from.
             (int entries, string whose) = (config.Vocabulary, "model's vocabulary");
-            if (settings.Tokenizer is { } tokenizer && ModelFolder.OpenTokenizer(tokenizer).VocabularySize is int pieces && pieces < entries)
-                (entries, whose) = (pieces, $"tokenizer {tokenizer}");
+            // Of a shard that does not say where it came from, a tokenizer is known to be another where it is too small.
+            if (tokenizer?.VocabularySize < entries) (entries, whose) = (tokenizer.VocabularySize, $"tokenizer {settings.Tokenizer}");
             foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), LaterTraits(), checkpoints.Steps.Count > 0);
@@ -186,14 +187,14 @@ public sealed class Pretraining : IDisposable
         return traits;
     }
 
-    private List<SupervisedBatch> ReadHeldOut()
+    private List<SupervisedBatch> ReadHeldOut(Tokenizer? tokenizer)
     {
         List<SupervisedBatch> batches = [];
         if (_settings.HeldOut.Count == 0) return batches;
         List<TokenShard> shards = [];
         try
         {
-            foreach (string path in _settings.HeldOut) shards.Add(TokenShard.Open(path));
+            foreach (string path in _settings.HeldOut) shards.Add(OpenShard(path, tokenizer));
             foreach (TokenShard shard in shards)
             {
                 // The same part of each shard, and none of it twice.
@@ -210,6 +211,21 @@ public sealed class Pretraining : IDisposable
         }
         return batches.Count > 0 ? batches : throw new InvalidDataException(
             $"{string.Join(", ", _settings.HeldOut)}: hold less than a row of {_settings.Context} tokens: there is nothing to evaluate on.");
+    }
+
+    private TokenShard OpenShard(string path, Tokenizer? tokenizer)
+    {
+        TokenShard shard = TokenShard.Open(path);
+        try
+        {
+            if (tokenizer is not null) ShardTokenizer.Require(shard, tokenizer, _settings.Tokenizer!);
+            return shard;
+        }
+        catch
+        {
+            shard.Dispose();
+            throw;
+        }
     }
 
     private static void CheckTokens(TokenShard shard, int vocabulary, string whose)

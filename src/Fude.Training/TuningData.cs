@@ -140,7 +140,7 @@ public sealed class TuningData
         double epochs = Math.Max(1, Math.Ceiling(_settings.Epochs)), share = _settings.ReplayShare;
         long tokens = (long)Math.Ceiling(epochs * share / (1 - share) * _sources.Sum(source => source.Weight * source.Tokens));
         List<TrainingExample> examples = ReplayedText.Take(
-            _settings.Replay, tokens, _settings.Context ?? Folder.Config.Context, Folder.Config.Vocabulary, _settings.Seed);
+            _settings.Replay, tokens, _settings.Context ?? Folder.Config.Context, Folder.Config.Vocabulary, Folder.Tokenizer, _settings.Seed);
         if (examples.Count == 0) throw new InvalidDataException($"{string.Join(", ", _settings.Replay)}: there is nothing to learn in it.");
         _examples.Add(examples);
         _sources.Add(new SourceSummary(string.Join(", ", _settings.Replay), 1 / epochs, examples.Count, 0,

@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Fude.TestData;
 using Fude.Tokenizers;
 using Fude.Tokenizers.Training;
@@ -35,6 +36,35 @@ public sealed class CorpusTokenizerTests : IDisposable
     }
 
     [Fact]
+    public void A_shard_says_which_tokenizer_it_is_of()
+    {
+        Tokenizer other = Trained(out _, out _, vocabulary: 380), tokenizer = Trained(out string text, out _), grown = WithAddedToken();
+        CorpusTokenizer.Write(new TrainingText(text), tokenizer, _folder["one"], tokenizer.EndId);
+        using TokenShard shard = TokenShard.Open(_folder["one"]);
+        ShardTokenizer.Require(shard, tokenizer, "the first");
+        string message = Assert.Throws<InvalidDataException>(() => ShardTokenizer.Require(shard, other, "the second")).Message;
+        Assert.Contains(_folder["one"], message, StringComparison.Ordinal);
+        Assert.Contains("the second", message, StringComparison.Ordinal);
+        // One with more pieces behind the same ones means the same by every id; with fewer it does not.
+        Assert.Equal(tokenizer.VocabularySize + 1, grown.VocabularySize);
+        ShardTokenizer.Require(shard, grown, "the grown one");
+        CorpusTokenizer.Write(new TrainingText(text), grown, _folder["grown"], tokenizer.EndId);
+        using (TokenShard ofGrown = TokenShard.Open(_folder["grown"]))
+            Assert.Throws<InvalidDataException>(() => ShardTokenizer.Require(ofGrown, tokenizer, "the first"));
+
+        File.WriteAllText(_folder["one.tokenizer"], "damaged");
+        Assert.Contains("one.tokenizer", Assert.Throws<InvalidDataException>(() => ShardTokenizer.Require(shard, tokenizer, "it")).Message, StringComparison.Ordinal);
+        // A shard of other programs does not say; one that takes its name forgets what was said.
+        using (TokenShardWriter writer = new(_folder["one"], 300))
+        {
+            writer.Add([5, 6]);
+            writer.Complete();
+        }
+        using TokenShard silent = TokenShard.Open(_folder["one"]);
+        ShardTokenizer.Require(silent, other, "the second");
+    }
+
+    [Fact]
     public void Text_without_a_document_is_an_error_and_leaves_nothing()
     {
         string text = _folder["empty.txt"];
@@ -45,12 +75,22 @@ public sealed class CorpusTokenizerTests : IDisposable
         Assert.False(File.Exists(_folder["shard.bin"]));
     }
 
-    private Tokenizer Trained(out string text, out string[] documents)
+    // The one that was trained last, and a token.
+    private Tokenizer WithAddedToken()
+    {
+        JsonNode json = JsonNode.Parse(File.ReadAllText(_folder["tokenizer.json"]))!;
+        json["added_tokens"]!.AsArray().Add(JsonNode.Parse(
+            """{"id": 400, "content": "<|more|>", "single_word": false, "lstrip": false, "rstrip": false, "normalized": false, "special": true}"""));
+        File.WriteAllText(_folder["grown.json"], json.ToJsonString());
+        return Tokenizer.Load(_folder["grown.json"]);
+    }
+
+    private Tokenizer Trained(out string text, out string[] documents, int vocabulary = 400)
     {
         documents = [.. Enumerable.Range(0, 300).Select(i => $"吾輩は猫である。名前はまだ{i}つ目。{new string('あ', i)}")];
         text = _folder["text.jsonl"];
         File.WriteAllLines(text, documents.Select(document => $"{{\"text\": \"{document}\"}}"));
-        TokenizerTrainerOptions options = new() { VocabularySize = 400, AddDummyPrefix = false, AddBegin = true };
+        TokenizerTrainerOptions options = new() { VocabularySize = vocabulary, AddDummyPrefix = false, AddBegin = true };
         UnigramTrainer.Train(new TrainingText(text), options).SaveHuggingFace(_folder.Path);
         return Tokenizer.Load(_folder.Path);
     }

@@ -67,7 +67,7 @@ public sealed class TuningTests : IDisposable
             using Tuning run = Open(how);
             Assert.True(run.Run());
             return Trainer.MeanLoss(new Learner(run.Model, run.Device),
-                InstructionLessons.Batches(ReplayedText.Take([shard], 500, 64, TinyTuning.Vocabulary, seed: 9), 64));
+                InstructionLessons.Batches(ReplayedText.Take([shard], 500, 64, TinyTuning.Vocabulary, null, seed: 9), 64));
         }
     }
 

@@ -1,4 +1,5 @@
 using Fude.Corpus;
+using Fude.Tokenizers;
 
 namespace Fude.Training;
 
@@ -13,14 +14,19 @@ internal static class ReplayedText
     /// <param name="tokens">Tokens that are wanted; fewer where the shards have fewer.</param>
     /// <param name="length">Tokens of a piece at most. Documents are cut anew from their beginning.</param>
     /// <param name="vocabulary">Entries of the model's.</param>
+    /// <param name="tokenizer">The model's.</param>
     /// <param name="seed">Chooses.</param>
     /// <exception cref="InvalidDataException">A shard is damaged, or of another tokenizer.</exception>
-    public static List<TrainingExample> Take(IReadOnlyList<string> paths, long tokens, int length, int vocabulary, ulong seed)
+    public static List<TrainingExample> Take(IReadOnlyList<string> paths, long tokens, int length, int vocabulary, Tokenizer? tokenizer, ulong seed)
     {
         List<TokenShard> shards = [];
         try
         {
-            foreach (string path in paths) shards.Add(TokenShard.Open(path));
+            foreach (string path in paths)
+            {
+                shards.Add(TokenShard.Open(path));
+                if (tokenizer is not null) ShardTokenizer.Require(shards[^1], tokenizer, "the model's own");
+            }
             List<(TokenShard Shard, int Document, long Start, int Count)> pieces = [];
             foreach (TokenShard shard in shards)
                 for (int document = 0; document < shard.Documents; document++)

@@ -1,0 +1,58 @@
+using System.Buffers.Binary;
+using System.Globalization;
+using System.Runtime.InteropServices;
+using System.Security.Cryptography;
+using Fude.Tokenizers;
+
+namespace Fude.Corpus;
+
+/// <summary>Which tokenizer a shard is of: beside NAME.bin and NAME.idx, fude keeps NAME.tokenizer with the number of its pieces and a fingerprint of
+/// them. Ids of another vocabulary of the same size would be learnt without an error.</summary>
+/// <remarks>Scores and rules do not count, nor do tokens that were added later: ids mean the same with them.</remarks>
+public static class ShardTokenizer
+{
+    private const string Extension = ".tokenizer";
+
+    /// <summary>Refuses a tokenizer that a shard is not of. Shards that other programs wrote do not say.</summary>
+    /// <param name="shard">The shard.</param>
+    /// <param name="tokenizer">The tokenizer.</param>
+    /// <param name="place">Where it is, for the message.</param>
+    /// <exception cref="InvalidDataException">The shard is of another one.</exception>
+    public static void Require(TokenShard shard, Tokenizer tokenizer, string place)
+    {
+        ArgumentNullException.ThrowIfNull(shard);
+        ArgumentNullException.ThrowIfNull(tokenizer);
+        string file = shard.Path + Extension;
+        if (!File.Exists(file)) return;
+        string[] words = new FileInfo(file).Length > 100 ? [] : File.ReadAllText(file).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        if (words.Length != 2 || !int.TryParse(words[0], NumberStyles.None, CultureInfo.InvariantCulture, out int count))
+            throw new InvalidDataException($"{file} should hold the number of a tokenizer's pieces and a fingerprint of them, but does not. Remove it, or tokenize the texts anew.");
+        if (count > tokenizer.VocabularySize || Fingerprint(tokenizer, count) != words[1])
+            throw new InvalidDataException(
+                $"{shard.Path} is of another tokenizer than {place}: their pieces differ. Tokenize the texts with the latter (fude corpus tokenize), or give the former; " +
+                $"if you know that they are the same, remove {file}.");
+    }
+
+    /// <summary>Writes it beside a shard.</summary>
+    internal static void Write(string path, Tokenizer tokenizer) => File.WriteAllText(path + Extension,
+        string.Create(CultureInfo.InvariantCulture, $"{tokenizer.VocabularySize} {Fingerprint(tokenizer, tokenizer.VocabularySize)}\n"));
+
+    /// <summary>Removes what an earlier shard of the name left.</summary>
+    internal static void Remove(string path) => File.Delete(path + Extension);
+
+    // The first 16 hexadecimal digits of the SHA-256 of the first ids' pieces.
+    private static string Fingerprint(Tokenizer tokenizer, int count)
+    {
+        using IncrementalHash hash = IncrementalHash.CreateHash(HashAlgorithmName.SHA256);
+        Span<byte> head = stackalloc byte[8];
+        foreach (VocabularyPiece piece in tokenizer.Pieces)
+        {
+            if (piece.Id >= count) continue;
+            BinaryPrimitives.WriteInt32LittleEndian(head, piece.Id);
+            BinaryPrimitives.WriteInt32LittleEndian(head[4..], piece.Text.Length);
+            hash.AppendData(head);
+            hash.AppendData(MemoryMarshal.AsBytes(piece.Text.AsSpan()));
+        }
+        return Convert.ToHexStringLower(hash.GetHashAndReset().AsSpan(0, 8));
+    }
+}

@@ -159,6 +159,16 @@ public sealed class EngineTests
         for (int i = 0; i < together.Length; i++) AssertSame(alone[i], await together[i]);
     }
 
+    [Theory, InlineData(NumberFormat.F32, 64), InlineData(NumberFormat.F16, 32), InlineData(NumberFormat.BF16, 32), InlineData(NumberFormat.Q8_0, 17)]
+    public void Keys_of_half_a_block_are_kept_in_every_format(NumberFormat format, int bytes)
+    {
+        using TestModel tiny = TestModel.Open("llama-gqa");
+        Assert.Equal(16, tiny.Model.Config.KeyValueWidth);
+        tiny.Model.KvCacheFormat = format;
+        Assert.Equal(12, tiny.Run(new([[66, 124, 278]], NoEnd))[0].Ids.Length);
+        Assert.Equal(2L * tiny.Model.Config.Layers * bytes * 100, tiny.Model.CacheBytes(100));
+    }
+
     [Theory, InlineData(0, 1), InlineData(2, 2), InlineData(100, 8)]
     public async Task What_has_no_room_beside_the_others_waits_for_its_turn(int room, int together)
     {

@@ -109,12 +109,13 @@ internal sealed class SampleDecoding : Decoding
         base.Dispose();      // those of prompts whose texts have all ended
     }
 
-    /// <summary>A request of one text leaves it behind, also when it was given up half-way.</summary>
+    /// <summary>A request of one text leaves it behind, also when it was given up half-way; not one that was given up before it read a
+    /// token.</summary>
     private void Keep()
     {
         if (_kept is null || _rows.Length > 1) return;
         Row row = _rows[0];
-        if ((row.Cache ?? Caches[0]) is not { } cache) return;
+        if ((row.Cache ?? Caches[0]) is not { } cache || cache.Length == KnownOf(0)) return;
         _kept.Keep(row.Tokens.AsSpan(Texts[0].Padding), cache);
         row.Cache = Caches[0] = null;
     }

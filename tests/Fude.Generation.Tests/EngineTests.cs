@@ -231,6 +231,51 @@ public sealed class EngineTests
     }
 
     [Fact]
+    public async Task The_first_who_waits_costs_the_others_nothing_and_can_give_up_too()
+    {
+        using TestModel tiny = TestModel.Open("llama-gqa");
+        using Engine engine = new(tiny.Model, tiny.Ops, prefillTokens: 512, cacheBytes: 0) { KeepsLastText = true };
+        using CancellationTokenSource stop = new();
+        CancellationToken none = TestContext.Current.CancellationToken;
+        int[] prompt = [.. Enumerable.Range(1, 40)];
+        await engine.RunAsync(new([prompt], NoEnd), none);
+        using SemaphoreSlim begun = new(0), goOn = new(0);
+        int written = 0;
+        long before = 0, allocated = -1;
+        bool waited = false;
+        Task<IReadOnlyList<DecodedSequence>>? waiting = null;
+        Task<IReadOnlyList<DecodedSequence>> first = engine.RunAsync(new([[66], [67]], NoEnd with { MaxNewTokens = 60 })
+        {
+            OnToken = (row, _, _) =>
+            {
+                if (row > 0) return false;
+                if (++written == 1)
+                {
+                    begun.Release();
+                    goOn.Wait();        // the other comes; from the next step on it has its caches, but no room
+                }
+                if (written == 20) before = GC.GetAllocatedBytesForCurrentThread();
+                if (written == 50) allocated = GC.GetAllocatedBytesForCurrentThread() - before;
+                if (written == 51)
+                {
+                    waited = !waiting!.IsCompleted;
+                    stop.Cancel();
+                }
+                return false;
+            },
+        }, none);
+        await begun.WaitAsync(none);
+        waiting = engine.RunAsync(new([[5, 6, 7]], NoEnd), stop.Token);
+        goOn.Release();
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => waiting);
+        Assert.Equal([60, 60], (await first).Select(text => text.Ids.Length));
+        Assert.True(waited);
+        Assert.Equal(0, allocated);
+        // It read nothing, so the text before it is still the last.
+        Assert.Equal(39, (await engine.RunAsync(new([prompt], NoEnd), none))[0].KnownPromptTokens);
+    }
+
+    [Fact]
     public async Task A_request_can_be_given_up_and_the_others_go_on()
     {
         using TestModel tiny = TestModel.Open("llama-mha");

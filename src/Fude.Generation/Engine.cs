@@ -53,14 +53,14 @@ internal sealed class Engine : IDisposable
     /// done.</exception>
     public Task<IReadOnlyList<DecodedSequence>> RunAsync(DecodingRequest request, CancellationToken cancellation)
     {
-        Job job = new(request, cancellation);
         lock (_waiting)
         {
             ObjectDisposedException.ThrowIf(_disposed, this);
+            Job job = new(request, cancellation);      // not before: the token would hold on to it
             _waiting.Enqueue(job);
             Monitor.Pulse(_waiting);
+            return job.Completion.Task;
         }
-        return job.Completion.Task;
     }
 
     /// <summary>Cancels what is running and ends the thread; neither the model nor the device is disposed.</summary>

@@ -121,6 +121,7 @@ internal abstract class Decoding : IDisposable
     public static Decoding Start(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept = null)
     {
         if (request.Prompts.Length == 0) throw new ArgumentException("There is no prompt to continue.");
+        if (model.Config.KeysDependOnLength) kept = null;       // what one text leaves behind is of no use to another
         return (request.Options.NumBeams ?? 1) > 1 ? new BeamDecoding(request, model, ops, kept) : new SampleDecoding(request, model, ops, kept);
     }
 

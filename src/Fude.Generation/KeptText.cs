@@ -27,7 +27,7 @@ internal sealed class KeptText : IDisposable
     public KvCache Begin(LanguageModel model, IOps ops, ReadOnlySpan<int> prompt, int capacity)
     {
         if (!IsWanted) Forget();
-        int known = _cache is null || _cache.Format != model.KvCacheFormat || model.Config.KeysDependOnLength ? 0
+        int known = _cache is null || _cache.Format != model.KvCacheFormat ? 0
             : Math.Min(prompt.CommonPrefixLength(_ids), prompt.Length - 1);
         return known < Least ? model.CreateCache(ops, capacity) : _cache!.Fork(known, capacity);
     }

@@ -52,7 +52,8 @@ public sealed class TextGenerator : IDisposable
     }
 
     /// <summary>Whether the text written last stays in memory, with its keys and values, so that a prompt that begins alike is read from
-    /// where they part: the next turn of a conversation. What is written does not depend on it, to the bit. Off at first.</summary>
+    /// where they part: the next turn of a conversation. What is written does not depend on it, to the bit. Off at first; when it
+    /// is switched off, the memory goes back with the next request.</summary>
     public bool KeepsLastText
     {
         get => _engine.KeepsLastText;

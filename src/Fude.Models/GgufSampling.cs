@@ -61,9 +61,10 @@ internal static class GgufSampling
                 };
                 if (!double.IsFinite(number) || (isWhole && number != (int)number))
                     throw new InvalidDataException($"{path}: {name} is {value}; a {(isWhole ? "whole " : "")}number is expected.");
-                // To llama.cpp 0 and less mean the most probable token, and every token.
+                // To llama.cpp 0 and less mean: as temperature and as top_p, the most probable token alone; as the others, nothing.
                 if (key == "temperature") json.WriteBoolean("do_sample", number > 0);
-                if (number > 0) json.WriteNumber(key, number);
+                if (key == "top_p") json.WriteNumber(key, Math.Clamp(number, 0, 1));
+                else if (number > 0) json.WriteNumber(key, number);
                 else if (isWhole) json.WriteNumber(key, 0);
             }
             json.WriteStartArray("eos_token_id");

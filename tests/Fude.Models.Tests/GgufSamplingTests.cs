@@ -42,6 +42,11 @@ public sealed class GgufSamplingTests
         Assert.Equal("""{"do_sample":true,"temperature":0.7,"top_k":20,"top_p":0.95,"repetition_penalty":1.1,"eos_token_id":[2,5]}""", read.GetRawText());
         read = GgufSampling.Read(new Dictionary<string, object> { ["general.sampling.temp"] = 0f, ["general.sampling.top_k"] = -1 }, Config, "m.gguf")!.Value;
         Assert.Equal("""{"do_sample":false,"top_k":0,"eos_token_id":[2,5]}""", read.GetRawText());
+        foreach ((float given, int expected) in (ReadOnlySpan<(float, int)>)[(-1, 0), (0, 0), (1, 1), (1.5f, 1)])
+        {
+            read = GgufSampling.Read(new Dictionary<string, object> { ["general.sampling.temp"] = 1f, ["general.sampling.top_p"] = given }, Config, "m.gguf")!.Value;
+            Assert.Equal(expected, read.GetProperty("top_p").GetInt32());
+        }
     }
 
     [Theory]

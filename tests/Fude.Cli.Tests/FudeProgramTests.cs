@@ -23,6 +23,19 @@ public sealed class FudeProgramTests
     public async Task A_word_that_is_no_command_is_named() =>
         Assert.Contains("'conjure'", (await Fude.Run("conjure")).Failure(status: 2), StringComparison.Ordinal);
 
+    [Fact]
+    public void A_command_that_is_named_first_is_made_alone_and_any_other_word_has_all()
+    {
+        using Interrupts interrupts = new();
+        FudeProgram program = new(new Terminal(Stream.Null, TextWriter.Null, TextWriter.Null));
+        string[] names = Made(null);
+        Assert.Contains("generate", names);
+        foreach (string name in names) Assert.Equal([name], Made(name));
+        foreach (string word in (string[])["", "--verbose", "--help", "Generate", "generat", "筆", "[suggest:3]"]) Assert.Equal(names, Made(word));
+
+        string[] Made(string? first) => [.. program.CreateCommand(interrupts, first).Subcommands.Select(command => command.Name)];
+    }
+
     [Theory]
     [InlineData("'conjure'", "conjure")]
     [InlineData("コマンドがありません", "tokenizer")]

@@ -37,7 +37,10 @@ public sealed class GgufSamplingTests
         JsonElement read = GgufSampling.Read(
             new Dictionary<string, object>
             {
-                ["general.sampling.temp"] = 0.7f, ["general.sampling.top_k"] = 20, ["general.sampling.top_p"] = 0.95f, ["general.sampling.penalty_repeat"] = 1.1f,
+                ["general.sampling.temp"] = 0.7f,
+                ["general.sampling.top_k"] = 20,
+                ["general.sampling.top_p"] = 0.95f,
+                ["general.sampling.penalty_repeat"] = 1.1f,
             }, Config, "m.gguf")!.Value;
         Assert.Equal("""{"do_sample":true,"temperature":0.7,"top_k":20,"top_p":0.95,"repetition_penalty":1.1,"eos_token_id":[2,5]}""", read.GetRawText());
         read = GgufSampling.Read(new Dictionary<string, object> { ["general.sampling.temp"] = 0f, ["general.sampling.top_k"] = -1 }, Config, "m.gguf")!.Value;

@@ -20,9 +20,10 @@ internal static class WordOption
     public static Option<Choice<T>> Of<T>(string name, string description, params (string Word, T Value)[] choices)
     {
         Choice<T>[] all = Array.ConvertAll(choices, choice => new Choice<T>(choice.Word, choice.Value));
+        object[] words = all;       // no generic method joins them: it would be compiled at every start, for each T anew
         return new(name)
         {
-            HelpName = string.Join('|', (object[])all),
+            HelpName = string.Join('|', words),
             Arity = ArgumentArity.ExactlyOne,
             Description = description,
             DefaultValueFactory = _ => all[0],
@@ -32,7 +33,7 @@ internal static class WordOption
                 foreach (Choice<T> choice in all)
                     if (given.Equals(choice.Word, StringComparison.OrdinalIgnoreCase)) return choice;
                 result.AddError(Say(
-                    $"{name}: '{given}' is none of {string.Join(", ", (object[])all)}.", $"{name}: '{given}' は {string.Join("、", (object[])all)} のいずれでもありません。"));
+                    $"{name}: '{given}' is none of {string.Join(", ", words)}.", $"{name}: '{given}' は {string.Join("、", words)} のいずれでもありません。"));
                 return all[0];
             },
         };

@@ -45,7 +45,7 @@ internal static class GgufSampling
         if (metadata.GetValueOrDefault(WholeKey) is { } whole)
             return whole is string text ? ConfigReader.Parse(Encoding.UTF8.GetBytes(text), $"{path}: {WholeKey}").Json
                 : throw new InvalidDataException($"{path}: {WholeKey} is no text; it should be a generation_config.json.");
-        if (!metadata.ContainsKey(TemperatureKey)) return null;
+        if (!metadata.ContainsKey(TemperatureKey)) return null;      // nobody asks for sampling, which is what the others are of
         using MemoryStream stream = new();
         using (Utf8JsonWriter json = new(stream))
         {

@@ -30,7 +30,7 @@ internal sealed class PieceTrie
             keys.Add(new(text, value, keys.Count));
         }
         // 65,535 numbers for 65,536 units: U+FFFF is no character, and strings with it are left out.
-        int distinct = 0;
+        int distinct = 0;       // each as one number that sorts by how often it comes, and tells which it is
         for (int c = 0; c < counts.Length; c++)
             if (counts[c] > 0) counts[distinct++] = (int)Math.Min((uint)counts[c], short.MaxValue) << 16 | c;
         Span<int> frequent = counts.AsSpan(0, distinct);

@@ -41,8 +41,18 @@ internal sealed class Failure : Exception
                 $"an error in fude itself: {failure.Message} Run again with --verbose and report what it prints.",
                 $"fude の内部エラーです: {failure.Message} --verbose を付けて実行し、表示された内容を報告してください。"),
         };
-        return $"fude: {OneLine(text)}";
+        return $"fude: {OneLine(Language.Say(text, $"{KindOf(failure)}{text}"))}";
     }
+
+    // The libraries speak English, but for what instruction data lack: a Japanese reader is told at least what kind of thing is wrong.
+    private static string KindOf(Exception failure) => failure switch
+    {
+        FileNotFoundException or DirectoryNotFoundException => "見つかりません: ",
+        InvalidDataException => "ファイルの内容に問題があります: ",
+        NotSupportedException => "対応していません: ",
+        ArgumentException => "指定に問題があります: ",
+        _ => "",
+    };
 
     /// <summary>The text without line breaks and other control characters: names out of a hostile file steer no terminal.</summary>
     internal static string OneLine(string text) => string.Create(text.Length, text, static (line, source) =>

@@ -56,6 +56,19 @@ public sealed class FudeProgramTests
     }
 
     [Fact]
+    public async Task What_kind_of_thing_is_wrong_is_told_in_Japanese()
+    {
+        using TemporaryFolder folder = new();
+        string model = folder["model"];
+        Directory.CreateDirectory(model);
+        Assert.StartsWith($"fude: 見つかりません: {folder["none"]}", (await Fude.RunInJapanese("inspect", folder["none"])).Said, StringComparison.Ordinal);
+        Assert.StartsWith("fude: ファイルの内容に問題があります: ", (await Fude.RunInJapanese("inspect", model)).Said, StringComparison.Ordinal);
+        File.WriteAllText(Path.Combine(model, "config.json"), """{"model_type": "bert"}""");
+        Assert.StartsWith("fude: 対応していません: ", (await Fude.RunInJapanese("inspect", model)).Said, StringComparison.Ordinal);
+        Assert.StartsWith("fude: 指定に問題があります: ", (await Fude.RunInJapanese("generate", Fude.Model("llama-gqa"), "--ids", "1", "--max-new-tokens", "10000")).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Help_is_Japanese_in_its_frame_too()
     {
         foreach (string[] command in (string[][])[[], ["tokenizer"], ["train"], ["tokenizer", "train"], ["tune"], ["dpo"], ["generate"], ["run"]])

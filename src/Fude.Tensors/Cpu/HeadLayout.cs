@@ -127,5 +127,5 @@ internal readonly record struct HeadLayout(NumberFormat Format, int Size)
     }
 
     private InvalidDataException Beyond(string what, float number) =>
-        new($"A {what} of the text is {number}, which a cache in {Format} cannot hold. Choose a cache in BF16 or F32.");
+        new($"A {what} of the text is {number}, which a cache in {Format} cannot hold. Choose a cache in BF16 or F32 (--kv-cache bf16; KvCacheFormat).");
 }

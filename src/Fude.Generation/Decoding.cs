@@ -44,11 +44,11 @@ internal sealed class DecodingScratch(int vocabulary)
 /// <remarks>
 /// Prompts are read in chunks without asking for logits; the last token of each is held back until all can be run in one step, from which
 /// on the texts of a request go in step. A request's tokens never depend on what else is in the batch, because its rows of logits do not.
+/// Planning changes nothing: what has been read is what the caches hold, so a step that failed may be planned again.
 /// </remarks>
 internal abstract class Decoding : IDisposable
 {
-    private readonly int[] _read;      // tokens of each prompt that are in its cache
-    private readonly int[] _known;     // of them, those that were there before
+    private readonly int[] _known;     // tokens of each prompt that its cache held from the beginning
 
     protected Decoding(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept)
     {
@@ -56,7 +56,6 @@ internal abstract class Decoding : IDisposable
         Request = request;
         Vocabulary = config.Vocabulary;
         Choosable = Math.Min(request.Choosable ?? config.Vocabulary, config.Vocabulary);
-        _read = new int[request.Prompts.Length];
         int longest = request.Prompts.Max(prompt => prompt.Length);
         Settings = Resolve(request, longest, config);
         Texts = [.. request.Prompts.Select((prompt, i) =>
@@ -78,9 +77,8 @@ internal abstract class Decoding : IDisposable
         {
             int capacity = Texts[i].Settings.MaxLength - Texts[i].Padding;
             Caches[i] = kept is null ? model.CreateCache(ops, capacity) : kept.Begin(model, ops, request.Prompts[i], capacity);
-            _read[i] = Caches[i]!.Length;
         }
-        _known = [.. _read];
+        _known = [.. Caches.Select(cache => cache!.Length)];
         int texts = Math.Max(Settings.NumBeams, Settings.NumReturnSequences);
         CacheBytes = model.CacheBytes(Texts.Sum(text => (long)text.Settings.MaxLength) * texts);
     }
@@ -104,7 +102,15 @@ internal abstract class Decoding : IDisposable
     protected int Choosable { get; }
 
     /// <summary>Whether every prompt has been read.</summary>
-    private bool IsPrefilled { get; set; }
+    private bool IsPrefilled
+    {
+        get
+        {
+            for (int i = 0; i < Caches.Length; i++)
+                if (LeftOf(i) > 0) return false;
+            return true;
+        }
+    }
 
     /// <summary>Whether every text has ended.</summary>
     public abstract bool IsDone { get; }
@@ -154,23 +160,24 @@ internal abstract class Decoding : IDisposable
         int before = batch.Count;
         long rest = 0;
         bool onlyLastLeft = true;
-        for (int i = 0; i < _read.Length; i++)
+        for (int i = 0; i < Caches.Length; i++)
         {
-            rest += Request.Prompts[i].Length - _read[i];
-            onlyLastLeft &= Request.Prompts[i].Length - _read[i] == 1;
+            rest += LeftOf(i);
+            onlyLastLeft &= LeftOf(i) == 1;
         }
-        IsPrefilled = rest <= prefill || onlyLastLeft;
-        for (int i = 0; i < _read.Length; i++)
+        bool isLast = rest <= prefill || onlyLastLeft;
+        for (int i = 0; i < Caches.Length; i++)
         {
             int[] prompt = Request.Prompts[i];
-            int count = IsPrefilled ? prompt.Length - _read[i] : Math.Min(prefill, prompt.Length - 1 - _read[i]);
+            int left = LeftOf(i), count = isLast ? left : Math.Min(prefill, left - 1);
             if (count == 0) continue;
-            batch.Add(prompt.AsSpan(_read[i], count), Caches[i]!, extent: prompt.Length, wantsLogits: IsPrefilled);
-            _read[i] += count;
+            batch.Add(prompt.AsSpan(prompt.Length - left, count), Caches[i]!, extent: prompt.Length, wantsLogits: isLast);
             prefill = Math.Max(0, prefill - count);
         }
         return batch.Count - before;
     }
+
+    private int LeftOf(int prompt) => Caches[prompt] is { } cache ? Request.Prompts[prompt].Length - cache.Length : 0;
 
     protected static void RequireValid(ReadOnlySpan<float> logits, GenerationSettings settings)
     {

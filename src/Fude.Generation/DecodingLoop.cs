@@ -26,12 +26,42 @@ internal sealed class DecodingLoop(LanguageModel model, IOps ops, int prefillTok
 
     /// <summary>One forward pass, and a token for every text that has read its prompt. What is done leaves by <see
     /// cref="Leave"/>.</summary>
-    /// <param name="failed">Told of a request whose logits could not be made a token of; null lets the exception out.</param>
+    /// <param name="failed">Told of a request that could not be run or whose logits could not be made a token of; null lets the exception
+    /// out.</param>
     public void Step(Action<Decoding, Exception>? failed = null)
+    {
+        try
+        {
+            Step(0, _active.Count, failed);
+        }
+        catch (Exception) when (failed is not null)      // of the model or the device: no text has moved on
+        {
+            StepOneByOne(failed);
+        }
+    }
+
+    // Only what cannot be run by itself fails.
+    private void StepOneByOne(Action<Decoding, Exception> failed)
+    {
+        for (int i = 0; i < _active.Count; i++)
+        {
+            if (_active[i].Decoding.IsDone) continue;
+            try
+            {
+                Step(i, 1, failed);
+            }
+            catch (Exception e)
+            {
+                failed(_active[i].Decoding, e);
+            }
+        }
+    }
+
+    private void Step(int first, int count, Action<Decoding, Exception>? failed)
     {
         _batch.Clear();
         int prefill = prefillTokens;
-        for (int i = 0; i < _active.Count; i++)
+        for (int i = first; i < first + count; i++)
         {
             Decoding decoding = _active[i].Decoding;
             if (decoding.IsDone) continue;
@@ -42,7 +72,7 @@ internal sealed class DecodingLoop(LanguageModel model, IOps ops, int prefillTok
         if (_batch.Count == 0) return;
         Tensor logits = model.Run(ops, _batch.Build());
         ReadOnlySpan<float> numbers = _batch.LogitRows > 0 ? ops.Read(logits) : default;
-        for (int i = 0, row = 0; i < _active.Count; i++)
+        for (int i = first, row = 0; i < first + count; i++)
         {
             (Decoding decoding, int rows) = _active[i];
             if (rows == 0 || decoding.IsDone) continue;

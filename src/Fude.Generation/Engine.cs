@@ -81,14 +81,7 @@ internal sealed class Engine : IDisposable
         while (Admit())
         {
             Finish(job => job.Cancellation.IsCancellationRequested, job => job.Completion.TrySetCanceled(job.Cancellation));
-            try
-            {
-                _loop.Step(_failed);
-            }
-            catch (Exception e)      // the model or the device failed: all requests of the step have lost their state
-            {
-                Finish(_ => true, job => job.Completion.TrySetException(e));
-            }
+            _loop.Step(_failed);
             Finish(job => job.Failure is not null, job => job.Completion.TrySetException(job.Failure!));
             Finish(job => job.Decoding!.IsDone, Deliver);
         }

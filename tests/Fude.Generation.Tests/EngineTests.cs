@@ -295,6 +295,44 @@ public sealed class EngineTests
         Assert.Equal(12, (await other)[0].Ids.Length);
     }
 
+    /// <summary>Stumbles over a token, in the middle of a pass.</summary>
+    private sealed class Stumbling(LanguageModel model, int token) : LanguageModel(new WeightSource(new RandomWeights(NumberFormat.F32)))
+    {
+        public override ModelConfig Config => model.Config;
+
+        public override Tensor Forward(IOps ops, Batch batch)
+        {
+            Tensor logits = model.Forward(ops, batch);
+            return batch.Tokens.Contains(token) ? throw new InvalidDataException($"stumbled over {token}") : logits;
+        }
+    }
+
+    [Theory, InlineData(512), InlineData(5)]
+    public async Task A_text_that_the_model_cannot_run_disturbs_no_other(int prefillTokens)
+    {
+        const int Token = 13;
+        using TestModel tiny = TestModel.Open("llama-mha");
+        using Stumbling model = new(tiny.Model, Token);
+        GenerationOptions options = NoEnd with { SuppressTokens = [Token], LogProbabilities = true };
+        (int[][] Prompts, GenerationOptions Options)[] good =
+        [
+            ([[66, 124]], options), ([[.. Enumerable.Range(20, 30)]], options), ([[9, 8], [.. Enumerable.Range(100, 17)]], options with { DoSample = true, Seed = 4 }),
+            ([[245, 261, 5]], options with { NumBeams = 3, NumReturnSequences = 2 }),
+        ];
+        IReadOnlyList<DecodedSequence>[] alone = [.. good.Select(request => tiny.Run(new(request.Prompts, request.Options)))];
+        using Engine engine = new(model, tiny.Ops, prefillTokens);
+        CancellationToken none = TestContext.Current.CancellationToken;
+        List<Task<IReadOnlyList<DecodedSequence>>> goods = [], bads = [];
+        foreach ((int[][] prompts, GenerationOptions own) in good)
+        {
+            goods.Add(engine.RunAsync(new(prompts, own), none));
+            bads.Add(engine.RunAsync(new([[.. Enumerable.Range(Token - 4 + bads.Count, 12)]], options), none));
+        }
+        foreach (Task<IReadOnlyList<DecodedSequence>> bad in bads)
+            Assert.Contains("stumbled", (await Assert.ThrowsAsync<InvalidDataException>(() => bad)).Message, StringComparison.Ordinal);
+        for (int i = 0; i < good.Length; i++) AssertSame(alone[i], await goods[i]);
+    }
+
     [Fact]
     public async Task A_request_that_fails_disturbs_no_other()
     {

@@ -220,7 +220,7 @@ internal static unsafe partial class AmxTile
         if (!VnniTile.IsSupported) return "the system allows fude no machine code of its own";
         const ulong Configuration = 1 << 17, Data = 1 << 18;
         if ((EnabledStates() & (Configuration | Data)) != (Configuration | Data)) return "the system does not switch the tile registers on";
-        if (!OperatingSystem.IsLinux()) return null;        // Windows gives them to whoever uses them
+        if (OperatingSystem.IsWindows()) return WindowsRefusal(Data);
         // x86-64's arch_prctl, and what asm/prctl.h calls ARCH_REQ_XCOMP_PERM: Linux wants to be asked for state of 8 KB a thread.
         const long ArchPrctl = 158, RequestPermission = 0x1023, TileData = 18, NoSpace = 28;
         if (SystemCall(ArchPrctl, RequestPermission, TileData) == 0) return null;
@@ -228,6 +228,20 @@ internal static unsafe partial class AmxTile
         return error == NoSpace
             ? "the system does not allow it, for the alternate signal stack of some thread has no room for the tile registers"
             : $"the system does not allow it (arch_prctl: {Marshal.GetPInvokeErrorMessage(error)})";
+    }
+
+    // From Windows 11 and Server 2022 on; where the function is missing, the registers are not kept for a thread.
+    private static string? WindowsRefusal(ulong states)
+    {
+        const string NotKept = "this version of Windows does not give the tile registers to programs";
+        try
+        {
+            return EnableOptionalStates(states) != 0 ? null : NotKept;
+        }
+        catch (EntryPointNotFoundException)
+        {
+            return NotKept;
+        }
     }
 
     /// <summary>The states that the system keeps for a thread: XCR0.</summary>
@@ -242,6 +256,10 @@ internal static unsafe partial class AmxTile
         });
         return ((delegate* unmanaged[SuppressGCTransition]<ulong>)routine)();
     }
+
+    [LibraryImport("kernel32", EntryPoint = "EnableProcessOptionalXStateFeatures")]
+    [DefaultDllImportSearchPaths(DllImportSearchPath.System32)]
+    private static partial int EnableOptionalStates(ulong states);
 
     [LibraryImport("libc", EntryPoint = "syscall", SetLastError = true)]
     [DefaultDllImportSearchPaths(DllImportSearchPath.SafeDirectories)]

@@ -38,7 +38,8 @@ public sealed class CpuKvCacheTests
         using KvCache fork = cache.Fork(shared, 110);
         Assert.Equal((shared, 110), (fork.Length, fork.Capacity));
         Numbers.SameBits(Tail(ops, q2, k2, v2, shared), AttentionKernelTests.Part(ops, Two, q2, k2, v2, fork, shared, 40));
-        Numbers.SameBits(Tail(ops, q, k, v, 70)[..(10 * Tail(ops, q, k, v, 70).Length / 40)], AttentionKernelTests.Part(ops, Two, q, k, v, cache, 70, 10));
+        float[] next = AttentionKernelTests.Part(ops, Two, q, k, v, cache, 70, 10);
+        Numbers.SameBits([.. Tail(ops, q, k, v, 70).Take(next.Length)], next);
         Assert.Throws<ArgumentOutOfRangeException>(() => cache.Fork(81, 110));
         Assert.Throws<ArgumentOutOfRangeException>(() => cache.Fork(70, 69));
         Assert.Throws<ArgumentOutOfRangeException>(() => cache.Fork(-1, 69));

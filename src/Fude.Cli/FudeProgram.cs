@@ -65,8 +65,8 @@ internal sealed class FudeProgram(Terminal terminal)
 
     /// <summary>The program's commands.</summary>
     /// <param name="interrupts">Ctrl+C, for the commands that outlive it.</param>
-    /// <param name="first">The first argument. Where it names a command, that one alone is made: twenty take a tenth of the time to the
-    /// first character.</param>
+    /// <param name="first">The first argument. Where it names a command, that one alone is made: a run does not wait for the options of
+    /// nineteen others.</param>
     internal RootCommand CreateCommand(Interrupts interrupts, string? first = null)
     {
         RootCommand root = new(Language.Say(

@@ -82,8 +82,8 @@ internal static class InspectCommand
             (Say("tokenizer", "トークナイザー"), Tokenizer(folder)),
             (Say("weights", "重み"), folder.HasWeights ? Stored(folder) : Say("none in the folder", "フォルダーにない")),
             (Say("keys and values", "KV キャッシュ"), Say(
-                $"{summary.KeyValueBytesPerToken:N0} bytes a token, {Size(summary.KeyValueBytesPerToken * summary.Config.Context)} for the whole context",
-                $"1 トークン {summary.KeyValueBytesPerToken:N0} バイト、文脈全体で {Size(summary.KeyValueBytesPerToken * summary.Config.Context)}")),
+                $"{summary.KeyValueBytesPerToken:N0} bytes a token, {Size(summary.KeyValueBytesPerToken * summary.Config.Context)} for the whole context; half of it beside quantised weights",
+                $"1 トークン {summary.KeyValueBytesPerToken:N0} バイト、文脈全体で {Size(summary.KeyValueBytesPerToken * summary.Config.Context)}（重みが量子化されていれば半分）")),
         ];
         foreach (NumberFormat format in Formats)
         {

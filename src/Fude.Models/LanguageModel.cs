@@ -78,12 +78,7 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     public KvCache CreateCache(IOps ops, int capacity) => ops.CreateCache(Config.Layers, Config.KeyValueWidth, capacity, KvCacheFormat);
 
     /// <summary>About how many bytes the keys and values of so many tokens take, in <see cref="KvCacheFormat"/>.</summary>
-    public long CacheBytes(long tokens)
-    {
-        // A cache need not be of whole blocks, as the rows of a matrix are.
-        int length = KvCacheFormat.BlockLength();
-        return 2 * Config.Layers * tokens * ((((long)Config.KeyValueWidth * KvCacheFormat.BlockBytes()) + length - 1) / length);
-    }
+    public long CacheBytes(long tokens) => Config.CacheBytes(KvCacheFormat, tokens);
 
     /// <summary>One forward pass: checks the batch, frees what the last pass made, computes, and lets the caches grow.</summary>
     /// <param name="ops">The device.</param>

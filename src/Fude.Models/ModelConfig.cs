@@ -50,6 +50,14 @@ public abstract record ModelConfig
     /// use to another text that begins alike.</summary>
     public virtual bool KeysDependOnLength => false;
 
+    /// <summary>About how many bytes the keys and values of so many tokens take in a number format, all blocks together.</summary>
+    public long CacheBytes(NumberFormat format, long tokens)
+    {
+        // A cache need not be of whole blocks, as the rows of a matrix are.
+        int length = format.BlockLength();
+        return 2 * Layers * tokens * ((((long)KeyValueWidth * format.BlockBytes()) + length - 1) / length);
+    }
+
     /// <summary>pad_token_id, or null.</summary>
     public int? PadToken { get; init; }
 

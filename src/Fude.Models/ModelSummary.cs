@@ -33,7 +33,7 @@ public sealed record ModelSummary
     public IReadOnlyList<Weight> Weights => _weights.Weights;
 
     /// <summary>Bytes that the keys and values of one token take in memory, all blocks together, as float32.</summary>
-    public long KeyValueBytesPerToken => 2L * Config.Layers * NumberFormat.F32.Bytes(Config.KeyValueWidth);
+    public long KeyValueBytesPerToken => Config.CacheBytes(NumberFormat.F32, tokens: 1);
 
     /// <summary>Works out the shapes of the model that a configuration describes.</summary>
     public static ModelSummary Of(ModelConfig config)
@@ -47,9 +47,10 @@ public sealed record ModelSummary
     public long BytesIn(NumberFormat format) =>
         _weights.Weights.Sum(weight => weight.Rows * (weight.Rows == 1 ? NumberFormat.F32 : format).Bytes(weight.Columns));
 
-    /// <summary>Whether the weights and the keys and values of so many tokens fit into so much memory.</summary>
+    /// <summary>Whether the weights and the keys and values of so many tokens fit into so much memory; the latter are F16 beside quantised
+    /// weights, as <see cref="LanguageModel.KvCacheFormat"/> is at first.</summary>
     public bool Fits(NumberFormat format, int tokens, long memoryBytes) =>
-        BytesIn(format) + (tokens * KeyValueBytesPerToken) <= memoryBytes;
+        BytesIn(format) + Config.CacheBytes(format.IsQuantized() ? NumberFormat.F16 : NumberFormat.F32, tokens) <= memoryBytes;
 
     /// <summary>Whether every token is multiplied by a weight of the model: a matrix, and none that only rows are taken of, as the embedding is unless
     /// it is the head too.</summary>

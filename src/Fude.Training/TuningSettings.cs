@@ -27,7 +27,8 @@ public sealed record TuningSettings
     /// <summary>The share of the data's records that is only evaluated on: see <see cref="Dialogue.IsHeldOut"/>.</summary>
     public double HeldOutShare { get; init; }
 
-    /// <summary>Token shards of texts like those the model was pre-trained on: see <see cref="ReplayedText"/>. Not for preferences.</summary>
+    /// <summary>Token shards of texts like those the model was pre-trained on, made with its tokenizer: pieces of them are mixed in and learnt
+    /// whole, others in each epoch, so that the model does not forget them. Not for preferences.</summary>
     public IReadOnlyList<string> Replay { get; init; } = [];
 
     /// <summary>The share of them among all tokens of an epoch.</summary>

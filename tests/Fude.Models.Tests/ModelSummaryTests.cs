@@ -49,6 +49,10 @@ public sealed class ModelSummaryTests
         long needed = summary.BytesIn(NumberFormat.BF16) + (2048 * summary.KeyValueBytesPerToken);
         Assert.True(summary.Fits(NumberFormat.BF16, 2048, needed));
         Assert.False(summary.Fits(NumberFormat.BF16, 2048, needed - 1));
+        // Beside quantised weights keys and values take half the bytes.
+        needed = summary.BytesIn(NumberFormat.Q8_0) + (1024 * summary.KeyValueBytesPerToken);
+        Assert.True(summary.Fits(NumberFormat.Q8_0, 2048, needed));
+        Assert.False(summary.Fits(NumberFormat.Q8_0, 2048, needed - 1));
         Assert.InRange(ModelSummary.AvailableMemoryBytes(), 1 << 20, 1L << 50);
     }
 

@@ -5,8 +5,8 @@ namespace Fude.Training;
 
 /// <summary>Pieces of the texts that a model was pre-trained on, as examples of which every token is learnt: mixed among instructions they keep
 /// what those texts taught. (Rolnick et al., "Experience Replay for Continual Learning", 2019, arXiv:1811.11682.)</summary>
-/// <remarks>Without them the words that instructions do not have suffer most: AdamW divides their tiny gradients by their own size, so that all of
-/// them move alike, until they are no longer told apart.</remarks>
+/// <remarks>Without them the words that instructions do not have suffer too: AdamW divides their tiny gradients by their own size, so that they
+/// move as far as the others, and largely alike (measured in docs/TUNING.md).</remarks>
 internal static class ReplayedText
 {
     /// <summary>A random choice of pieces, none taken twice.</summary>

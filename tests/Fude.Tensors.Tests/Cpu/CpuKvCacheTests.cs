@@ -4,14 +4,21 @@ public sealed class CpuKvCacheTests
 {
     private static readonly Heads Two = new(4, 2, 12, 0.3f);
 
+    /// <summary>Another text, whose keys and values begin as those of the first do.</summary>
+    private static (float[] Q, float[] K, float[] V) Parting(float[] q, float[] k, float[] v, int shared)
+    {
+        (float[] q2, float[] k2, float[] v2) = (Numbers.Normal(q.Length, 7), Numbers.Normal(k.Length, 8), Numbers.Normal(v.Length, 9));
+        Array.Copy(k, k2, shared * 24);
+        Array.Copy(v, v2, shared * 24);
+        return (q2, k2, v2);
+    }
+
     [Theory, InlineData(1), InlineData(31), InlineData(32), InlineData(33), InlineData(70)]
     public void A_fork_and_its_original_go_on_each_by_itself(int shared)
     {
         using CpuOps ops = new(2);
         (float[] q, float[] k, float[] v) = AttentionKernelTests.Inputs(Two);
-        (float[] q2, float[] k2, float[] v2) = (Numbers.Normal(q.Length, 7), Numbers.Normal(k.Length, 8), Numbers.Normal(v.Length, 9));
-        Array.Copy(k, k2, shared * 24);
-        Array.Copy(v, v2, shared * 24);
+        (float[] q2, float[] k2, float[] v2) = Parting(q, k, v, shared);
         float[] expected = Tail(ops, q, k, v, shared), expected2 = Tail(ops, q2, k2, v2, shared);
 
         KvCache cache = ops.CreateCache(1, 24, 150);
@@ -30,9 +37,7 @@ public sealed class CpuKvCacheTests
     {
         using CpuOps ops = new(1);
         (float[] q, float[] k, float[] v) = AttentionKernelTests.Inputs(Two);
-        (float[] q2, float[] k2, float[] v2) = (Numbers.Normal(q.Length, 7), Numbers.Normal(k.Length, 8), Numbers.Normal(v.Length, 9));
-        Array.Copy(k, k2, shared * 24);
-        Array.Copy(v, v2, shared * 24);
+        (float[] q2, float[] k2, float[] v2) = Parting(q, k, v, shared);
         using KvCache cache = ops.CreateCache(1, 24, 80);
         AttentionKernelTests.Part(ops, Two, q, k, v, cache, 0, 70);
         using KvCache fork = cache.Fork(shared, 110);

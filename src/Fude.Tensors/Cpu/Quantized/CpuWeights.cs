@@ -38,7 +38,7 @@ public sealed unsafe class CpuWeights : IWeightStore
                 return (known.Rows, known.Columns) == (rows, columns) ? known : throw new InvalidDataException(
                     $"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].");
             Weight stored = _weights.Matrix(name, rows, columns, transposed);
-            AreQuantized |= stored.Format is not (NumberFormat.F32 or NumberFormat.F16 or NumberFormat.BF16);
+            AreQuantized |= stored.Format.IsQuantized();
             // A store of shapes alone has nothing to lay out: its addresses are of no memory.
             if (GroupLayout.Of(stored.Format) is not { } layout || stored.Groups is not null || _weights is ShapeWeights) return stored;
             Weight matrix = Pack(stored, layout);

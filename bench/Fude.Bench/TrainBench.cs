@@ -28,7 +28,7 @@ internal static class TrainBench
         using Process process = Process.GetCurrentProcess();
         long before = process.WorkingSet64;
         using TrainableModel model = TrainableModel.Create(config, new InitialNumbers(1));
-        using CpuOps device = new(threads), one = new(1);
+        using CpuOps device = new(threads) { RoundsProducts = args.Contains("--bf16") }, one = new(1);
         using AdamW optimizer = new(model, new AdamWOptions(), ParameterGroup.AsTransformersTrainer(0.1));
         Learner learner = new(model, device);
         learner.Tape.Recomputes = args.Contains("--recompute");

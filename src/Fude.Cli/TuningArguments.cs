@@ -161,6 +161,7 @@ internal sealed class TuningArguments
             KeepCheckpoints = _learning.KeepCheckpoints(args),
             Seed = _learning.Seed(args),
             SaveFormat = _learning.SaveFormat(args),
+            RoundsProducts = _learning.RoundsProducts(args),
             Threads = _learning.Threads(args),
         };
     }

@@ -51,6 +51,9 @@ public sealed record PretrainingSettings
     /// <summary>The number format of the model at the end: F32, BF16 or F16. Checkpoints are float32.</summary>
     public NumberFormat SaveFormat { get; init; } = NumberFormat.F32;
 
+    /// <inheritdoc cref="CpuOps.RoundsProducts"/>
+    public bool RoundsProducts { get; init; }
+
     /// <summary>Threads, 0 for one per core. The result does not depend on it.</summary>
     public int Threads { get; init; }
 }
@@ -95,7 +98,7 @@ public sealed class Pretraining : IDisposable
             foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), LaterTraits(), checkpoints.Steps.Count > 0);
-            _device = new CpuOps(settings.Threads);
+            _device = new CpuOps(settings.Threads) { RoundsProducts = settings.RoundsProducts };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             _trainer = new Trainer(_model, _device, _optimizer, data, checkpoints, settings.Trainer,
                 heldOut.Count > 0 ? heldOut : null);
@@ -184,6 +187,7 @@ public sealed class Pretraining : IDisposable
         string? tokenizer = _settings.Tokenizer ?? _settings.Base;
         List<RunTrait> traits = [new("tokenizer", (tokenizer is null ? null : ModelFingerprint.OfTokenizer(tokenizer)) ?? "none", tokenizer)];
         if (_settings.Base is { } folder) traits.Add(new RunTrait("base weights", ModelFingerprint.Of(folder), folder));
+        traits.Add(RunIdentity.Precision(_settings.RoundsProducts));
         return traits;
     }
 

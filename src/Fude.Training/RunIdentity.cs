@@ -56,6 +56,9 @@ public static class RunIdentity
         if (isNew) Write(file, begun);
     }
 
+    /// <summary>The precision of matrix products as a trait.</summary>
+    internal static RunTrait Precision(bool roundsProducts) => new("precision", roundsProducts ? "bf16" : "f32");
+
     /// <summary>A short fingerprint of a file's bytes: the first 16 hexadecimal digits of their SHA-256.</summary>
     public static string FingerprintOf(string file)
     {

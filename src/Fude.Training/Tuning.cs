@@ -45,10 +45,10 @@ public sealed class Tuning : IDisposable
             if (settings.GenerationConfig is { } generation) _generationConfig = File.ReadAllBytes(generation);
             _model.Format = data.Encoder.Format;
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
-            RunIdentity.Check(
-                settings.Output, Identity(), data.Folder.IsGguf ? [] : [new("tokenizer", ModelFingerprint.OfTokenizer(settings.Model) ?? "none", settings.Model)],
-                checkpoints.Steps.Count > 0);
-            _device = new CpuOps(settings.Threads);
+            List<RunTrait> later = [RunIdentity.Precision(settings.RoundsProducts)];
+            if (!data.Folder.IsGguf) later.Add(new("tokenizer", ModelFingerprint.OfTokenizer(settings.Model) ?? "none", settings.Model));
+            RunIdentity.Check(settings.Output, Identity(), later, checkpoints.Steps.Count > 0);
+            _device = new CpuOps(settings.Threads) { RoundsProducts = settings.RoundsProducts };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             Func<Learner, double>? heldOutLoss = null;
             if (settings.Preference is { } loss)

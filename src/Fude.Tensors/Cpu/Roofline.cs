@@ -35,10 +35,12 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         };
     }
 
-    /// <summary>Measures <see cref="FlopsPerSecond"/> alone: takes a third of a second and no memory.</summary>
+    /// <summary>Measures <see cref="FlopsPerSecond"/> alone, or of bfloat16 pairs where the device's training products run on these: takes a
+    /// third of a second and no memory.</summary>
     public static double MatrixPeak(CpuOps ops)
     {
         ArgumentNullException.ThrowIfNull(ops);
+        if (ops.RoundsProducts && ops.HasPairProducts) return Items * (4.0 * 16 * Bf16Tile.PeakProducts * Rounds) / Best(ops.Crew, &PairProducts, null);
         return ops.InstructionSet switch
         {
             InstructionSets.Avx512Name or InstructionSets.AmxName => MatrixPeak<Lanes512>(ops.Crew),
@@ -180,6 +182,12 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
             (b4, b5, b6, b7) = (T.MultiplyAdd(b4, x, y), T.MultiplyAdd(b5, x, y), T.MultiplyAdd(b6, x, y), T.MultiplyAdd(b7, x, y));
         }
         T.Store(a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + b0 + b1 + b2 + b3 + b4 + b5 + b6 + b7, job->Sums + item * 16);
+    }
+
+    private static void PairProducts(void* argument, int item, int worker)
+    {
+        long rounds = Rounds;
+        ((delegate* unmanaged[SuppressGCTransition]<long*, void>)Bf16Tile.Peak)(&rounds);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

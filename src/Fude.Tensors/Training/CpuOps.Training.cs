@@ -9,6 +9,15 @@ public sealed unsafe partial class CpuOps
 
     private TrainingKernels Training => _training ??= TrainingKernels.Of(InstructionSet);
 
+    /// <summary>Whether the matrix products of training (<see cref="Multiply"/> and <see cref="MultiplyBackward"/>) take their numbers rounded
+    /// to bfloat16; products and sums are float32, and so is all else.</summary>
+    /// <remarks>The results have the same bits on every machine. With AVX512_BF16 the products take about half the time, elsewhere a little
+    /// more than without.</remarks>
+    public bool RoundsProducts { get; set; }
+
+    /// <summary>Whether rounded products run in instructions of their own.</summary>
+    internal bool HasPairProducts => InstructionSet is InstructionSets.Avx512Name or InstructionSets.AmxName && Bf16Product.IsSupported;
+
     Tensor ITrainingOps.New(int rows, int columns) => New(rows, columns);
 
     /// <inheritdoc/>
@@ -290,12 +299,22 @@ public sealed unsafe partial class CpuOps
             N = c.Columns,
             K = inner,
             Adds = adds,
+            Rounds = RoundsProducts,
             Scratch = (byte*)_arena.Take(MatrixProduct.ScratchBytes * Threads),
         };
         job.Packed = (float*)_arena.Take(MatrixProduct.PackedNumbers(job) * sizeof(float));
-        int items = MatrixProduct.Plan(ref job, Threads);
-        _crew.Run(&MatrixProduct.Pack, &job, MatrixProduct.PackItems(job));
-        _crew.Run(Training.Product, &job, items);
+        if (RoundsProducts && HasPairProducts)
+        {
+            int tiles = MatrixProduct.Plan(ref job, Threads, Bf16Tile.Rows);
+            _crew.Run(&Bf16Product.Pack, &job, MatrixProduct.PackItems(job));
+            _crew.Run(&Bf16Product.Run, &job, tiles);
+        }
+        else
+        {
+            int items = MatrixProduct.Plan(ref job, Threads);
+            _crew.Run(&MatrixProduct.Pack, &job, MatrixProduct.PackItems(job));
+            _crew.Run(Training.Product, &job, items);
+        }
         _arena.Release(mark);
     }
 

@@ -38,6 +38,9 @@ internal static unsafe class MatrixProduct
         /// <summary>Whether the product is added to what C holds.</summary>
         public bool Adds;
 
+        /// <summary>Whether numbers of A and B are rounded to bfloat16 first: see <see cref="Bf16Numbers"/>.</summary>
+        public bool Rounds;
+
         /// <summary>Rows and columns of C in one item; multiples of <see cref="Rows"/> and <see cref="Columns"/>.</summary>
         public int ItemRows, ItemColumns;
 
@@ -49,7 +52,7 @@ internal static unsafe class MatrixProduct
     }
 
     internal const int Rows = 8, Columns = 32, Piece = 256;
-    private const int LargestItemRows = 96, PackedColumns = 256;
+    internal const int LargestItemRows = 96, PackedColumns = 256;
 
     /// <summary>Scratch of one thread.</summary>
     internal const long ScratchBytes = (long)LargestItemRows * Piece * sizeof(float);
@@ -60,13 +63,13 @@ internal static unsafe class MatrixProduct
     /// <summary>Items of <see cref="Pack"/>, which has to be done before <see cref="Run"/>.</summary>
     internal static int PackItems(in Job job) => checked(((job.K + Piece - 1) / Piece) * ((job.N + PackedColumns - 1) / PackedColumns));
 
-    /// <summary>Splits the product into items and returns their number.</summary>
-    internal static int Plan(ref Job job, int threads)
+    /// <summary>Splits the product into items of whole strips and returns their number.</summary>
+    internal static int Plan(ref Job job, int threads, int stripRows = Rows)
     {
         job.ItemColumns = RoundUp(job.N, Columns);
-        job.ItemRows = Math.Min(LargestItemRows, RoundUp(job.M, Rows));
+        job.ItemRows = Math.Min(LargestItemRows, RoundUp(job.M, stripRows));
         // Enough items that a thread held up elsewhere leaves its share to the others.
-        while (Items(job) < threads * 4 && job.ItemRows > 4 * Rows) job.ItemRows = RoundUp(job.ItemRows / 2, Rows);
+        while (Items(job) < threads * 4 && job.ItemRows > 4 * stripRows) job.ItemRows = RoundUp(job.ItemRows / 2, stripRows);
         while (Items(job) < threads * 4 && job.ItemColumns > 4 * Columns) job.ItemColumns = RoundUp(job.ItemColumns / 2, Columns);
         return Items(job);
     }
@@ -77,7 +80,10 @@ internal static unsafe class MatrixProduct
         ref Job job = ref *(Job*)argument;
         int across = (job.N + PackedColumns - 1) / PackedColumns, k = item / across * Piece, column = item % across * PackedColumns;
         int count = Math.Min(Piece, job.K - k);
-        PackB(job.B, k, count, column, Math.Min(PackedColumns, job.N - column), Panels(job, k, column, count));
+        int columns = Math.Min(PackedColumns, job.N - column);
+        float* panels = Panels(job, k, column, count);
+        PackB(job.B, k, count, column, columns, panels);
+        if (job.Rounds) Bf16Numbers.RoundAll(panels, (nint)RoundUp(columns, Columns) * count);
     }
 
     internal static void Run<T>(void* argument, int item, int worker)
@@ -92,6 +98,7 @@ internal static unsafe class MatrixProduct
         {
             int count = Math.Min(Piece, job.K - k);
             PackA(job.A, row, rows, k, count, a);
+            if (job.Rounds) Bf16Numbers.RoundAll(a, (nint)RoundUp(rows, Rows) * count);
             Multiply<T>(a, Panels(job, k, column, count), c, job.CStride, rows, columns, count, job.Adds || k > 0);
         }
     }
@@ -101,7 +108,7 @@ internal static unsafe class MatrixProduct
 
     private static int Items(in Job job) => (job.M + job.ItemRows - 1) / job.ItemRows * ((job.N + job.ItemColumns - 1) / job.ItemColumns);
 
-    private static int RoundUp(int count, int unit) => (count + unit - 1) / unit * unit;
+    internal static int RoundUp(int count, int unit) => (count + unit - 1) / unit * unit;
 
     /// <summary>C (+)= packed A · packed B, tile by tile.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -303,6 +310,15 @@ internal static unsafe class MatrixProduct
         source += 4 * stride;
         Vector256<float> e = Vector256.Load(source), f = Vector256.Load(source + stride);
         Vector256<float> g = Vector256.Load(source + 2 * stride), h = Vector256.Load(source + 3 * stride);
+        StoreTransposed(a, b, c, d, e, f, g, h, target, width);
+    }
+
+    /// <summary>Stores eight rows as eight columns, whose rows lie width apart.</summary>
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    internal static void StoreTransposed(
+        Vector256<float> a, Vector256<float> b, Vector256<float> c, Vector256<float> d,
+        Vector256<float> e, Vector256<float> f, Vector256<float> g, Vector256<float> h, float* target, nint width)
+    {
         // Pairs, then fours within the halves, then the halves.
         (a, b) = (Avx.UnpackLow(a, b), Avx.UnpackHigh(a, b));
         (c, d) = (Avx.UnpackLow(c, d), Avx.UnpackHigh(c, d));

@@ -1,0 +1,113 @@
+namespace Fude.Tensors.Tests;
+
+/// <summary>Products of numbers rounded to bfloat16: what rounds is stated bit by bit, and every way to compute them gives the same bits.</summary>
+public sealed unsafe class Bf16ProductTests
+{
+    [Theory]
+    [InlineData(0x3F80_0000, 0x3F80_0000)]      // 1
+    [InlineData(0x3F80_8000, 0x3F80_0000)]      // a tie goes to the even neighbour, below
+    [InlineData(0x3F81_8000, 0x3F82_0000)]      // and above
+    [InlineData(0x3F80_8001, 0x3F81_0000)]
+    [InlineData(0xBF80_7FFF, 0xBF80_0000)]
+    [InlineData(0x3FFF_FFFF, 0x4000_0000)]      // into the next power of two
+    [InlineData(0x7F7F_FFFF, 0x7F80_0000)]      // into infinity
+    [InlineData(0xFF80_0000, 0xFF80_0000)]
+    [InlineData(0x7F80_0001, 0x7FC0_0000)]      // no number, though its upper half is that of infinity
+    [InlineData(0xFFFF_FFFF, 0x7FC0_0000)]
+    [InlineData(0x2380_0000, 0x2380_0000)]      // 2⁻⁵⁶ is the smallest that counts
+    [InlineData(0x237F_FFFF, 0)]
+    [InlineData(0xA37F_FFFF, 0)]
+    [InlineData(0x0000_0001, 0)]
+    [InlineData(0x8000_0000, 0)]
+    public void A_number_is_rounded_to_the_nearest_bfloat16(uint number, uint expected)
+    {
+        float[] numbers = [.. Enumerable.Repeat(BitConverter.UInt32BitsToSingle(number), 19)];
+        Assert.Equal(expected, Bf16Numbers.Round(numbers[0]));
+        fixed (float* first = numbers) Bf16Numbers.RoundAll(first, numbers.Length);
+        Assert.All(numbers, rounded => Assert.Equal(expected, BitConverter.SingleToUInt32Bits(rounded)));
+    }
+
+    [Theory]
+    [InlineData(1, 1, 1)]
+    [InlineData(3, 5, 7)]
+    [InlineData(12, 16, 32)]
+    [InlineData(13, 255, 33)]       // an odd number of k: the last pair is half there
+    [InlineData(24, 257, 64)]       // in the second piece too
+    [InlineData(100, 600, 40)]
+    [InlineData(300, 131, 270)]
+    public void Every_way_to_compute_them_gives_the_same_bits(int rows, int inputs, int outputs)
+    {
+        float[] x = Awkward(rows * inputs, 1), w = Awkward(outputs * inputs, 2), dy = Awkward(rows * outputs, 3), held = Numbers.Normal(outputs * inputs, 4);
+        float[][] expected = Compute(new CpuOps(1, InstructionSets.Scalar) { RoundsProducts = true }, x, w, dy, held, rows, inputs, outputs);
+        foreach (string path in InstructionSets.Supported)
+            foreach (int threads in (ReadOnlySpan<int>)[1, 2, 3])
+            {
+                float[][] found = Compute(new CpuOps(threads, path) { RoundsProducts = true }, x, w, dy, held, rows, inputs, outputs);
+                for (int i = 0; i < expected.Length; i++) Numbers.SameBits(expected[i], found[i], $"{path}, {threads} threads, result {i}");
+            }
+    }
+
+    [Fact]
+    public void They_are_the_products_of_the_rounded_numbers()
+    {
+        const int Rows = 9, Inputs = 300, Outputs = 35;
+        float[] x = Numbers.Normal(Rows * Inputs, 1), w = Numbers.Normal(Outputs * Inputs, 2), dy = Numbers.Normal(Rows * Outputs, 3);
+        float[] held = new float[Outputs * Inputs];
+        float[][] found = Compute(new CpuOps(2) { RoundsProducts = true }, x, w, dy, held, Rows, Inputs, Outputs);
+        fixed (float* p = x) Bf16Numbers.RoundAll(p, x.Length);
+        fixed (float* p = w) Bf16Numbers.RoundAll(p, w.Length);
+        fixed (float* p = dy) Bf16Numbers.RoundAll(p, dy.Length);
+        double[] y = new double[Rows * Outputs], dx = new double[Rows * Inputs], dw = new double[Outputs * Inputs];
+        for (int i = 0; i < Rows; i++)
+            for (int o = 0; o < Outputs; o++)
+                for (int k = 0; k < Inputs; k++)
+                {
+                    y[i * Outputs + o] += (double)x[i * Inputs + k] * w[o * Inputs + k];
+                    dx[i * Inputs + k] += (double)dy[i * Outputs + o] * w[o * Inputs + k];
+                    dw[o * Inputs + k] += (double)dy[i * Outputs + o] * x[i * Inputs + k];
+                }
+        // Only the sums round, and their 300 terms are of size 1; numbers rounded differently would be off by 2⁻⁹ of a term.
+        Numbers.Near(y, found[0], 2e-5);
+        Numbers.Near(dx, found[1], 2e-5);
+        Numbers.Near(dw, found[2], 2e-5);
+    }
+
+    [Fact]
+    public void No_number_and_infinity_are_not_lost()
+    {
+        float[] x = [.. Enumerable.Repeat(1f, 12 * 16)], w = [.. Enumerable.Repeat(0.5f, 32 * 16)], dy = new float[12 * 32], held = new float[32 * 16];
+        (x[3], x[16]) = (float.NaN, float.PositiveInfinity);
+        foreach (string path in InstructionSets.Supported)
+        {
+            float[] y = Compute(new CpuOps(1, path) { RoundsProducts = true }, x, w, dy, held, 12, 16, 32)[0];
+            Assert.All(y[..32], number => Assert.True(float.IsNaN(number)));
+            Assert.All(y[32..64], number => Assert.Equal(float.PositiveInfinity, number));
+            Assert.All(y[64..], number => Assert.Equal(8f, number));
+        }
+    }
+
+    // y, dx (added to what was there), dw (likewise).
+    private static float[][] Compute(CpuOps ops, float[] x, float[] w, float[] dy, float[] held, int rows, int inputs, int outputs)
+    {
+        using TestWeights weights = new();
+        using (ops)
+        {
+            ops.Begin();
+            Weight weight = weights.Of(NumberFormat.F32, outputs, inputs, w);
+            Tensor input = ops.Put(x, rows, inputs), gradient = ops.Put(dy, rows, outputs), dx = ops.New(rows, inputs), dw = ops.Put(held, outputs, inputs);
+            float[] y = ops.Read(ops.Multiply(input, weight)).ToArray();
+            ops.MultiplyBackward(input, weight, gradient, dx, adds: false, dw, null);
+            return [y, ops.Read(dx).ToArray(), ops.Read(dw).ToArray()];
+        }
+    }
+
+    // Numbers of every size, some of them too small to count, some that cancel.
+    private static float[] Awkward(int count, int seed)
+    {
+        float[] numbers = Numbers.Normal(count, seed);
+        for (int i = 0; i < count; i++)
+            numbers[i] *= (i % 7) switch { 0 => 1e-17f, 1 => 1e-20f, 2 => 1e-38f, 3 => 1e4f, _ => 1 };
+        for (int i = 5; i < count; i += 11) numbers[i] = -numbers[i - 1];
+        return numbers;
+    }
+}

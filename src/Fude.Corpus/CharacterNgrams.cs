@@ -1,3 +1,5 @@
+using static Fude.Tokenizers.Wording;
+
 namespace Fude.Corpus;
 
 /// <summary>A model that predicts a character from the few before it: what a language model has to beat.</summary>
@@ -57,8 +59,10 @@ public sealed class CharacterNgrams
         ArgumentOutOfRangeException.ThrowIfLessThan(order, 1);
         ArgumentOutOfRangeException.ThrowIfGreaterThan(order, LongestOrder);
         (int[] entryOf, int characters, long count) = Alphabet(documents, stop);
-        if (count == 0) throw new ArgumentException("The documents have no character to learn from.", nameof(documents));
-        if (count > Array.MaxLength) throw new ArgumentException($"The documents have {count} characters; {Array.MaxLength} are the most.", nameof(documents));
+        if (count == 0) throw new ArgumentException(Say("The documents have no character to learn from.", "文書に学習できる文字がありません。"), nameof(documents));
+        if (count > Array.MaxLength) throw new ArgumentException(Say(
+            $"The documents have {count} characters; {Array.MaxLength} are the most.",
+            $"文書が {count} 文字あります。上限は {Array.MaxLength} 文字です。"), nameof(documents));
 
         ulong modulus = Power(order);
         ulong[] keys = new ulong[count];
@@ -70,11 +74,11 @@ public sealed class CharacterNgrams
             for (int i = 0; i < document.Length; key = key % (modulus / Entries))
             {
                 key = key * Entries + (ulong)entryOf[Next(document, ref i)];
-                if (filled == count) throw new ArgumentException("The documents were not the same when they were read again.", nameof(documents));
+                if (filled == count) throw Changed();
                 keys[filled++] = key;
             }
         }
-        if (filled != count) throw new ArgumentException("The documents were not the same when they were read again.", nameof(documents));
+        if (filled != count) throw Changed();
         Order[] orders = new Order[order];
         (ulong[] unique, int[] counts) = Count(keys);
         for (int n = order; ; n--)
@@ -90,6 +94,9 @@ public sealed class CharacterNgrams
         }
         return new CharacterNgrams(entryOf, characters, orders) { Characters = count };
     }
+
+    private static ArgumentException Changed() => new(
+        Say("The documents were not the same when they were read again.", "もう一度読み込んだ文書が、最初に読んだものと異なります。"), "documents");
 
     /// <summary>What a document's characters cost, −log₂ of its probability.</summary>
     /// <param name="document">The text.</param>

@@ -1,5 +1,6 @@
 using Fude.Tokenizers;
 using Fude.Tokenizers.Training;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Corpus;
 
@@ -42,7 +43,9 @@ public static class CorpusTokenizer
             if (held >= CharactersOfBatch) Flush();
         }
         Flush();
-        if (shard.Documents == 0) throw new InvalidDataException($"{string.Join(", ", text.Files)}: there is no document in it.");
+        if (shard.Documents == 0) throw new InvalidDataException(Say(
+            $"{string.Join(", ", text.Files)}: there is no document in it.",
+            $"{string.Join(", ", text.Files)}: 文書がありません。"));
         shard.Complete();
         return new TokenizedCorpus(shard.Documents, shard.Tokens, characters, bad);
 

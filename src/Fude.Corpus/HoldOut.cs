@@ -4,6 +4,7 @@ using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using Fude.Tokenizers.Training;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Corpus;
 
@@ -48,11 +49,20 @@ public static class HoldOut
         TrainingText source, string train, string heldOut, double share, double keep = 1, IProgress<double>? progress = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(source);
-        if (!(share is >= 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(share), $"The share to hold out is {share}; from 0 to below 1 is expected.");
-        if (!(keep is > 0 and <= 1)) throw new ArgumentOutOfRangeException(nameof(keep), $"The share to keep is {keep}; above 0 and at most 1 is expected.");
+        if (!(share is >= 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(share), Say(
+            $"The share to hold out is {share}; from 0 to below 1 is expected.",
+            $"取り分ける割合が {share} です。0 以上 1 未満にしてください。"));
+        if (!(keep is > 0 and <= 1)) throw new ArgumentOutOfRangeException(nameof(keep), Say(
+            $"The share to keep is {keep}; above 0 and at most 1 is expected.",
+            $"残す割合が {keep} です。0 より大きく 1 以下にしてください。"));
         string[] files = [Path.GetFullPath(train), Path.GetFullPath(heldOut), .. source.Files.Select(Path.GetFullPath)];
         if (files[0] == files[1] || files.AsSpan(2).ContainsAny(files[0], files[1]))
-            throw new ArgumentException($"{(files[0] == files[1] || files.AsSpan(2).Contains(files[0]) ? train : heldOut)} would be written over: the files to train on, those held out and those that are read are different files.");
+        {
+            string twice = files[0] == files[1] || files.AsSpan(2).Contains(files[0]) ? train : heldOut;
+            throw new ArgumentException(Say(
+                $"{twice} would be written over: the files to train on, those held out and those that are read are different files.",
+                $"{twice} が上書きされてしまいます。学習用、取り分け、読み込み元には別々のファイルを指定してください。"));
+        }
         using DocumentFile first = new(train), second = new(heldOut);
         double kept = share + keep * (1 - share);
         long bad = 0;

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
 using Fude.Tokenizers;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Corpus;
 
@@ -26,11 +27,15 @@ public static class ShardTokenizer
         if (!File.Exists(file)) return;
         string[] words = new FileInfo(file).Length > 100 ? [] : File.ReadAllText(file).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
         if (words.Length != 2 || !int.TryParse(words[0], NumberStyles.None, CultureInfo.InvariantCulture, out int count))
-            throw new InvalidDataException($"{file} should hold the number of a tokenizer's pieces and a fingerprint of them, but does not. Remove it, or tokenize the texts anew.");
+            throw new InvalidDataException(Say(
+                $"{file} should hold the number of a tokenizer's pieces and a fingerprint of them, but does not. Remove it, or tokenize the texts anew.",
+                $"{file} に、トークナイザーの語の数とその指紋がありません。このファイルを削除するか、テキストをもう一度トークン化してください。"));
         if (count > tokenizer.VocabularySize || Fingerprint(tokenizer, count) != words[1])
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{shard.Path} is of another tokenizer than {place}: their pieces differ. Tokenize the texts with the latter (fude corpus tokenize), or give the former; " +
-                $"if you know that they are the same, remove {file}.");
+                $"if you know that they are the same, remove {file}.",
+                $"{shard.Path} は {place} と異なるトークナイザーのシャードです（語が一致しません）。{place} でテキストをトークン化し直すか（fude corpus tokenize）、" +
+                $"元のトークナイザーを指定してください。同じものだと分かっている場合は {file} を削除してください。"));
     }
 
     /// <summary>Writes it beside a shard.</summary>

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.MemoryMappedFiles;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Corpus;
 
@@ -23,22 +24,29 @@ public sealed unsafe class TokenShard : IDisposable
         (Path, _index, _tokens) = (path, index, tokens);
         ReadOnlySpan<byte> header = index.Span(0, HeaderBytes);
         if (!header[..9].SequenceEqual("MMIDIDX\0\0"u8))
-            throw new InvalidDataException($"{index.File}: does not begin with MMIDIDX: it is not the index of a token shard.");
+            throw new InvalidDataException(Say(
+                $"{index.File}: does not begin with MMIDIDX: it is not the index of a token shard.",
+                $"{index.File}: 先頭が MMIDIDX ではありません。トークンシャードの索引ではありません。"));
         long version = BinaryPrimitives.ReadInt64LittleEndian(header[9..]);
-        if (version != 1) throw new NotSupportedException($"{index.File}: has version {version}; fude reads version 1.");
+        if (version != 1) throw new NotSupportedException(Say(
+            $"{index.File}: has version {version}; fude reads version 1.",
+            $"{index.File}: バージョン {version} には対応していません。読めるのはバージョン 1 です。"));
         _isWide = header[17] switch
         {
             UInt16Code => false,
             Int32Code => true,
-            byte other => throw new NotSupportedException(
-                $"{index.File}: holds numbers of type {other}; fude reads {UInt16Code} (uint16) and {Int32Code} (int32)."),
+            byte other => throw new NotSupportedException(Say(
+                $"{index.File}: holds numbers of type {other}; fude reads {UInt16Code} (uint16) and {Int32Code} (int32).",
+                $"{index.File}: 数値型 {other} には対応していません。読めるのは {UInt16Code}（uint16）と {Int32Code}（int32）です。")),
         };
         long sequences = BinaryPrimitives.ReadInt64LittleEndian(header[18..]), boundaries = BinaryPrimitives.ReadInt64LittleEndian(header[26..]);
         if (sequences is < 0 or > int.MaxValue || boundaries < 1 || boundaries > sequences + 1
             || index.Length < HeaderBytes + sequences * 12 + boundaries * 8)
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{index.File}: has {index.Length} bytes and says that it lists {sequences} sequences and {boundaries} boundaries of documents, " +
-                $"which takes {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8}. The file is cut short or damaged.");
+                $"which takes {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8}. The file is cut short or damaged.",
+                $"{index.File}: {index.Length} バイトですが、記録された {sequences} 個の系列と {boundaries} 個の文書境界には" +
+                $" {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8} バイト必要です。ファイルが途中で切れているか、破損しています。"));
         (Sequences, Documents) = ((int)sequences, (int)boundaries - 1);
         CheckPlaces();
     }
@@ -99,7 +107,9 @@ public sealed unsafe class TokenShard : IDisposable
         (int sequence, int end) = SequencesOf(document);
         while (tokens.Length > 0)
         {
-            if (sequence == end) throw new ArgumentException($"Document {document} of {Path} ends before the last token wanted.", nameof(tokens));
+            if (sequence == end) throw new ArgumentException(Say(
+                $"Document {document} of {Path} ends before the last token wanted.",
+                $"{Path} の文書 {document} は、求められた最後のトークンより前に終わっています。"), nameof(tokens));
             int length = SequenceLength(sequence);
             if (start < length)
             {
@@ -162,9 +172,11 @@ public sealed unsafe class TokenShard : IDisposable
             int length = SequenceLength(sequence);
             long place = Place(sequence), bytes = (long)length * TokenBytes;
             if (length < 0 || place < 0 || place > _tokens.Length || bytes > _tokens.Length - place)
-                throw new InvalidDataException(
+                throw new InvalidDataException(Say(
                     $"{_index.File}: says that sequence {sequence} has {length} tokens from byte {place} on, but {_tokens.File} has " +
-                    $"{_tokens.Length} bytes. The two files are not of one shard, or one is cut short.");
+                    $"{_tokens.Length} bytes. The two files are not of one shard, or one is cut short.",
+                    $"{_index.File}: 系列 {sequence} は {place} バイト目から {length} トークンとされていますが、{_tokens.File} は" +
+                    $" {_tokens.Length} バイトです。2 つのファイルが同じシャードのものでないか、途中で切れています。"));
             Tokens += length;
         }
         long last = 0;
@@ -172,7 +184,9 @@ public sealed unsafe class TokenShard : IDisposable
         {
             long boundary = Boundary(document);
             if (boundary < last || boundary > Sequences || (document == 0 && boundary != 0))
-                throw new InvalidDataException($"{_index.File}: boundary {document} of the documents is {boundary}, after {last} of {Sequences}.");
+                throw new InvalidDataException(Say(
+                    $"{_index.File}: boundary {document} of the documents is {boundary}, after {last} of {Sequences}.",
+                    $"{_index.File}: 文書の境界 {document} が {boundary} です。直前の境界 {last} 以上、系列数 {Sequences} 以下でなければなりません。"));
             last = boundary;
         }
     }
@@ -187,7 +201,9 @@ public sealed unsafe class TokenShard : IDisposable
         public MappedBytes(string file)
         {
             File = file;
-            if (!System.IO.File.Exists(file)) throw new InvalidDataException($"{file}: there is no such file; a shard is NAME.bin and NAME.idx.");
+            if (!System.IO.File.Exists(file)) throw new InvalidDataException(Say(
+                $"{file}: there is no such file; a shard is NAME.bin and NAME.idx.",
+                $"{file}: そのようなファイルはありません。シャードは NAME.bin と NAME.idx の組です。"));
             Length = new FileInfo(file).Length;
             if (Length == 0) return;        // what is empty cannot be mapped
             _mapping = MemoryMappedFile.CreateFromFile(file, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
@@ -202,7 +218,9 @@ public sealed unsafe class TokenShard : IDisposable
         public ReadOnlySpan<byte> Span(long start, int count)
         {
             if (start < 0 || count > Length - start)
-                throw new InvalidDataException($"{File}: has {Length} bytes; {count} are wanted from byte {start} on. It is cut short.");
+                throw new InvalidDataException(Say(
+                    $"{File}: has {Length} bytes; {count} are wanted from byte {start} on. It is cut short.",
+                    $"{File}: {Length} バイトしかなく、{start} バイト目から {count} バイトを読めません。途中で切れています。"));
             return new ReadOnlySpan<byte>(_first + start, count);
         }
 

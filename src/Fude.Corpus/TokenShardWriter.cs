@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using Fude.Tokenizers;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Corpus;
 
@@ -48,7 +49,9 @@ public sealed class TokenShardWriter : IDisposable
         {
             int token = document[i];
             if ((uint)token >= (uint)_vocabulary)
-                throw new ArgumentException($"Token id {token} of document {Documents} is not from 0 to {_vocabulary - 1}.", nameof(document));
+                throw new ArgumentException(Say(
+                    $"Token id {token} of document {Documents} is not from 0 to {_vocabulary - 1}.",
+                    $"文書 {Documents} のトークン ID {token} が 0 から {_vocabulary - 1} の範囲にありません。"), nameof(document));
             if (_isWide) BinaryPrimitives.WriteInt32LittleEndian(_bytes.AsSpan(i * size), token);
             else BinaryPrimitives.WriteUInt16LittleEndian(_bytes.AsSpan(i * size), (ushort)token);
         }

@@ -6,6 +6,7 @@ using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.Pipelines;
 using Fude.Tokenizers.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers;
 
@@ -59,7 +60,9 @@ public sealed class Tokenizer
     public static Tokenizer Load(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        if (path.Length == 0) throw new ArgumentException("The tokenizer's path is empty: give a model's folder or a tokenizer file.", nameof(path));
+        if (path.Length == 0) throw new ArgumentException(Say(
+            "The tokenizer's path is empty: give a model's folder or a tokenizer file.",
+            "トークナイザーのパスが空です。モデルのフォルダーかトークナイザーのファイルを指定してください。"), nameof(path));
         return new(TokenizerFolder.Load(path));
     }
 
@@ -205,8 +208,9 @@ public sealed class Tokenizer
     internal void CheckId(int id)
     {
         if ((uint)id >= (uint)VocabularySize)
-            throw new ArgumentException(
+            throw new ArgumentException(Say(
                 string.Create(CultureInfo.InvariantCulture, $"Token id {id} is not in the tokenizer's vocabulary, whose ids are 0 to {VocabularySize - 1}."),
+                string.Create(CultureInfo.InvariantCulture, $"トークン ID {id} はトークナイザーの語彙にありません。ID は 0 から {VocabularySize - 1} までです。")),
                 nameof(id));
     }
 

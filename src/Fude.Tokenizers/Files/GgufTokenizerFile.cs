@@ -2,6 +2,7 @@ using System.Globalization;
 using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.Pipelines;
 using Fude.Tokenizers.PreTokenizers;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;
 
@@ -65,15 +66,18 @@ internal static class GgufTokenizerFile
             "llama" or "t5" or "gpt2" when entries.Find<string>(Rules) is string rules => OfRules(entries.ReadPieces(), rules, model != "t5"),
             "llama" or "t5" => OfSentencePieces(entries.ReadPieces(), model == "llama"),
             "gpt2" => OfBytes(entries.ReadPieces()),
-            _ => throw new NotSupportedException(
-                $"{source}: has a tokenizer of the kind '{model}'; fude reads llama (SentencePiece's BPE), t5 (Unigram) and gpt2 (byte-level BPE)."),
+            _ => throw new NotSupportedException(Say(
+                $"{source}: has a tokenizer of the kind '{model}'; fude reads llama (SentencePiece's BPE), t5 (Unigram) and gpt2 (byte-level BPE).",
+                $"{source}: 種類 '{model}' のトークナイザーには対応していません。読めるのは llama（SentencePiece の BPE）、t5（Unigram）、gpt2（バイトレベル BPE）です。")),
         };
     }
 
     private static Pipeline OfSentencePieces(Entries entries, bool isBpe)
     {
         int count = entries.Number(Pieces) ?? entries.Texts.Length;
-        if (count < 1 || count > entries.Texts.Length) throw entries.Bad(Pieces, $"is {count}, but there are {entries.Texts.Length} tokens");
+        if (count < 1 || count > entries.Texts.Length) throw entries.Bad(Pieces, Say(
+            $"is {count}, but there are {entries.Texts.Length} tokens",
+            $"が {count} ですが、トークンは {entries.Texts.Length} 個です"));
         int unknown = entries.Id("unknown") ?? 0;
         if (unknown < count && Array.IndexOf(entries.PieceKinds, PieceKind.Unknown, 0, count) < 0) entries.PieceKinds[unknown] = PieceKind.Unknown;
         SentencePieceFile file = new(entries.Source)
@@ -128,8 +132,9 @@ internal static class GgufTokenizerFile
             "default" when isOld => ByteLevel(usesRegex: true),
             "llama-bpe" or "llama3" or "llama-v3" => Split(Contracted + @"\\p{N}{1,3}" + Rest),
             "qwen2" or "stablelm2" => Split(Contracted + @"\\p{N}" + Rest),
-            _ => throw new NotSupportedException(
-                $"{entries.Source}: cuts text into words by the rule '{name}' ({Words}); fude knows gpt-2, mpt, olmo, llama-bpe, qwen2 and stablelm2."),
+            _ => throw new NotSupportedException(Say(
+                $"{entries.Source}: cuts text into words by the rule '{name}' ({Words}); fude knows gpt-2, mpt, olmo, llama-bpe, qwen2 and stablelm2.",
+                $"{entries.Source}: 単語分割規則 '{name}'（{Words}）には対応していません。使えるのは gpt-2、mpt、olmo、llama-bpe、qwen2、stablelm2 です。")),
         };
         TokenizerParts parts = TokenizerJsonFile.Read(JsonPart.Parse(System.Text.Encoding.UTF8.GetBytes(
             $$"""
@@ -160,7 +165,7 @@ internal static class GgufTokenizerFile
             JsonPart.Parse(System.Text.Encoding.UTF8.GetBytes(rules), $"{entries.Source}, {Rules}"),
             entries.AsPieces(others, !isBpe, entries.Doubles(Scores)), added.Select(a => (a.Id, a.Token)));
         if ((parts.Kind == TokenizerModel.Unigram) == isBpe)
-            throw entries.Bad(Rules, $"describes another kind of model than {Model} names");
+            throw entries.Bad(Rules, Say($"describes another kind of model than {Model} names", $"の表すモデルの種類が {Model} と異なります"));
         SetSpecial(parts.Vocabulary, entries);
         parts.Prefix = entries.Ids(Prefix) ?? [];
         parts.Suffix = entries.Ids(Suffix) ?? [];
@@ -190,19 +195,25 @@ internal static class GgufTokenizerFile
 
         internal Entries ReadPieces()
         {
-            string[] texts = Find<string[]>(Tokens) ?? throw new InvalidDataException($"{source}: has {Model}, but no {Tokens}.");
+            string[] texts = Find<string[]>(Tokens) ?? throw new InvalidDataException(Say(
+                $"{source}: has {Model}, but no {Tokens}.",
+                $"{source}: {Model} はありますが、{Tokens} がありません。"));
             float[]? scores = Find<float[]>(TokenScores);
             int[]? kinds = Numbers(Kinds);
-            if (scores is not null && scores.Length != texts.Length) throw Bad(TokenScores, $"has {scores.Length} numbers for {texts.Length} tokens");
-            if (kinds is not null && kinds.Length != texts.Length) throw Bad(Kinds, $"has {kinds.Length} numbers for {texts.Length} tokens");
-            if (texts.Length > Vocabulary.MaxSize) throw Bad(Tokens, $"has {texts.Length} tokens; fude expects at most {Vocabulary.MaxSize}");
-            if (scores is not null && Array.Exists(scores, float.IsNaN)) throw Bad(TokenScores, "has something that is no number");
+            if (scores is not null && scores.Length != texts.Length) throw Bad(TokenScores, CountedFor(scores.Length, texts.Length));
+            if (kinds is not null && kinds.Length != texts.Length) throw Bad(Kinds, CountedFor(kinds.Length, texts.Length));
+            if (texts.Length > Vocabulary.MaxSize) throw Bad(Tokens, Say(
+                $"has {texts.Length} tokens; fude expects at most {Vocabulary.MaxSize}",
+                $"のトークンが {texts.Length} 個あります。fude が読めるのは {Vocabulary.MaxSize} 個までです"));
+            if (scores is not null && Array.Exists(scores, float.IsNaN)) throw Bad(TokenScores, Say(
+                "has something that is no number",
+                "に数でない値があります"));
             if (kinds is not null && Array.Exists(kinds, kind => kind is < (int)PieceKind.Normal or > (int)PieceKind.Byte))
-                throw Bad(Kinds, "has a kind that is none of 1 to 6");
+                throw Bad(Kinds, Say("has a kind that is none of 1 to 6", "に 1 から 6 以外の種類があります"));
             int count = texts.Length;
             // Rows without a piece at the end are no tokens: nothing of them may be sampled.
             while (count > 0 && kinds?[count - 1] == (int)PieceKind.Unused && IsFiller(texts[count - 1], count - 1)) count--;
-            if (count == 0) throw Bad(Tokens, "has no tokens");
+            if (count == 0) throw Bad(Tokens, Say("has no tokens", "にトークンがありません"));
             Texts = texts[..count];
             PieceScores = scores is null ? new float[count] : scores[..count];
             PieceKinds = kinds is null ? [.. Enumerable.Repeat(PieceKind.Normal, count)] : [.. kinds.Take(count).Select(kind => (PieceKind)kind)];
@@ -212,18 +223,22 @@ internal static class GgufTokenizerFile
         /// <summary>The pieces of a tokenizer.json's model; without <paramref name="others"/>, which were added to it.</summary>
         internal PieceList AsPieces(HashSet<int> others, bool isUnigram, double[]? scores)
         {
-            if (scores is not null && scores.Length > Texts.Length) throw Bad(Scores, $"has {scores.Length} numbers for {Texts.Length} tokens");
+            if (scores is not null && scores.Length > Texts.Length) throw Bad(Scores, CountedFor(scores.Length, Texts.Length));
             List<(int, string)> pieces = [];
             for (int id = 0; id < Texts.Length; id++)
                 if (!others.Contains(id) && (isUnigram || PieceKinds[id] != PieceKind.Unused || !IsFiller(Texts[id], id))) pieces.Add((id, Texts[id]));
             List<(string, string)> merges = [];
             if (!isUnigram)
             {
-                foreach (string merge in Find<string[]>(Merges) ?? throw new InvalidDataException($"{source}: has no {Merges}."))
+                foreach (string merge in Find<string[]>(Merges) ?? throw new InvalidDataException(Say(
+                    $"{source}: has no {Merges}.",
+                    $"{source}: {Merges} がありません。")))
                 {
                     // A piece may begin with a space, but holds no other.
                     int cut = merge.Length > 1 ? merge.IndexOf(' ', 1) : -1;
-                    if (cut < 0 || cut == merge.Length - 1) throw Bad(Merges, $"has \"{merge}\", which is not two pieces with a space between them");
+                    if (cut < 0 || cut == merge.Length - 1) throw Bad(Merges, Say(
+                        $"has \"{merge}\", which is not two pieces with a space between them",
+                        $"の \"{merge}\" は、空白で区切った 2 つの語になっていません"));
                     merges.Add((merge[..cut], merge[(cut + 1)..]));
                 }
             }
@@ -231,7 +246,9 @@ internal static class GgufTokenizerFile
             double[] all = scores ?? Array.ConvertAll(PieceScores, score => (double)score);
             for (int i = 0; i < pieces.Count; i++)
                 if (pieces[i].Item1 != i || i >= all.Length || !double.IsFinite(all[i]))
-                    throw Bad(scores is null ? TokenScores : Scores, $"has no score for token {i}, or tokens were added in between");
+                    throw Bad(scores is null ? TokenScores : Scores, Say(
+                        $"has no score for token {i}, or tokens were added in between",
+                        $"にトークン {i} のスコアがないか、途中にトークンが追加されています"));
             return new(pieces, all[..pieces.Count], merges);
         }
 
@@ -251,7 +268,7 @@ internal static class GgufTokenizerFile
         {
             if (Ids(AddedIds) is not { } ids) return null;
             int[] flags = Numbers(AddedFlags) ?? [];
-            if (flags.Length != ids.Length) throw Bad(AddedFlags, $"has {flags.Length} numbers for {ids.Length} tokens");
+            if (flags.Length != ids.Length) throw Bad(AddedFlags, CountedFor(flags.Length, ids.Length));
             return [.. ids.Zip(flags, (id, f) => (id, new AddedToken(
                 Texts[id], (f & SingleWord) != 0, (f & TakesLeft) != 0, (f & TakesRight) != 0, (f & Normalized) != 0, (f & Special) != 0), f))];
         }
@@ -263,23 +280,27 @@ internal static class GgufTokenizerFile
         {
             string key = $"tokenizer.ggml.{name}_token_id";
             int? id = Number(key);
-            if (id >= Texts.Length) throw Bad(key, $"is {id}, but there are {Texts.Length} tokens");
+            if (id >= Texts.Length) throw Bad(key, Say($"is {id}, but there are {Texts.Length} tokens", $"が {id} ですが、トークンは {Texts.Length} 個です"));
             return id < 0 ? null : id;      // some write −1 for none
         }
 
         internal int[]? Ids(string key)
         {
             int[]? ids = Numbers(key);
-            if (ids is not null && Array.Exists(ids, id => id < 0 || id >= Texts.Length)) throw Bad(key, $"has an id beyond the {Texts.Length} tokens");
+            if (ids is not null && Array.Exists(ids, id => id < 0 || id >= Texts.Length)) throw Bad(key, Say(
+                $"has an id beyond the {Texts.Length} tokens",
+                $"に {Texts.Length} 個のトークンの範囲を超える ID があります"));
             return ids;
         }
 
         internal T? Find<T>(string key)
             where T : class =>
-            !metadata.TryGetValue(key, out object? value) ? null : value as T ?? throw Bad(key, $"is of the type {value.GetType().Name}, but {typeof(T).Name} is expected");
+            !metadata.TryGetValue(key, out object? value) ? null : value as T ?? throw Bad(key, Say(
+                $"is of the type {value.GetType().Name}, but {typeof(T).Name} is expected",
+                $"の型が {value.GetType().Name} です（必要: {typeof(T).Name}）"));
 
         internal bool? Flag(string key) =>
-            !metadata.TryGetValue(key, out object? value) ? null : value as bool? ?? throw Bad(key, "is no truth value");
+            !metadata.TryGetValue(key, out object? value) ? null : value as bool? ?? throw Bad(key, Say("is no truth value", "が真偽値ではありません"));
 
         internal double[]? Doubles(string key) => Find<double[]>(key);
 
@@ -287,7 +308,7 @@ internal static class GgufTokenizerFile
         {
             // Arrays of signed and unsigned numbers of one size are one type to .NET's casts.
             byte[] or sbyte[] => (byte[])value,
-            _ => throw Bad(key, "is no list of bytes"),
+            _ => throw Bad(key, Say("is no list of bytes", "がバイトのリストではありません")),
         };
 
         internal int? Number(string key) => !metadata.TryGetValue(key, out object? value) ? null : value switch
@@ -300,16 +321,19 @@ internal static class GgufTokenizerFile
             uint x => x <= int.MaxValue ? (int)x : -1,
             long x => x is >= 0 and <= int.MaxValue ? (int)x : -1,
             ulong x => x <= int.MaxValue ? (int)x : -1,
-            _ => throw Bad(key, "is no whole number"),
+            _ => throw Bad(key, Say("is no whole number", "が整数ではありません")),
         };
 
         private int[]? Numbers(string key) => !metadata.TryGetValue(key, out object? value) ? null : value switch
         {
             int[] or uint[] => (int[])value,      // numbers beyond 2³¹ turn negative, and are refused as such
-            _ => throw Bad(key, "is no list of whole numbers"),
+            _ => throw Bad(key, Say("is no list of whole numbers", "が整数のリストではありません")),
         };
 
-        internal InvalidDataException Bad(string key, string what) => new($"{source}: {key} {what}.");
+        internal InvalidDataException Bad(string key, string what) => new(Say($"{source}: {key} {what}.", $"{source}: {key} {what}。"));
+
+        private static string CountedFor(int numbers, int tokens) =>
+            Say($"has {numbers} numbers for {tokens} tokens", $"の数が {numbers} 個で、トークンの {tokens} 個と合いません");
     }
 }
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;
 
@@ -31,7 +32,8 @@ internal readonly struct JsonPart
         if (info.LinkTarget is not null) info = new(info.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
         // Before it is opened: a pipe, which would be waited for, and a device, which might never end, have no length either.
         return info.Exists && info.Length == 0
-            ? throw new InvalidDataException($"{info.Name} is empty. Download or copy it again.") : File.ReadAllBytes(file);
+            ? throw new InvalidDataException(Say($"{info.Name} is empty. Download or copy it again.", $"{info.Name} が空です。ダウンロードまたはコピーをやり直してください。"))
+            : File.ReadAllBytes(file);
     }
 
     internal static JsonPart Parse(ReadOnlyMemory<byte> json, string source)
@@ -45,8 +47,10 @@ internal readonly struct JsonPart
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException(
-                string.Create(CultureInfo.InvariantCulture, $"{source} is no JSON: {e.Message.Split(" LineNumber:")[0]} (line {e.LineNumber + 1}, byte {e.BytePositionInLine + 1})."), e);
+            string what = e.Message.Split(" LineNumber:")[0];
+            throw new InvalidDataException(Say(
+                string.Create(CultureInfo.InvariantCulture, $"{source} is no JSON: {what} (line {e.LineNumber + 1}, byte {e.BytePositionInLine + 1})."),
+                string.Create(CultureInfo.InvariantCulture, $"{source} が JSON になっていません（{e.LineNumber + 1} 行 {e.BytePositionInLine + 1} バイト目）: {what}")), e);
         }
     }
 
@@ -59,13 +63,13 @@ internal readonly struct JsonPart
     /// <summary>The value of a key, or null when it is missing or null.</summary>
     internal JsonPart? Find(string key)
     {
-        if (!IsObject) throw Wrong("an object");
+        if (!IsObject) throw Wrong(Say("an object", "オブジェクト"));
         return _element.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null
             ? new(value, Source, Path.Length == 0 ? key : $"{Path}.{key}") : null;
     }
 
     internal JsonPart Get(string key) =>
-        Find(key) ?? throw new InvalidDataException($"{Source}: {(Path.Length == 0 ? "the file" : Path)} has no \"{key}\".");
+        Find(key) ?? throw new InvalidDataException(Say($"{Source}: {Place} has no \"{key}\".", $"{Source}: {PlaceInJapanese}に \"{key}\" がありません。"));
 
     /// <summary>Writes the value under a name.</summary>
     internal void WriteTo(Utf8JsonWriter json, string name)
@@ -76,14 +80,16 @@ internal readonly struct JsonPart
 
     internal string Text()
     {
-        if (!IsString) throw Wrong("a string");
+        if (!IsString) throw Wrong(Say("a string", "文字列"));
         try
         {
             return _element.GetString()!;
         }
         catch (InvalidOperationException e)
         {
-            throw new InvalidDataException($"{Source}: {Path} holds half a surrogate pair or bytes that are no UTF-8.", e);
+            throw new InvalidDataException(Say(
+                $"{Source}: {Path} holds half a surrogate pair or bytes that are no UTF-8.",
+                $"{Source}: {Path} に、サロゲートペアの片方だけ、または UTF-8 でないバイトが含まれています。"), e);
         }
     }
 
@@ -91,14 +97,14 @@ internal readonly struct JsonPart
     {
         JsonValueKind.True => true,
         JsonValueKind.False => false,
-        _ => throw Wrong("true or false"),
+        _ => throw Wrong(Say("true or false", "true または false")),
     };
 
     internal int Integer() =>
-        _element.ValueKind == JsonValueKind.Number && _element.TryGetInt32(out int value) ? value : throw Wrong("an integer of 32 bits");
+        _element.ValueKind == JsonValueKind.Number && _element.TryGetInt32(out int value) ? value : throw Wrong(Say("an integer of 32 bits", "32 ビット整数"));
 
     internal double Number() =>
-        _element.ValueKind == JsonValueKind.Number && _element.TryGetDouble(out double value) && double.IsFinite(value) ? value : throw Wrong("a number");
+        _element.ValueKind == JsonValueKind.Number && _element.TryGetDouble(out double value) && double.IsFinite(value) ? value : throw Wrong(Say("a number", "数"));
 
     /// <summary>
     /// A number as Rust's serde_json reads it, which Hugging Face's library uses: all digits as one integer, then one multiplication or
@@ -146,11 +152,11 @@ internal readonly struct JsonPart
 
     internal bool Boolean(string key, bool otherwise) => Find(key)?.Boolean() ?? otherwise;
 
-    internal int Count => IsArray ? _element.GetArrayLength() : throw Wrong("a list");
+    internal int Count => IsArray ? _element.GetArrayLength() : throw Wrong(Say("a list", "リスト"));
 
     internal IEnumerable<JsonPart> Items()
     {
-        if (!IsArray) throw Wrong("a list");
+        if (!IsArray) throw Wrong(Say("a list", "リスト"));
         int i = 0;
         foreach (JsonElement element in _element.EnumerateArray()) yield return Item(element, i++);
     }
@@ -169,7 +175,7 @@ internal readonly struct JsonPart
 
     internal IEnumerable<(string Key, JsonPart Value)> Properties()
     {
-        if (!IsObject) throw Wrong("an object");
+        if (!IsObject) throw Wrong(Say("an object", "オブジェクト"));
         foreach (JsonProperty property in _element.EnumerateObject())
         {
             string name;
@@ -179,7 +185,9 @@ internal readonly struct JsonPart
             }
             catch (InvalidOperationException e)
             {
-                throw new InvalidDataException($"{Source}: a key in {Path} holds half a surrogate pair or bytes that are no UTF-8.", e);
+                throw new InvalidDataException(Say(
+                    $"{Source}: a key in {Path} holds half a surrogate pair or bytes that are no UTF-8.",
+                    $"{Source}: {Path} のキーに、サロゲートペアの片方だけ、または UTF-8 でないバイトが含まれています。"), e);
             }
             yield return (name, new(property.Value, Source, Path.Length == 0 ? name : $"{Path}.{name}"));
         }
@@ -190,13 +198,17 @@ internal readonly struct JsonPart
     {
         string found = _element.ValueKind switch
         {
-            JsonValueKind.Object => "an object",
-            JsonValueKind.Array => "a list",
-            JsonValueKind.String => "a string",
-            JsonValueKind.Number => _element.GetRawText().Length <= 40 ? _element.GetRawText() : "a number",
+            JsonValueKind.Object => Say("an object", "オブジェクト"),
+            JsonValueKind.Array => Say("a list", "リスト"),
+            JsonValueKind.String => Say("a string", "文字列"),
+            JsonValueKind.Number => _element.GetRawText().Length <= 40 ? _element.GetRawText() : Say("a number", "数"),
             JsonValueKind.Null => "null",
             _ => _element.GetRawText(),
         };
-        return new($"{Source}: {(Path.Length == 0 ? "the file" : Path)} should be {expected}, but is {found}.");
+        return new(Say($"{Source}: {Place} should be {expected}, but is {found}.", $"{Source}: {PlaceInJapanese}が正しくありません（必要: {expected}、実際: {found}）。"));
     }
+
+    private string Place => Path.Length == 0 ? "the file" : Path;
+
+    private string PlaceInJapanese => Path.Length == 0 ? "ファイル全体" : $"{Path} ";
 }

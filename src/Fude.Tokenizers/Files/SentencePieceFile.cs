@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Fude.Tokenizers.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;
 
@@ -83,8 +84,12 @@ internal sealed class SentencePieceFile
             }
         }
         if (kind is < (long)PieceKind.Normal or > (long)PieceKind.Byte)
-            throw Broken(string.Create(CultureInfo.InvariantCulture, $"piece {Pieces.Count} (\"{text}\") has the unknown type {kind}; SentencePiece has types 1 to 6"));
-        if (float.IsNaN(score)) throw Broken(string.Create(CultureInfo.InvariantCulture, $"piece {Pieces.Count} (\"{text}\") has no number for its score"));
+            throw Broken(Say(
+                string.Create(CultureInfo.InvariantCulture, $"piece {Pieces.Count} (\"{text}\") has the unknown type {kind}; SentencePiece has types 1 to 6"),
+                string.Create(CultureInfo.InvariantCulture, $"語 {Pieces.Count}（\"{text}\"）の型 {kind} は未知です。SentencePiece の型は 1 から 6 までです")));
+        if (float.IsNaN(score)) throw Broken(Say(
+            string.Create(CultureInfo.InvariantCulture, $"piece {Pieces.Count} (\"{text}\") has no number for its score"),
+            string.Create(CultureInfo.InvariantCulture, $"語 {Pieces.Count}（\"{text}\"）のスコアが数ではありません")));
         Pieces.Add(new(text, score, (PieceKind)kind, isText));
     }
 
@@ -108,7 +113,9 @@ internal sealed class SentencePieceFile
         if (type is not (1 or 2))
         {
             string name = type switch { 3 => "WORD", 4 => "CHAR", _ => type.ToString(CultureInfo.InvariantCulture) };
-            throw new NotSupportedException($"{Source}: model_type {name}; fude supports UNIGRAM and BPE.");
+            throw new NotSupportedException(Say(
+                $"{Source}: model_type {name}; fude supports UNIGRAM and BPE.",
+                $"{Source}: model_type {name} には対応していません。使えるのは UNIGRAM と BPE です。"));
         }
         IsBpe = type == 2;
     }
@@ -134,34 +141,47 @@ internal sealed class SentencePieceFile
         {
             if (message.Field != 2) message.Skip();
             else if (!message.Bytes().IsEmpty)
-                throw new NotSupportedException($"{Source}: a denormalizer_spec with rules of its own; fude supports models that decode without one.");
+                throw new NotSupportedException(Say(
+                    $"{Source}: a denormalizer_spec with rules of its own; fude supports models that decode without one.",
+                    $"{Source}: 独自の規則を持つ denormalizer_spec には対応していません。使えるのは、これなしで復号するモデルです。"));
         }
     }
 
     /// <summary>Refuses pieces that contradict themselves.</summary>
     internal void Check()
     {
-        if (Pieces.Count == 0) throw Broken("it has no pieces");
+        if (Pieces.Count == 0) throw Broken(Say("it has no pieces", "語が 1 つもありません"));
         if (Pieces.Count > Fude.Tokenizers.Pieces.Vocabulary.MaxSize)
-            throw Broken(string.Create(CultureInfo.InvariantCulture, $"it has {Pieces.Count} pieces; fude expects at most {Fude.Tokenizers.Pieces.Vocabulary.MaxSize}"));
+            throw Broken(Say(
+                string.Create(CultureInfo.InvariantCulture, $"it has {Pieces.Count} pieces; fude expects at most {Fude.Tokenizers.Pieces.Vocabulary.MaxSize}"),
+                string.Create(CultureInfo.InvariantCulture, $"語が {Pieces.Count} 個あります。fude が読めるのは {Fude.Tokenizers.Pieces.Vocabulary.MaxSize} 個までです")));
         int unknown = Pieces.Count(p => p.Kind == PieceKind.Unknown);
-        if (unknown != 1) throw Broken(string.Create(CultureInfo.InvariantCulture, $"it has {unknown} pieces of type UNKNOWN, where one should be"));
+        if (unknown != 1) throw Broken(Say(
+            string.Create(CultureInfo.InvariantCulture, $"it has {unknown} pieces of type UNKNOWN, where one should be"),
+            string.Create(CultureInfo.InvariantCulture, $"型が UNKNOWN の語が {unknown} 個あります。1 個でなければなりません")));
 
         bool[] bytes = new bool[256];
         foreach (Piece piece in Pieces)
         {
             if (piece.Kind != PieceKind.Byte) continue;
             int value = Fude.Tokenizers.Pieces.Vocabulary.ByteOf(piece.Text);
-            if (value < 0) throw Broken($"its piece \"{piece.Text}\" is of type BYTE, but not one of <0x00> to <0xFF>");
-            if (!HasByteFallback) throw Broken($"it has the byte piece {piece.Text}, but byte_fallback is off");
+            if (value < 0) throw Broken(Say(
+                $"its piece \"{piece.Text}\" is of type BYTE, but not one of <0x00> to <0xFF>",
+                $"語 \"{piece.Text}\" の型は BYTE ですが、<0x00> から <0xFF> のどれでもありません"));
+            if (!HasByteFallback) throw Broken(Say(
+                $"it has the byte piece {piece.Text}, but byte_fallback is off",
+                $"バイトの語 {piece.Text} がありますが、byte_fallback が無効です"));
             bytes[value] = true;
         }
         int missing = Array.IndexOf(bytes, false);
         if (HasByteFallback && missing >= 0)
-            throw Broken(string.Create(CultureInfo.InvariantCulture, $"byte_fallback is on, but there is no piece <0x{missing:X2}>"));
+            throw Broken(Say(
+                string.Create(CultureInfo.InvariantCulture, $"byte_fallback is on, but there is no piece <0x{missing:X2}>"),
+                string.Create(CultureInfo.InvariantCulture, $"byte_fallback が有効ですが、語 <0x{missing:X2}> がありません")));
     }
 
-    internal InvalidDataException Broken(string what) => new($"{Source} is not a usable SentencePiece model: {what}.");
+    internal InvalidDataException Broken(string what) =>
+        new(Say($"{Source} is not a usable SentencePiece model: {what}.", $"{Source} は SentencePiece のモデルとして使えません: {what}。"));
 
     /// <summary>One piece. A piece that is no UTF-8 can stand in no text; its <paramref name="Text"/> shows U+FFFD for what is wrong.</summary>
     internal readonly record struct Piece(string Text, float Score, PieceKind Kind, bool IsText);

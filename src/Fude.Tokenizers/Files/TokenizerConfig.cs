@@ -1,4 +1,5 @@
 using System.Globalization;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;
 
@@ -112,7 +113,9 @@ internal sealed class TokenizerConfig
             foreach ((string key, JsonPart value) in decoder.Properties())
             {
                 if (!int.TryParse(key, NumberStyles.None, CultureInfo.InvariantCulture, out int id))
-                    throw new InvalidDataException($"{decoder.Source}: added_tokens_decoder has the key \"{key}\", where an id should be.");
+                    throw new InvalidDataException(Say(
+                        $"{decoder.Source}: added_tokens_decoder has the key \"{key}\", where an id should be.",
+                        $"{decoder.Source}: added_tokens_decoder に ID でないキー \"{key}\" があります。"));
                 AddedToken token = AddedToken.Read(value, special: false);
                 Fude.Tokenizers.Pieces.Vocabulary.CheckId(id, token.Content, decoder.Source);
                 Added[id] = token;
@@ -145,8 +148,9 @@ internal sealed class TokenizerConfig
             Fude.Tokenizers.Pieces.Vocabulary.CheckId(id, content, part.Source);
             bool isSpecial = special.Contains(content);
             if (!Added.TryAdd(id, new(content, false, false, false, Normalized: !isSpecial, isSpecial)))
-                throw new InvalidDataException(
-                    string.Create(CultureInfo.InvariantCulture, $"{part.Source}: id {id} is given to both \"{Added[id].Content}\" and \"{content}\"."));
+                throw new InvalidDataException(Say(
+                    string.Create(CultureInfo.InvariantCulture, $"{part.Source}: id {id} is given to both \"{Added[id].Content}\" and \"{content}\"."),
+                    string.Create(CultureInfo.InvariantCulture, $"{part.Source}: ID {id} が \"{Added[id].Content}\" と \"{content}\" の両方に割り当てられています。")));
         }
     }
 }

@@ -2,6 +2,7 @@ using Fude.Tokenizers.Decoders;
 using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.Pipelines;
 using Fude.Tokenizers.PreTokenizers;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;
 
@@ -14,13 +15,17 @@ internal static class TokenizerFolder
     internal static Pipeline Load(string path)
     {
         if (Directory.Exists(path)) return LoadFolder(path);
-        if (!File.Exists(path)) throw new FileNotFoundException($"{path}: there is no such file or folder.", path);
+        if (!File.Exists(path)) throw new FileNotFoundException(Say(
+            $"{path}: there is no such file or folder.",
+            $"{path}: そのようなファイルやフォルダーはありません。"), path);
         return Path.GetFileName(path) switch
         {
             string name when name.EndsWith(".model", StringComparison.OrdinalIgnoreCase) => new SentencePiecePipeline(SentencePieceFile.Read(path)),
             "vocab.json" or "merges.txt" => LoadVocabularyAndMerges(Path.GetDirectoryName(path)!, TokenizerConfig.Read(Path.GetDirectoryName(path)!)),
             string name when name.EndsWith(".json", StringComparison.OrdinalIgnoreCase) => new TokenizerJsonPipeline(TokenizerJsonFile.Read(path)),
-            string name => throw new NotSupportedException($"{name}: fude reads tokenizer.json, SentencePiece's *.model, and vocab.json with merges.txt."),
+            string name => throw new NotSupportedException(Say(
+                $"{name}: fude reads tokenizer.json, SentencePiece's *.model, and vocab.json with merges.txt.",
+                $"{name}: 対応していません。読めるのは tokenizer.json、SentencePiece の *.model、vocab.json と merges.txt の組です。")),
         };
     }
 
@@ -39,9 +44,11 @@ internal static class TokenizerFolder
             SentencePieceFile file = SentencePieceFile.Read(model);
             if (!config.IsPresent) return new SentencePiecePipeline(file);
             if (config.Class is not null && !LlamaClasses.Contains(config.Class))
-                throw new NotSupportedException(
+                throw new NotSupportedException(Say(
                     $"{folder}: tokenizer_config.json asks for {config.Class} over tokenizer.model; fude supports LlamaTokenizer there, any " +
-                    "tokenizer.json, and the .model by itself when its path is given.");
+                    "tokenizer.json, and the .model by itself when its path is given.",
+                    $"{folder}: tokenizer_config.json は tokenizer.model に {config.Class} を指定していますが、対応していません。この組み合わせで使えるのは LlamaTokenizer です。" +
+                    "tokenizer.json はどれでも、.model はパスを直接指定すれば単独で読めます。"));
             config.DefaultLlama();
             return new LlamaPipeline(file, config);
         }
@@ -49,19 +56,25 @@ internal static class TokenizerFolder
             return LoadVocabularyAndMerges(folder, config);
 
         string[] others = [.. Directory.EnumerateFiles(folder, "*.model").Select(f => Path.GetFileName(f)!)];
-        throw new FileNotFoundException(
+        throw new FileNotFoundException(Say(
             $"{folder} has no tokenizer: neither tokenizer.json nor tokenizer.model, nor vocab.json with merges.txt." +
-            (others.Length > 0 ? $" To use {others[0]} by itself, give its path." : ""));
+            (others.Length > 0 ? $" To use {others[0]} by itself, give its path." : ""),
+            $"{folder} にトークナイザーがありません。tokenizer.json も tokenizer.model も、vocab.json と merges.txt の組も見つかりません。" +
+            (others.Length > 0 ? $"{others[0]} を単独で使うには、そのパスを指定してください。" : "")));
     }
 
     private static TokenizerJsonPipeline LoadVocabularyAndMerges(string folder, TokenizerConfig config)
     {
         JsonPart file = JsonPart.Read(Path.Combine(folder, "vocab.json"));
         string merges = Path.Combine(folder, "merges.txt");
-        if (!File.Exists(merges)) throw new FileNotFoundException($"{folder}: vocab.json needs merges.txt beside it.", merges);
+        if (!File.Exists(merges)) throw new FileNotFoundException(Say(
+            $"{folder}: vocab.json needs merges.txt beside it.",
+            $"{folder}: vocab.json と同じ場所に merges.txt が必要です。"), merges);
         if (config.IsPresent && config.Class is not null && !Gpt2Classes.Contains(config.Class))
-            throw new NotSupportedException(
-                $"{folder}: tokenizer_config.json asks for {config.Class} over vocab.json and merges.txt; fude supports {string.Join(", ", Gpt2Classes)} there.");
+            throw new NotSupportedException(Say(
+                $"{folder}: tokenizer_config.json asks for {config.Class} over vocab.json and merges.txt; fude supports {string.Join(", ", Gpt2Classes)} there.",
+                $"{folder}: tokenizer_config.json は vocab.json と merges.txt に {config.Class} を指定していますが、対応していません。" +
+                $"この組み合わせで使えるのは {string.Join("、", Gpt2Classes)} です。"));
         Vocabulary vocabulary = new();
         TokenizerJsonFile.ReadVocabulary(file, vocabulary);
         List<(string, string)> pairs = TokenizerJsonFile.ReadMergesText(merges);
@@ -118,6 +131,8 @@ internal static class TokenizerFolder
         int IdOf(AddedToken? token) => token is null ? -1 : vocabulary.IdOf(token.Content);
 
         int Needed(int id, string flag, string token) =>
-            id >= 0 ? id : throw new InvalidDataException($"{config.Source}: {flag} is true, but there is no {token}.");
+            id >= 0 ? id : throw new InvalidDataException(Say(
+                $"{config.Source}: {flag} is true, but there is no {token}.",
+                $"{config.Source}: {flag} が true ですが、{token} がありません。"));
     }
 }

@@ -8,6 +8,7 @@ using Fude.Tokenizers.Pipelines;
 using Fude.Tokenizers.PreTokenizers;
 using Fude.Tokenizers.Text;
 using Fude.Tokenizers.Unicode;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;
 
@@ -43,7 +44,7 @@ internal static class TokenizerJsonFile
                 pieces = ReadUnigram(model, vocabulary, own, out scores);
                 break;
             default:
-                throw Unsupported(model, type, "BPE and Unigram");
+                throw Unsupported(model, type, Say("BPE and Unigram", "BPE と Unigram"));
         }
         TokenizerParts parts = new()
         {
@@ -76,8 +77,9 @@ internal static class TokenizerJsonFile
             if ((number == 1 && line.StartsWith("#version", StringComparison.Ordinal)) || line.Length == 0) continue;
             string[] parts = line.Split(' ');
             if (parts.Length != 2)
-                throw new InvalidDataException(
-                    string.Create(CultureInfo.InvariantCulture, $"{name}, line {number}: \"{line}\" should be two pieces with a space between them."));
+                throw new InvalidDataException(Say(
+                    string.Create(CultureInfo.InvariantCulture, $"{name}, line {number}: \"{line}\" should be two pieces with a space between them."),
+                    string.Create(CultureInfo.InvariantCulture, $"{name}:{number}: \"{line}\" は、空白で区切った 2 つの語でなければなりません。")));
             merges.Add((parts[0], parts[1]));
         }
         return merges;
@@ -104,12 +106,12 @@ internal static class TokenizerJsonFile
         {
             if (merge.IsArray)
             {
-                if (!merge.TryPair(out JsonPart left, out JsonPart right)) throw merge.Wrong("a list of two pieces");
+                if (!merge.TryPair(out JsonPart left, out JsonPart right)) throw merge.Wrong(Say("a list of two pieces", "2 つの語のリスト"));
                 merges.Add((left.Text(), right.Text()));
                 continue;
             }
             string[] parts = merge.Text().Split(' ');
-            if (parts.Length != 2) throw merge.Wrong("two pieces with a space between them");
+            if (parts.Length != 2) throw merge.Wrong(Say("two pieces with a space between them", "空白で区切った 2 つの語"));
             merges.Add((parts[0], parts[1]));
         }
         return merges;
@@ -139,7 +141,9 @@ internal static class TokenizerJsonFile
         if (own is null) ReadVocabulary(model.Get("vocab"), vocabulary);
         else foreach ((int id, string text) in own.Pieces) vocabulary.Add(id, text, 0, PieceKind.Normal, model.Source);
         if (model.Find("dropout") is JsonPart dropout && dropout.Number() != 0)
-            throw new NotSupportedException($"{model.Source}: model.dropout makes encoding random; fude supports null and 0.");
+            throw new NotSupportedException(Say(
+                $"{model.Source}: model.dropout makes encoding random; fude supports null and 0.",
+                $"{model.Source}: model.dropout があると結果が乱数で変わります。使えるのは null と 0 です。"));
         BpeModel.Options options = new(
             model.Text("unk_token"), model.Boolean("fuse_unk", false), model.Boolean("byte_fallback", false), model.Boolean("ignore_merges", false),
             model.Text("continuing_subword_prefix") ?? "", model.Text("end_of_word_suffix") ?? "");
@@ -162,8 +166,9 @@ internal static class TokenizerJsonFile
             foreach ((int id, string text) in own.Pieces) vocabulary.Add(id, text, (float)scores[id], PieceKind.Normal, model.Source);
         int unknownId = model.Find("unk_id")?.Integer() ?? -1;
         if (unknownId < -1 || unknownId >= scores.Length)
-            throw new InvalidDataException(
-                string.Create(CultureInfo.InvariantCulture, $"{model.Source}: model.unk_id is {unknownId}, but the ids are 0 to {scores.Length - 1}."));
+            throw new InvalidDataException(Say(
+                string.Create(CultureInfo.InvariantCulture, $"{model.Source}: model.unk_id is {unknownId}, but the ids are 0 to {scores.Length - 1}."),
+                string.Create(CultureInfo.InvariantCulture, $"{model.Source}: model.unk_id が {unknownId} ですが、ID は 0 から {scores.Length - 1} までです。")));
         bool hasByteFallback = model.Boolean("byte_fallback", false);
         if (unknownId >= 0) SetUnknown(vocabulary, unknownId);
         if (hasByteFallback) MarkBytes(vocabulary);
@@ -173,11 +178,11 @@ internal static class TokenizerJsonFile
     private static double[] ReadScored(JsonPart list, Vocabulary vocabulary)
     {
         double[] scores = new double[list.Count];
-        if (scores.Length == 0) throw list.Wrong("a list with at least one piece");
+        if (scores.Length == 0) throw list.Wrong(Say("a list with at least one piece", "1 つ以上の語のリスト"));
         int id = 0;
         foreach (JsonPart entry in list.Items())
         {
-            if (!entry.TryPair(out JsonPart piece, out JsonPart score)) throw entry.Wrong("a list of piece and score");
+            if (!entry.TryPair(out JsonPart piece, out JsonPart score)) throw entry.Wrong(Say("a list of piece and score", "語とスコアのリスト"));
             scores[id] = score.SerdeNumber();
             vocabulary.Add(id, piece.Text(), (float)scores[id], PieceKind.Normal, list.Source);
             id++;
@@ -216,7 +221,9 @@ internal static class TokenizerJsonFile
                     ? new Normalizer.ReplaceLiteral(literal, part.Get("content").Text())
                     : new Normalizer.ReplacePattern(ReadPattern(part.Get("pattern")).Regex!, part.Get("content").Text()),
                 "Precompiled" => new Normalizer.Precompiled(new(ReadCharsmap(part.Get("precompiled_charsmap")), part.Source)),
-                _ => throw Unsupported(part, type, "NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, Precompiled and Sequence"),
+                _ => throw Unsupported(part, type, Say(
+                    "NFC, NFD, NFKC, NFKD, Lowercase, Strip, Prepend, Replace, Precompiled and Sequence",
+                    "NFC、NFD、NFKC、NFKD、Lowercase、Strip、Prepend、Replace、Precompiled、Sequence")),
             },
         ];
     }
@@ -229,7 +236,7 @@ internal static class TokenizerJsonFile
         }
         catch (FormatException e)
         {
-            throw new InvalidDataException($"{part.Source}: {part.Path} is not in base64.", e);
+            throw new InvalidDataException(Say($"{part.Source}: {part.Path} is not in base64.", $"{part.Source}: {part.Path} が base64 ではありません。"), e);
         }
     }
 
@@ -237,7 +244,7 @@ internal static class TokenizerJsonFile
     {
         if (part.Find("String") is JsonPart literal) return (literal.Text(), null);
         if (part.Find("Regex") is JsonPart regex) return (null, TextPattern.OfRegex(regex.Text(), part.Source));
-        throw part.Wrong("""{"String": …} or {"Regex": …}""");
+        throw part.Wrong(Say("""{"String": …} or {"Regex": …}""", """{"String": …} または {"Regex": …}"""));
     }
 
     private static bool UsesBytes(JsonPart? part) =>
@@ -269,7 +276,9 @@ internal static class TokenizerJsonFile
             case "WhitespaceSplit":
                 return new PreTokenizer.SplitCharacters(CodePoint.IsWhiteSpace, SplitBehavior.Removed);
             default:
-                throw Unsupported(part, type, "ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit and Sequence");
+                throw Unsupported(part, type, Say(
+                    "ByteLevel, Metaspace, Split, Digits, Punctuation, Whitespace, WhitespaceSplit and Sequence",
+                    "ByteLevel、Metaspace、Split、Digits、Punctuation、Whitespace、WhitespaceSplit、Sequence"));
         }
     }
 
@@ -279,7 +288,7 @@ internal static class TokenizerJsonFile
     private static char ReadReplacement(JsonPart part)
     {
         string text = part.Text("replacement") ?? "\u2581";
-        return text.Length == 1 ? text[0] : throw part.Get("replacement").Wrong("one character");
+        return text.Length == 1 ? text[0] : throw part.Get("replacement").Wrong(Say("one character", "1 文字"));
     }
 
     private static MetaspacePrefix ReadPrefix(JsonPart part)
@@ -291,7 +300,7 @@ internal static class TokenizerJsonFile
             "always" => MetaspacePrefix.Always,
             "first" => MetaspacePrefix.First,
             "never" => MetaspacePrefix.Never,
-            _ => throw scheme.Wrong("\"always\", \"first\" or \"never\""),
+            _ => throw scheme.Wrong(Say("\"always\", \"first\" or \"never\"", "\"always\"、\"first\"、\"never\" のどれか")),
         };
     }
 
@@ -302,7 +311,9 @@ internal static class TokenizerJsonFile
         "MergedWithPrevious" => SplitBehavior.MergedWithPrevious,
         "MergedWithNext" => SplitBehavior.MergedWithNext,
         "Contiguous" => SplitBehavior.Contiguous,
-        _ => throw part.Wrong("Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous"),
+        _ => throw part.Wrong(Say(
+            "Removed, Isolated, MergedWithPrevious, MergedWithNext or Contiguous",
+            "Removed、Isolated、MergedWithPrevious、MergedWithNext、Contiguous のどれか")),
     };
 
     private static Func<IEnumerable<DecoderStage>> ReadDecoders(JsonPart part)
@@ -339,9 +350,9 @@ internal static class TokenizerJsonFile
                     return fused;
                 case "Strip":
                     string content = p.Get("content").Text();
-                    if (content.Length != 1) throw p.Get("content").Wrong("one character");
+                    if (content.Length != 1) throw p.Get("content").Wrong(Say("one character", "1 文字"));
                     (int start, int stop) = (p.Get("start").Integer(), p.Get("stop").Integer());
-                    if (start < 0 || stop < 0) throw p.Wrong("a Strip with counts that are not negative");
+                    if (start < 0 || stop < 0) throw p.Wrong(Say("a Strip with counts that are not negative", "個数が負でない Strip"));
                     makers.Add(() => new DecoderStage.Strip(content[0], start, stop));
                     return fused;
                 case "Replace":
@@ -353,7 +364,9 @@ internal static class TokenizerJsonFile
                     else if (literal!.Length > 0) makers.Add(() => new DecoderStage.Replace(literal, with));
                     return fused;
                 default:
-                    throw Unsupported(p, type, "ByteLevel, ByteFallback, Metaspace, BPEDecoder, Fuse, Strip, Replace and Sequence");
+                    throw Unsupported(p, type, Say(
+                        "ByteLevel, ByteFallback, Metaspace, BPEDecoder, Fuse, Strip, Replace and Sequence",
+                        "ByteLevel、ByteFallback、Metaspace、BPEDecoder、Fuse、Strip、Replace、Sequence"));
             }
         }
     }
@@ -373,7 +386,7 @@ internal static class TokenizerJsonFile
                 ReadTemplate(part, parts);
                 break;
             default:
-                throw Unsupported(part, type, "TemplateProcessing, ByteLevel and Sequence");
+                throw Unsupported(part, type, Say("TemplateProcessing, ByteLevel and Sequence", "TemplateProcessing、ByteLevel、Sequence"));
         }
     }
 
@@ -385,8 +398,9 @@ internal static class TokenizerJsonFile
             special[name] = [.. token.Get("ids").Items().Select(id => id.Integer())];
             foreach (int id in special[name])
                 if (!parts.Vocabulary.Contains(id))
-                    throw new InvalidDataException(
-                        string.Create(CultureInfo.InvariantCulture, $"{token.Source}: {token.Path} has id {id}, which is not in the vocabulary."));
+                    throw new InvalidDataException(Say(
+                        string.Create(CultureInfo.InvariantCulture, $"{token.Source}: {token.Path} has id {id}, which is not in the vocabulary."),
+                        string.Create(CultureInfo.InvariantCulture, $"{token.Source}: {token.Path} の ID {id} が語彙にありません。")));
         }
         List<int> prefix = [], suffix = [];
         int texts = 0;
@@ -399,10 +413,12 @@ internal static class TokenizerJsonFile
             }
             string name = item.Get("SpecialToken").Get("id").Text();
             if (!special.TryGetValue(name, out int[]? ids))
-                throw new InvalidDataException($"{item.Source}: {item.Path} names \"{name}\", which {part.Path}.special_tokens does not have.");
+                throw new InvalidDataException(Say(
+                    $"{item.Source}: {item.Path} names \"{name}\", which {part.Path}.special_tokens does not have.",
+                    $"{item.Source}: {item.Path} が \"{name}\" を指していますが、{part.Path}.special_tokens にありません。"));
             (texts == 0 ? prefix : suffix).AddRange(ids);
         }
-        if (texts != 1) throw part.Get("single").Wrong("a template with the text once");
+        if (texts != 1) throw part.Get("single").Wrong(Say("a template with the text once", "テキストが 1 回だけ入るテンプレート"));
         // The outer one of two templates goes round the inner one.
         parts.Prefix = [.. prefix, .. parts.Prefix];
         parts.Suffix = [.. parts.Suffix, .. suffix];
@@ -411,8 +427,8 @@ internal static class TokenizerJsonFile
     private static string TypeOf(JsonPart part) => part.Get("type").Text();
 
     private static IEnumerable<JsonPart> Nested(JsonPart part, string key, int depth) =>
-        depth < MaxNested ? part.Get(key).Items() : throw part.Wrong("nested less deeply");
+        depth < MaxNested ? part.Get(key).Items() : throw part.Wrong(Say("nested less deeply", "もっと浅い入れ子"));
 
     private static NotSupportedException Unsupported(JsonPart part, string type, string supported) =>
-        new($"{part.Source}: {part.Path} is of type {type}; fude supports {supported}.");
+        new(Say($"{part.Source}: {part.Path} is of type {type}; fude supports {supported}.", $"{part.Source}: {part.Path} の型 {type} には対応していません。使えるのは {supported} です。"));
 }

@@ -3,6 +3,7 @@ using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Text;
 using Fude.Tokenizers.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Normalizers;
 
@@ -25,10 +26,12 @@ internal sealed class Charsmap
     internal Charsmap(ReadOnlySpan<byte> blob, string source)
     {
         Blob = blob.ToArray();
-        if (blob.Length < 4) throw Broken(source, $"{blob.Length} bytes");
+        if (blob.Length < 4) throw Broken(source, Say($"{blob.Length} bytes", $"{blob.Length} バイト"));
         uint size = BinaryPrimitives.ReadUInt32LittleEndian(blob);
         if (size >= blob.Length - 4 || size % 4 != 0 || size == 0)
-            throw Broken(source, string.Create(CultureInfo.InvariantCulture, $"a trie of {size} bytes in a blob of {blob.Length}"));
+            throw Broken(source, Say(
+                string.Create(CultureInfo.InvariantCulture, $"a trie of {size} bytes in a blob of {blob.Length}"),
+                string.Create(CultureInfo.InvariantCulture, $"全体 {blob.Length} バイトに対してトライが {size} バイト")));
         _units = new uint[size / 4];
         for (int i = 0; i < _units.Length; i++) _units[i] = BinaryPrimitives.ReadUInt32LittleEndian(blob[(4 + (4 * i))..]);
 
@@ -57,7 +60,9 @@ internal sealed class Charsmap
     }
 
     private static InvalidDataException Broken(string source, string what) =>
-        new($"{source}: precompiled_charsmap is broken ({what}): its first four bytes should be the length of the trie that follows, before the replacements.");
+        new(Say(
+            $"{source}: precompiled_charsmap is broken ({what}): its first four bytes should be the length of the trie that follows, before the replacements.",
+            $"{source}: precompiled_charsmap が破損しています（{what}）。先頭の 4 バイトは、置換表の前に続くトライの長さでなければなりません。"));
 
     /// <summary>False when no rule begins with this character.</summary>
     internal bool BeginsRule(char character) => (_beginsRule[character / 64] >> (character % 64) & 1) != 0;

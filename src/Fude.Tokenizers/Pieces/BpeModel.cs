@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using Fude.Tokenizers.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Pieces;
 
@@ -28,7 +29,9 @@ internal sealed class BpeModel : PieceModel
         _options = options;
         _unknownId = options.UnknownToken is string unknown ? vocabulary.IdOf(unknown) : NoUnknown;
         if (options.UnknownToken is not null && _unknownId < 0)
-            throw new InvalidDataException($"{source}: unk_token \"{options.UnknownToken}\" is not in the vocabulary.");
+            throw new InvalidDataException(Say(
+                $"{source}: unk_token \"{options.UnknownToken}\" is not in the vocabulary.",
+                $"{source}: unk_token \"{options.UnknownToken}\" が語彙にありません。"));
         if (options.HasByteFallback) _byteIds = vocabulary.ByteIds.ToArray();
         for (int id = 0; id < vocabulary.Size; id++)
         {
@@ -54,8 +57,9 @@ internal sealed class BpeModel : PieceModel
         }
         _merger = new(pairs, priorities, results, hasGaps: isPlain);
 
-        InvalidDataException Missing(int rank, string left, string right, string piece) => new(
-            string.Create(CultureInfo.InvariantCulture, $"{source}: merge {rank} (\"{left}\" + \"{right}\") needs \"{piece}\", which is not in the vocabulary."));
+        InvalidDataException Missing(int rank, string left, string right, string piece) => new(Say(
+            string.Create(CultureInfo.InvariantCulture, $"{source}: merge {rank} (\"{left}\" + \"{right}\") needs \"{piece}\", which is not in the vocabulary."),
+            string.Create(CultureInfo.InvariantCulture, $"{source}: マージ {rank}（\"{left}\" + \"{right}\"）に必要な \"{piece}\" が語彙にありません。")));
     }
 
     // The symbols that a merge puts side by side: the last of the left part and the first of the right one. A part is made of its

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Numerics;
 using System.Runtime.CompilerServices;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Pieces;
 
@@ -53,8 +54,9 @@ internal sealed class PairTable
     internal void Set(int left, int right, int rule)
     {
         if (rule > MaxRules || left > MaxSymbols - 1 || right > MaxSymbols - 1)
-            throw new NotSupportedException(
-                string.Create(CultureInfo.InvariantCulture, $"A BPE with more than {MaxRules} merges or {MaxSymbols} symbols; fude supports up to that."));
+            throw new NotSupportedException(Say(
+                string.Create(CultureInfo.InvariantCulture, $"A BPE with more than {MaxRules} merges or {MaxSymbols} symbols; fude supports up to that."),
+                string.Create(CultureInfo.InvariantCulture, $"マージが {MaxRules} 個、または記号が {MaxSymbols} 個を超える BPE には対応していません。")));
         Put(left, right, rule, replace: true);
     }
 

@@ -1,4 +1,5 @@
 using Fude.Tokenizers.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Pieces;
 
@@ -59,8 +60,9 @@ internal sealed class UnigramModel : PieceModel
             if (known < 0 && model._byteIds is not null && TryBytes(start, end)) return;
             int id = known >= 0 ? known : model._unknownId;
             if (id < 0)
-                throw new InvalidDataException(
-                    $"The text has \"{text.Span[start..Math.Min(end, start + 20)]}\", which the Unigram model does not have, and its unk_id is null.");
+                throw new InvalidDataException(Say(
+                    $"The text has \"{text.Span[start..Math.Min(end, start + 20)]}\", which the Unigram model does not have, and its unk_id is null.",
+                    $"テキストの \"{text.Span[start..Math.Min(end, start + 20)]}\" が Unigram モデルの語彙になく、unk_id も null です。"));
             tokens.Add(id, text, start, end);
         }
 

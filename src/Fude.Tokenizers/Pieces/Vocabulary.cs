@@ -1,4 +1,5 @@
 using System.Globalization;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Pieces;
 
@@ -59,8 +60,9 @@ internal sealed class Vocabulary
         CheckId(id, text, source);
         while (_entries.Count <= id) _entries.Add(default);
         if (_entries[id].Text is string taken)
-            throw new InvalidDataException(
-                string.Create(CultureInfo.InvariantCulture, $"{source}: id {id} is given to both \"{taken}\" and \"{text}\"; every token needs its own."));
+            throw new InvalidDataException(Say(
+                string.Create(CultureInfo.InvariantCulture, $"{source}: id {id} is given to both \"{taken}\" and \"{text}\"; every token needs its own."),
+                string.Create(CultureInfo.InvariantCulture, $"{source}: ID {id} が \"{taken}\" と \"{text}\" の両方に割り当てられています。トークンごとに別の ID が必要です。")));
         _entries[id] = new(text, score, kind, kind is PieceKind.Control or PieceKind.Unknown, isAdded);
         _ids.TryAdd(text, id);
         _byteIds = null;
@@ -69,8 +71,9 @@ internal sealed class Vocabulary
     internal static void CheckId(int id, string text, string source)
     {
         if (id is < 0 or >= MaxSize)
-            throw new InvalidDataException(
-                string.Create(CultureInfo.InvariantCulture, $"{source}: token \"{text}\" has id {id}; fude expects ids from 0 to {MaxSize - 1}."));
+            throw new InvalidDataException(Say(
+                string.Create(CultureInfo.InvariantCulture, $"{source}: token \"{text}\" has id {id}; fude expects ids from 0 to {MaxSize - 1}."),
+                string.Create(CultureInfo.InvariantCulture, $"{source}: トークン \"{text}\" の ID が {id} です。fude が読める ID は 0 から {MaxSize - 1} までです。")));
     }
 
     internal void Mark(int id, PieceKind kind, bool isSpecial) => _entries[id] = _entries[id] with { Kind = kind, IsSpecial = isSpecial };

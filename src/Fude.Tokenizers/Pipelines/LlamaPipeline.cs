@@ -3,6 +3,7 @@ using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Normalizers;
 using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Pipelines;
 
@@ -58,7 +59,9 @@ internal sealed class LlamaPipeline : Pipeline
         Vocabulary.EndId = IdOf(config.End);
         Vocabulary.PaddingId = IdOf(config.Padding);
         if ((_addsBegin && Vocabulary.BeginId < 0) || (_addsEnd && Vocabulary.EndId < 0))
-            throw new InvalidDataException($"{config.Source}: a token is to be put around texts that the vocabulary does not have.");
+            throw new InvalidDataException(Say(
+                $"{config.Source}: a token is to be put around texts that the vocabulary does not have.",
+                $"{config.Source}: テキストの前後に付けるトークンが語彙にありません。"));
 
         // Not legacy: no dummy prefix by SentencePiece, which would also strip; a prefix is part of the text instead.
         _encoder = new(file, Vocabulary, _legacy && file.AddsDummyPrefix);

@@ -4,6 +4,7 @@ using Fude.Tokenizers.Normalizers;
 using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.PreTokenizers;
 using Fude.Tokenizers.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Pipelines;
 
@@ -154,9 +155,10 @@ internal sealed class TokenizerJsonPipeline : Pipeline
         if (Model == TokenizerModel.ByteLevelBpe)
         {
             metadata[GgufTokenizerFile.Words] = _parts.PreTokenizer!.GgufName
-                ?? throw new NotSupportedException(
+                ?? throw new NotSupportedException(Say(
                     "the tokenizer cuts text into words by a rule that GGUF files have no name for. fude writes GPT-2's (GPT-NeoX's " +
-                    "too) and Llama 3's.");
+                    "too) and Llama 3's.",
+                    "このトークナイザーの単語分割規則には、GGUF での名前がありません。fude が書き出せるのは GPT-2（GPT-NeoX も同じ）と Llama 3 の規則です。"));
             metadata[GgufTokenizerFile.PrefixSpace] = _parts.PreTokenizer is PreTokenizer.ByteLevel { AddsPrefixSpace: true };
             return;
         }
@@ -220,8 +222,9 @@ internal sealed class TokenizerParts
         if (token.Content.Length == 0) return;
         int known = Vocabulary.IdOf(token.Content);
         if (known >= 0 && id is int expected && known != expected && Vocabulary.TextOf(expected) != token.Content)
-            throw new InvalidDataException(
-                string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{source}: the added token \"{token.Content}\" has id {expected}, but the vocabulary gives it id {known}."));
+            throw new InvalidDataException(Say(
+                string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{source}: the added token \"{token.Content}\" has id {expected}, but the vocabulary gives it id {known}."),
+                string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{source}: 追加トークン \"{token.Content}\" の ID が {expected} ですが、語彙では {known} です。")));
         int at = known >= 0 ? known : id ?? Vocabulary.Size;
         if (known < 0) Vocabulary.Add(at, token.Content, 0, PieceKind.Normal, source, isAdded: true);
         Added.RemoveAll(a => a.Id == at);

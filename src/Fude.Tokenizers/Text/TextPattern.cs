@@ -2,6 +2,7 @@ using System.Buffers;
 using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Text;
 
@@ -77,7 +78,9 @@ internal abstract class TextPattern
             }
             catch (ArgumentException e)
             {
-                throw new NotSupportedException($"{source}: the regular expression {regex} cannot be translated for .NET: {e.Message}", e);
+                throw new NotSupportedException(Say(
+                    $"{source}: the regular expression {regex} cannot be translated for .NET: {e.Message}",
+                    $"{source}: 正規表現 {regex} を .NET 用に変換できません: {e.Message}"), e);
             }
         }
 
@@ -107,7 +110,9 @@ internal abstract class TextPattern
             }
             catch (RegexMatchTimeoutException e)
             {
-                throw new InvalidDataException($"{_source}: the regular expression {e.Pattern} does not come to an end in 20 seconds.", e);
+                throw new InvalidDataException(Say(
+                    $"{_source}: the regular expression {e.Pattern} does not come to an end in 20 seconds.",
+                    $"{_source}: 正規表現 {e.Pattern} の照合が 20 秒たっても終わりません。"), e);
             }
         }
     }
@@ -124,11 +129,11 @@ internal static class Oniguruma
         for (int i = 0; i < regex.Length; i++)
         {
             char c = regex[i];
-            if (char.IsSurrogate(c)) throw Unsupported("a character beyond U+FFFF");
+            if (char.IsSurrogate(c)) throw Unsupported(Say("a character beyond U+FFFF", "U+FFFF を超える文字"));
             switch (c)
             {
                 case '\\':
-                    if (++i == regex.Length) throw Unsupported(@"a \ at the end");
+                    if (++i == regex.Length) throw Unsupported(Say(@"a \ at the end", @"末尾の \"));
                     output.Append(regex[i] switch
                     {
                         'h' => classes > 0 ? "0-9a-fA-F" : "[0-9a-fA-F]",
@@ -143,7 +148,7 @@ internal static class Oniguruma
                     });
                     break;
                 case '[':
-                    if (classes > 0) throw Unsupported("a class inside a class");
+                    if (classes > 0) throw Unsupported(Say("a class inside a class", "文字クラスの入れ子"));
                     classes++;
                     output.Append(c);
                     break;
@@ -152,7 +157,7 @@ internal static class Oniguruma
                     output.Append(c);
                     break;
                 case '&' when classes > 0 && i + 1 < regex.Length && regex[i + 1] == '&':
-                    throw Unsupported("an intersection of classes (&&)");
+                    throw Unsupported(Say("an intersection of classes (&&)", "文字クラスの共通部分（&&）"));
                 // A line begins after every line feed, but not where the text ends.
                 case '^' when classes == 0:
                     output.Append(@"(?:\A|(?<=\n)(?!\z))");
@@ -161,7 +166,7 @@ internal static class Oniguruma
                     output.Append(@"(?=\n|\z)");
                     break;
                 case '+' when classes == 0 && i > 0 && regex[i - 1] is ('+' or '*' or '?') && !IsEscaped(i - 1):
-                    throw Unsupported("a possessive quantifier");
+                    throw Unsupported(Say("a possessive quantifier", "強欲な量指定子"));
                 default:
                     output.Append(c);
                     break;
@@ -171,9 +176,9 @@ internal static class Oniguruma
 
         string Property(ref int at)
         {
-            if (at + 1 >= regex.Length || regex[at + 1] != '{') throw Unsupported(@"\p without {");
+            if (at + 1 >= regex.Length || regex[at + 1] != '{') throw Unsupported(Say(@"\p without {", @"{ のない \p"));
             int end = regex.IndexOf('}', at);
-            if (end < 0) throw Unsupported(@"\p{ without }");
+            if (end < 0) throw Unsupported(Say(@"\p{ without }", @"} のない \p{"));
             string name = regex[(at + 2)..end];
             char kind = regex[at];
             if (name.StartsWith('^')) (name, kind) = (name[1..], kind == 'p' ? 'P' : 'p');
@@ -196,9 +201,11 @@ internal static class Oniguruma
             return backslashes % 2 == 1;
         }
 
-        NotSupportedException Unsupported(string what) => new(
+        NotSupportedException Unsupported(string what) => new(Say(
             $"{source}: the regular expression {regex} has {what}, which fude cannot translate; it supports literals, classes, " +
-            @"\p{general category}, \s \w \d \h, groups, quantifiers, look-around and the patterns of GPT-2, Llama 3 and Qwen 2.");
+            @"\p{general category}, \s \w \d \h, groups, quantifiers, look-around and the patterns of GPT-2, Llama 3 and Qwen 2.",
+            $"{source}: 正規表現 {regex} の一部（{what}）に対応していません。使えるのは文字、文字クラス、" +
+            @"\p{一般カテゴリー}、\s \w \d \h、グループ、量指定子、先読みと後読み、GPT-2 と Llama 3 と Qwen 2 のパターンです。"));
     }
 
     /// <summary>

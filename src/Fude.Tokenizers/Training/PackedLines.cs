@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.IO.Compression;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
 
@@ -67,7 +68,9 @@ internal sealed class PackedLines : IDisposable
             else if (held == _buffer.Length)
             {
                 if (held >= LongestLineBytes)
-                    throw new InvalidDataException($"{_file}: a line is longer than {LongestLineBytes} bytes; this is no text by lines.");
+                    throw new InvalidDataException(Say(
+                        $"{_file}: a line is longer than {LongestLineBytes} bytes; this is no text by lines.",
+                        $"{_file}: {LongestLineBytes} バイトを超える行があります。行に分かれたテキストではありません。"));
                 Array.Resize(ref _buffer, held * 2);
             }
             (_start, _end, searched) = (0, held, held);
@@ -97,7 +100,9 @@ internal sealed class PackedLines : IDisposable
         }
         catch (InvalidDataException e)
         {
-            throw new InvalidDataException($"{file}: begins like gzip, but is broken: {e.Message}", e);
+            throw new InvalidDataException(Say(
+                $"{file}: begins like gzip, but is broken: {e.Message}",
+                $"{file}: gzip のようですが、破損しています: {e.Message}"), e);
         }
     }
 
@@ -119,7 +124,9 @@ internal sealed class PackedLines : IDisposable
             _raw.ReadExactly(last);
             if (_unpacked >= uint.MaxValue || BinaryPrimitives.ReadUInt32LittleEndian(last) <= _unpacked) return;
         }
-        throw new InvalidDataException($"{_file}: is cut off: its gzip has no end. Copy it again.");
+        throw new InvalidDataException(Say(
+            $"{_file}: is cut off: its gzip has no end. Copy it again.",
+            $"{_file}: 途中で切れています（gzip の終わりがありません）。コピーし直してください。"));
     }
 
     private ReadOnlyMemory<byte> Trim(int start, int end)

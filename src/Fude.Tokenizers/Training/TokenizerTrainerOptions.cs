@@ -1,4 +1,5 @@
 using Fude.Tokenizers.Pieces;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
 
@@ -124,35 +125,48 @@ public sealed record TokenizerTrainerOptions
     /// <exception cref="ArgumentException">A value is out of its range, or two pieces are the same.</exception>
     internal void Check()
     {
-        Require(VocabularySize is >= 2 and <= Vocabulary.MaxSize, nameof(VocabularySize), VocabularySize, $"2 to {Vocabulary.MaxSize}");
-        Require(CharacterCoverage is > 0 and <= 1, nameof(CharacterCoverage), CharacterCoverage, "above 0 and at most 1");
-        Require(MaxPieceLength is >= 1 and <= 512, nameof(MaxPieceLength), MaxPieceLength, "1 to 512");
-        Require(WhitespaceRuns is 0 or (>= 2 and <= 512), nameof(WhitespaceRuns), WhitespaceRuns, "0, or 2 to 512");
-        Require(Threads is >= 0 and <= 1024, nameof(Threads), Threads, "0 to 1024");
-        Require(HeldCharacters is >= 1000 and <= 1_000_000_000, nameof(HeldCharacters), HeldCharacters, "1,000 to 1,000,000,000");
-        Require(SeedPieces >= 1, nameof(SeedPieces), SeedPieces, "at least 1");
-        Require(ShrinkingFactor is >= 0.1 and <= 0.99, nameof(ShrinkingFactor), ShrinkingFactor, "0.1 to 0.99");
-        Require(SubIterations is >= 1 and <= 100, nameof(SubIterations), SubIterations, "1 to 100");
-        Require(Enum.IsDefined(Normalization), nameof(Normalization), Normalization, "Identity or Nfkc");
+        Require(VocabularySize is >= 2 and <= Vocabulary.MaxSize, nameof(VocabularySize), VocabularySize, Say($"2 to {Vocabulary.MaxSize}", $"2 から {Vocabulary.MaxSize} まで"));
+        Require(CharacterCoverage is > 0 and <= 1, nameof(CharacterCoverage), CharacterCoverage, Say("above 0 and at most 1", "0 より大きく 1 以下"));
+        Require(MaxPieceLength is >= 1 and <= 512, nameof(MaxPieceLength), MaxPieceLength, Say("1 to 512", "1 から 512 まで"));
+        Require(WhitespaceRuns is 0 or (>= 2 and <= 512), nameof(WhitespaceRuns), WhitespaceRuns, Say("0, or 2 to 512", "0、または 2 から 512 まで"));
+        Require(Threads is >= 0 and <= 1024, nameof(Threads), Threads, Say("0 to 1024", "0 から 1024 まで"));
+        Require(HeldCharacters is >= 1000 and <= 1_000_000_000, nameof(HeldCharacters), HeldCharacters, Say("1,000 to 1,000,000,000", "1,000 から 1,000,000,000 まで"));
+        Require(SeedPieces >= 1, nameof(SeedPieces), SeedPieces, Say("at least 1", "1 以上"));
+        Require(ShrinkingFactor is >= 0.1 and <= 0.99, nameof(ShrinkingFactor), ShrinkingFactor, Say("0.1 to 0.99", "0.1 から 0.99 まで"));
+        Require(SubIterations is >= 1 and <= 100, nameof(SubIterations), SubIterations, Say("1 to 100", "1 から 100 まで"));
+        Require(Enum.IsDefined(Normalization), nameof(Normalization), Normalization, Say("Identity or Nfkc", "Identity または Nfkc"));
 
-        if (AddBegin && BeginPiece is null) throw new ArgumentException($"{nameof(AddBegin)} wants a begin piece before every text, but {nameof(BeginPiece)} is null.");
+        if (AddBegin && BeginPiece is null) throw new ArgumentException(Say(
+            $"{nameof(AddBegin)} wants a begin piece before every text, but {nameof(BeginPiece)} is null.",
+            $"{nameof(AddBegin)} はテキストの前に開始の語を付けますが、{nameof(BeginPiece)} が null です。"));
 
         HashSet<string> seen = [];
         foreach (VocabularyPiece piece in MetaPieces())
         {
-            if (piece.Text.Length == 0) throw new ArgumentException("A piece given in the options is empty. Leave it out, or use null for none.");
+            if (piece.Text.Length == 0) throw new ArgumentException(Say(
+                "A piece given in the options is empty. Leave it out, or use null for none.",
+                "オプションに空の語があります。取り除くか、無しなら null にしてください。"));
             if (piece.Text.Contains('\0', StringComparison.Ordinal) || piece.Text.AsSpan().ContainsAny(PieceRules.Surrogates) && !IsWellFormed(piece.Text))
-                throw new ArgumentException($"The piece '{piece.Text}' holds U+0000 or half a surrogate pair, which no model file can store.");
+                throw new ArgumentException(Say(
+                    $"The piece '{piece.Text}' holds U+0000 or half a surrogate pair, which no model file can store.",
+                    $"語 '{piece.Text}' に U+0000 またはサロゲートペアの片方だけがあり、どの形式のモデルにも保存できません。"));
             if (piece.Kind == PieceKind.UserDefined && piece.Text.Contains(' ', StringComparison.Ordinal))
-                throw new ArgumentException($"The user-defined piece '{piece.Text}' holds a space; write ▁ (U+2581), as spaces become in text.");
-            if (!seen.Add(piece.Text)) throw new ArgumentException($"The piece '{piece.Text}' is given twice in the options; each piece has one id.");
+                throw new ArgumentException(Say(
+                    $"The user-defined piece '{piece.Text}' holds a space; write ▁ (U+2581), as spaces become in text.",
+                    $"ユーザー定義の語 '{piece.Text}' に空白があります。テキスト中の空白と同じく ▁ (U+2581) と書いてください。"));
+            if (!seen.Add(piece.Text)) throw new ArgumentException(Say(
+                $"The piece '{piece.Text}' is given twice in the options; each piece has one id.",
+                $"語 '{piece.Text}' がオプションに 2 回あります。1 つの語の ID は 1 つです。"));
         }
         Require(VocabularySize > seen.Count, nameof(VocabularySize), VocabularySize,
-            $"more than {seen.Count}, the number of special, control, user-defined, byte and whitespace pieces");
+            Say($"more than {seen.Count}, the number of special, control, user-defined, byte and whitespace pieces",
+                $"特殊、制御、ユーザー定義、バイト、空白の語の数 {seen.Count} より大きい数"));
 
         static void Require(bool holds, string name, object found, string expected)
         {
-            if (!holds) throw new ArgumentOutOfRangeException(name, FormattableString.Invariant($"{name} is {found}; expected {expected}."));
+            if (!holds)
+                throw new ArgumentOutOfRangeException(name, Say(
+                    FormattableString.Invariant($"{name} is {found}; expected {expected}."), FormattableString.Invariant($"{name} が {found} です（必要: {expected}）。")));
         }
 
         static bool IsWellFormed(string text)

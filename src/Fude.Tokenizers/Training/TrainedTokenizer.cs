@@ -1,3 +1,5 @@
+using static Fude.Tokenizers.Wording;
+
 namespace Fude.Tokenizers.Training;
 
 /// <summary>A trained tokenizer: its pieces, and the files that others read it from.</summary>
@@ -75,9 +77,10 @@ public sealed class TrainedTokenizer
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         if (Options is { TreatWhitespaceAsSuffix: true, AddDummyPrefix: true })
-            throw new NotSupportedException(
+            throw new NotSupportedException(Say(
                 "tokenizer.json has no component that puts a space after a text (TreatWhitespaceAsSuffix with AddDummyPrefix); " +
-                "SaveSentencePiece writes such a tokenizer.");
+                "SaveSentencePiece writes such a tokenizer.",
+                "tokenizer.json には、テキストの後に空白を付ける部品がありません（TreatWhitespaceAsSuffix と AddDummyPrefix の組み合わせ）。このようなトークナイザーは SaveSentencePiece で書き出せます。"));
         AtomicFile.Write(Path.Combine(folder, "tokenizer.json"), HuggingFaceWriter.Tokenizer(this));
         AtomicFile.Write(Path.Combine(folder, "tokenizer_config.json"), HuggingFaceWriter.Config(this));
         AtomicFile.Write(Path.Combine(folder, "special_tokens_map.json"), HuggingFaceWriter.SpecialTokens(this));

@@ -1,4 +1,5 @@
 using System.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
 
@@ -85,8 +86,9 @@ internal sealed class TrainingCorpus
         }
         progress?.Report(new(TrainingPhase.Reading, 1, tally.Lines, characters, 0));
         if (segments.Count == 0)
-            throw new InvalidDataException(
-                $"{string.Join(", ", text.Files)}: no text to train on ({tally.Lines} lines that are not empty, {tally.BadLines} broken ones skipped).");
+            throw new InvalidDataException(Say(
+                $"{string.Join(", ", text.Files)}: no text to train on ({tally.Lines} lines that are not empty, {tally.BadLines} broken ones skipped).",
+                $"{string.Join(", ", text.Files)}: 学習するテキストがありません（空でない行 {tally.Lines} 行、読み飛ばした壊れた行 {tally.BadLines} 行）。"));
         return Build(segments, options, alphabet, new(tally.Lines, tally.BadLines, segments.Thinnings, 0));
 
         void Launch()

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
 
@@ -107,11 +108,15 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
 
     private void Measure(Tally tally)
     {
-        if (Files.Count == 0) throw new ArgumentException("No file of training text was named.");
+        if (Files.Count == 0) throw new ArgumentException(Say("No file of training text was named.", "学習するテキストのファイルが指定されていません。"));
         foreach (string file in Files)
         {
-            if (Directory.Exists(file)) throw new InvalidDataException($"{file} is a folder; a file of text is expected.");
-            if (!File.Exists(file)) throw new FileNotFoundException($"{file}: there is no such file of text.", file);
+            if (Directory.Exists(file)) throw new InvalidDataException(Say(
+                $"{file} is a folder; a file of text is expected.",
+                $"{file} はフォルダーです。テキストファイルを指定してください。"));
+            if (!File.Exists(file)) throw new FileNotFoundException(Say(
+                $"{file}: there is no such file of text.",
+                $"{file}: そのようなテキストファイルはありません。"), file);
             tally.BytesTotal += new FileInfo(file).Length;
         }
     }
@@ -182,8 +187,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             else held.Append('\n');
             held.Append(text);
             if (held.Length > LongestDocument)
-                throw new InvalidDataException(FormattableString.Invariant(
-                    $"{file}:{line}: the document that begins at line {begin.Line} is longer than {LongestDocument} characters; say otherwise what a document is."));
+                throw new InvalidDataException(Say(
+                    FormattableString.Invariant($"{file}:{line}: the document that begins at line {begin.Line} is longer than {LongestDocument} characters; say otherwise what a document is."),
+                    FormattableString.Invariant($"{file}:{line}: {begin.Line} 行目から始まる文書が {LongestDocument} 文字を超えています。文書の区切り方を変えてください。")));
         }
         if (held.Length > 0) yield return new TextDocument(held.ToString(), begin.File, begin.Line);
     }
@@ -212,7 +218,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     private string? LineText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
     {
         if (Utf8.IsValid(line)) return Encoding.UTF8.GetString(line);
-        Bad(file, number, "invalid UTF-8; fude reads training text in UTF-8 only", tally);
+        Bad(file, number, Say("invalid UTF-8; fude reads training text in UTF-8 only", "UTF-8 ではありません。学習用のテキストは UTF-8 でなければ読めません"), tally);
         return null;
     }
 
@@ -222,7 +228,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         try
         {
             Utf8JsonReader reader = new(line);
-            if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) return Broken($"no JSON object, but {reader.TokenType}");
+            if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) return Broken(Say(
+                $"no JSON object, but {reader.TokenType}",
+                $"JSON オブジェクトではなく {reader.TokenType} です"));
             string? text = null;
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
@@ -233,19 +241,23 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                     reader.Skip();
                     continue;
                 }
-                if (reader.TokenType != JsonTokenType.String) return Broken($"the field '{Field}' is no string, but {reader.TokenType}");
+                if (reader.TokenType != JsonTokenType.String) return Broken(Say(
+                    $"the field '{Field}' is no string, but {reader.TokenType}",
+                    $"フィールド '{Field}' が文字列ではなく {reader.TokenType} です"));
                 text = reader.GetString();
             }
-            if (reader.Read()) return Broken("something follows the JSON object");
-            return text ?? Broken($"the JSON object has no field '{Field}'");
+            if (reader.Read()) return Broken(Say("something follows the JSON object", "JSON オブジェクトの後に余分なものがあります"));
+            return text ?? Broken(Say($"the JSON object has no field '{Field}'", $"JSON オブジェクトにフィールド '{Field}' がありません"));
         }
         catch (JsonException e)
         {
-            return Broken($"broken JSON ({MessageOf(e, line)})");
+            return Broken(Say($"broken JSON ({MessageOf(e, line)})", $"JSON が壊れています（{MessageOf(e, line)}）"));
         }
         catch (InvalidOperationException e)
         {
-            return Broken($"a JSON string that is no Unicode text: {e.Message.TrimEnd('.')}");
+            return Broken(Say(
+                $"a JSON string that is no Unicode text: {e.Message.TrimEnd('.')}",
+                $"JSON の文字列が Unicode になっていません: {e.Message.TrimEnd('.')}"));
         }
 
         string? Broken(string what)
@@ -259,7 +271,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     private static string MessageOf(JsonException e, ReadOnlySpan<byte> line)
     {
         int column = 1 + PackedLines.Characters(line[..(int)Math.Min(line.Length, e.BytePositionInLine ?? 0)]);
-        return FormattableString.Invariant($"column {column}: {e.Message.Split(" LineNumber:")[0].TrimEnd('.')}");
+        return Say(
+            FormattableString.Invariant($"column {column}: {e.Message.Split(" LineNumber:")[0].TrimEnd('.')}"),
+            FormattableString.Invariant($"{column} 文字目: {e.Message.Split(" LineNumber:")[0].TrimEnd('.')}"));
     }
 
     private void Bad(string file, long line, string what, Tally tally)
@@ -270,10 +284,12 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             return;
         }
         throw new InvalidDataException(
-            FormattableString.Invariant($"{file}:{line}: {what}. ")
+            Say(FormattableString.Invariant($"{file}:{line}: {what}. "), FormattableString.Invariant($"{file}:{line}: {what}。"))
             + (SkipBadLines == 0
-                ? "Correct the line, or allow a number of broken lines to be skipped (--skip-bad N)."
-                : FormattableString.Invariant($"This is broken line {tally.BadLines}; {SkipBadLines} were to be skipped at most.")));
+                ? Say("Correct the line, or allow a number of broken lines to be skipped (--skip-bad N).", "行を直すか、読み飛ばしてよい行数を --skip-bad N で指定してください。")
+                : Say(
+                    FormattableString.Invariant($"This is broken line {tally.BadLines}; {SkipBadLines} were to be skipped at most."),
+                    FormattableString.Invariant($"壊れた行はこれで {tally.BadLines} 行目です。読み飛ばしてよいのは {SkipBadLines} 行までです。"))));
     }
 
     private static bool IsJsonName(string file)

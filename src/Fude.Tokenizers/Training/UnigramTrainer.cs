@@ -1,5 +1,6 @@
 using System.Numerics;
 using Fude.Tokenizers.Pieces;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
 
@@ -73,8 +74,12 @@ public static class UnigramTrainer
         Dictionary<string, int> idOf = [];
         for (int id = 0; id < pieces.Count; id++)
             if (pieces[id].Kind == PieceKind.Normal && pieces[id].Text.Length > 0 && !idOf.TryAdd(pieces[id].Text, id))
-                throw new ArgumentException($"The piece '{pieces[id].Text}' is given twice, as {idOf[pieces[id].Text]} and {id}.", nameof(pieces));
-        if (idOf.Count == 0) throw new ArgumentException("There is no normal piece whose score could be estimated.", nameof(pieces));
+                throw new ArgumentException(Say(
+                    $"The piece '{pieces[id].Text}' is given twice, as {idOf[pieces[id].Text]} and {id}.",
+                    $"語 '{pieces[id].Text}' が {idOf[pieces[id].Text]} と {id} に重複しています。"), nameof(pieces));
+        if (idOf.Count == 0) throw new ArgumentException(Say(
+            "There is no normal piece whose score could be estimated.",
+            "スコアを推定できる通常の語がありません。"), nameof(pieces));
 
         options = options with
         {
@@ -103,16 +108,21 @@ public static class UnigramTrainer
     {
         int given = options.MetaPieces().Count, characters = corpus.Alphabet.Length - 1;
         if (given + characters <= options.VocabularySize) return options.VocabularySize - given;
-        throw new ArgumentException(FormattableString.Invariant(
-            $"VocabularySize is {options.VocabularySize}, but the text needs {characters} characters and the options {given} further pieces: ")
-            + FormattableString.Invariant($"at least {given + characters}. Ask for a larger vocabulary, or a lower CharacterCoverage than {options.CharacterCoverage}."));
+        throw new ArgumentException(Say(
+            FormattableString.Invariant(
+                $"VocabularySize is {options.VocabularySize}, but the text needs {characters} characters and the options {given} further pieces: ")
+            + FormattableString.Invariant($"at least {given + characters}. Ask for a larger vocabulary, or a lower CharacterCoverage than {options.CharacterCoverage}."),
+            FormattableString.Invariant(
+                $"VocabularySize が {options.VocabularySize} ですが、テキストの {characters} 文字と、オプションで決まる {given} 語が必要です（合わせて {given + characters} 以上）。")
+            + FormattableString.Invariant($"語彙数を増やすか、CharacterCoverage を {options.CharacterCoverage} より下げてください。")));
     }
 
     internal static ArgumentException TooFew(TokenizerTrainerOptions options, int learnable)
     {
         int most = options.MetaPieces().Count + learnable;
-        return new ArgumentException(FormattableString.Invariant(
-            $"VocabularySize is {options.VocabularySize}, but this text yields {most} pieces at most. Ask for at most {most}, or give more text."));
+        return new ArgumentException(Say(
+            FormattableString.Invariant($"VocabularySize is {options.VocabularySize}, but this text yields {most} pieces at most. Ask for at most {most}, or give more text."),
+            FormattableString.Invariant($"VocabularySize が {options.VocabularySize} ですが、このテキストから作れるのは {most} 語までです。{most} 以下にするか、テキストを増やしてください。")));
     }
 
     /// <summary>Digamma, the derivative of ln Γ: by its recurrence up to 8, then its asymptotic series.</summary>

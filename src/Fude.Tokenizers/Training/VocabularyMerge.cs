@@ -1,3 +1,5 @@
+using static Fude.Tokenizers.Wording;
+
 namespace Fude.Tokenizers.Training;
 
 /// <summary>Makes one unigram vocabulary of several, each trained on texts of one kind, as llm-jp made its tokenizers.</summary>
@@ -41,7 +43,9 @@ public static class VocabularyMerge
                 probabilities[text] = probabilities.GetValueOrDefault(text) + Math.Exp(piece.Score) / vocabularies.Count;
             }
         }
-        if (probabilities.Count == 0) throw new ArgumentException("The vocabularies have no normal piece to merge.", nameof(vocabularies));
+        if (probabilities.Count == 0) throw new ArgumentException(Say(
+            "The vocabularies have no normal piece to merge.",
+            "合わせる語彙に通常の語がありません。"), nameof(vocabularies));
         IReadOnlyList<VocabularyPiece> learnt = Estimated(
             [.. probabilities.OrderByDescending(pair => pair.Value).ThenBy(pair => pair.Key, StringComparer.Ordinal)
                 .Select(pair => new VocabularyPiece(0, pair.Key, (float)Math.Log(Math.Max(pair.Value, Least)), PieceKind.Normal))]);
@@ -71,9 +75,11 @@ public static class VocabularyMerge
     {
         int characters = pieces.Count(IsCharacter);
         if (characters > count)
-            throw new ArgumentException(
+            throw new ArgumentException(Say(
                 $"The result shall have {count} learnt pieces, but the vocabularies have {characters} single characters, which stay. Ask for more pieces, or train " +
-                "the vocabularies with a lower CharacterCoverage.", nameof(count));
+                "the vocabularies with a lower CharacterCoverage.",
+                $"学習した語を {count} 個にするとの指定ですが、必ず残す 1 文字の語だけで {characters} 個あります。" +
+                "語彙数を増やすか、合わせる語彙を CharacterCoverage を下げて学習し直してください。"), nameof(count));
         int others = count - characters;
         return [.. pieces.Where(piece => IsCharacter(piece) || others-- > 0)];
     }

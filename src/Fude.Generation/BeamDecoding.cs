@@ -1,5 +1,6 @@
 using Fude.Models;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Generation;
 
@@ -16,9 +17,13 @@ internal sealed class BeamDecoding : Decoding
 
     public BeamDecoding(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept) : base(request, model, ops, kept)
     {
-        if (Choosable < (long)Settings.MinTokensToKeep) throw new ArgumentException("There are fewer tokens than a beam search needs.");
+        if (Choosable < (long)Settings.MinTokensToKeep) throw new ArgumentException(Say(
+            "There are fewer tokens than a beam search needs.",
+            "ビームサーチに必要な数のトークンがありません。"));
         if ((long)Settings.NumBeams * Vocabulary > int.MaxValue)
-            throw new ArgumentException($"num_beams {Settings.NumBeams} is too many for a vocabulary of {Vocabulary}.");
+            throw new ArgumentException(Say(
+                $"num_beams {Settings.NumBeams} is too many for a vocabulary of {Vocabulary}.",
+                $"num_beams {Settings.NumBeams} は語彙が {Vocabulary} 語のモデルには多すぎます。"));
         _searches = [.. Texts.Select(text => new Search(text, Choosable))];
         if (Settings.DoSample) _draw = TokenDraw.Create(Settings, _searches.Length, Settings.NumBeams * Vocabulary);
     }
@@ -191,8 +196,9 @@ internal sealed class BeamDecoding : Decoding
             IsDone = true;
             Release();
             if (_groups.Sum(group => group.Kept.Count) == 0)
-                throw new InvalidOperationException(
-                    $"After {Length - _promptLength} new tokens every token is forbidden, and no beam has ended before.");
+                throw new InvalidOperationException(Say(
+                    $"After {Length - _promptLength} new tokens every token is forbidden, and no beam has ended before.",
+                    $"新しいトークン {Length - _promptLength} 個の後ではすべてのトークンが禁止されており、それまでに終わったビームもありません。"));
         }
 
         /// <summary>The best texts of all groups; of equals the one found last.</summary>

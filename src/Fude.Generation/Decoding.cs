@@ -1,5 +1,6 @@
 using Fude.Models;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Generation;
 
@@ -62,12 +63,14 @@ internal abstract class Decoding : IDisposable
         {
             foreach (int id in prompt)
                 if ((uint)id >= (uint)config.Vocabulary)
-                    throw new ArgumentException(
-                        $"The prompt holds id {id}, which is not in the model's vocabulary of {config.Vocabulary}.");
+                    throw new ArgumentException(Say(
+                        $"The prompt holds id {id}, which is not in the model's vocabulary of {config.Vocabulary}.",
+                        $"プロンプトの ID {id} がモデルの語彙（{config.Vocabulary} 語）にありません。"));
             int padding = request.CountLeftPadding ? longest - prompt.Length : 0;
             if (padding > 0 && (Settings.PadToken is not int pad || (uint)pad >= (uint)config.Vocabulary))
-                throw new ArgumentException(
-                    "Prompts of different lengths are to be filled up, but there is no pad_token_id in the vocabulary.");
+                throw new ArgumentException(Say(
+                    "Prompts of different lengths are to be filled up, but there is no pad_token_id in the vocabulary.",
+                    "長さの異なるプロンプトを揃えるための pad_token_id が語彙にありません。"));
             GenerationSettings own = prompt.Length == longest || padding > 0 ? Settings
                 : Resolve(request, prompt.Length, config) with { Seed = Settings.Seed };
             return new Prompt([.. Enumerable.Repeat(Settings.PadToken ?? 0, padding), .. prompt], padding, own);
@@ -126,7 +129,7 @@ internal abstract class Decoding : IDisposable
     /// <exception cref="ArgumentException">A value of the options is out of its range, or the text would not fit the model.</exception>
     public static Decoding Start(DecodingRequest request, LanguageModel model, IOps ops, KeptText? kept = null)
     {
-        if (request.Prompts.Length == 0) throw new ArgumentException("There is no prompt to continue.");
+        if (request.Prompts.Length == 0) throw new ArgumentException(Say("There is no prompt to continue.", "続きを書くプロンプトがありません。"));
         if (model.Config.KeysDependOnLength) kept = null;       // what one text leaves behind is of no use to another
         return (request.Options.NumBeams ?? 1) > 1 ? new BeamDecoding(request, model, ops, kept) : new SampleDecoding(request, model, ops, kept);
     }
@@ -182,9 +185,10 @@ internal abstract class Decoding : IDisposable
     protected static void RequireValid(ReadOnlySpan<float> logits, GenerationSettings settings)
     {
         if (!settings.RemoveInvalidValues && VectorMath.HasInvalid(logits))
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 "The model's logits hold NaN or infinity: its weights are damaged, or not of the kind config.json says. " +
-                "(remove_invalid_values goes on regardless.)");
+                "(remove_invalid_values goes on regardless.)",
+                "モデルのロジットに NaN か無限大があります。重みが破損しているか、config.json の示す種類のものではありません（remove_invalid_values を使えばそのまま続けます）。"));
     }
 
     private static GenerationSettings Resolve(DecodingRequest request, int promptLength, ModelConfig config) =>

@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Runtime.CompilerServices;
 using Fude.Models;
 using Microsoft.Extensions.AI;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Generation;
 
@@ -108,7 +109,9 @@ public sealed class FudeChatClient : IChatClient
         if (options?.Instructions is { Length: > 0 } instructions) list.Insert(0, new ChatMessage(ChatRole.System, instructions));
         foreach (AIContent content in list.SelectMany(message => message.Contents))
             if (content is not TextContent)
-                throw new NotSupportedException($"A message holds {content.GetType().Name}; fude's models read text only.");
+                throw new NotSupportedException(Say(
+                    $"A message holds {content.GetType().Name}; fude's models read text only.",
+                    $"メッセージに {content.GetType().Name} が含まれています。fude のモデルが読めるのはテキストだけです。"));
         GenerationOptions own = OptionsOf(options);
         int[] ids = _prompt(list);
         GenerationOptions all = own.Over(_generator.Defaults);
@@ -122,7 +125,7 @@ public sealed class FudeChatClient : IChatClient
         if (options is null) return new();
         Refuse(options.Tools is { Count: > 0 }, "Tools");
         Refuse(options.ToolMode is not null and not NoneChatToolMode and not AutoChatToolMode, "ToolMode");
-        Refuse(options.ResponseFormat is not null and not ChatResponseFormatText, "ResponseFormat other than text");
+        Refuse(options.ResponseFormat is not null and not ChatResponseFormatText, Say("ResponseFormat other than text", "テキスト以外の ResponseFormat"));
         Refuse(options.ConversationId is not null, "ConversationId");
         Refuse(options.Reasoning is not null, "Reasoning");
         Refuse(options.AdditionalProperties is { Count: > 0 },
@@ -132,13 +135,16 @@ public sealed class FudeChatClient : IChatClient
         Refuse(options.ContinuationToken is not null, "ContinuationToken");
 #pragma warning restore MEAI001
         if (options.ModelId is { } model && model != _metadata.DefaultModelId)
-            throw new NotSupportedException($"ModelId is '{model}', but this client's model is '{_metadata.DefaultModelId}'.");
+            throw new NotSupportedException(Say(
+                $"ModelId is '{model}', but this client's model is '{_metadata.DefaultModelId}'.",
+                $"ModelId が '{model}' ですが、このクライアントのモデルは '{_metadata.DefaultModelId}' です。"));
         GenerationOptions basis = options.RawRepresentationFactory?.Invoke(this) switch
         {
             null => new(),
             GenerationOptions given => given,
-            object other => throw new NotSupportedException(
-                $"RawRepresentationFactory gave {other.GetType().Name}; fude takes {nameof(GenerationOptions)}."),
+            object other => throw new NotSupportedException(Say(
+                $"RawRepresentationFactory gave {other.GetType().Name}; fude takes {nameof(GenerationOptions)}.",
+                $"RawRepresentationFactory が {other.GetType().Name} を返しました。使えるのは {nameof(GenerationOptions)} です。")),
         };
         GenerationOptions own = new()
         {
@@ -161,9 +167,11 @@ public sealed class FudeChatClient : IChatClient
         static void Refuse(bool given, string option)
         {
             if (given)
-                throw new NotSupportedException(
+                throw new NotSupportedException(Say(
                     $"ChatOptions: {option} is not supported. fude carries out Temperature, TopP, TopK, MaxOutputTokens, " +
-                    "StopSequences, Seed, FrequencyPenalty, PresencePenalty and Instructions.");
+                    "StopSequences, Seed, FrequencyPenalty, PresencePenalty and Instructions.",
+                    $"ChatOptions: {option} には対応していません。使えるのは Temperature、TopP、TopK、MaxOutputTokens、StopSequences、Seed、" +
+                    "FrequencyPenalty、PresencePenalty、Instructions です。"));
         }
     }
 
@@ -182,13 +190,16 @@ public sealed class FudeChatClient : IChatClient
                 question = null;
             }
             else
-                throw new ArgumentException(
+                throw new ArgumentException(Say(
                     $"A message of role '{message.Role}' stands out of turn. A conversation is system texts, then user and assistant in " +
                     "turn, and ends with user.",
+                    $"役割 '{message.Role}' のメッセージの順番が正しくありません。会話は system の後に user と assistant が交互に続き、user で終わる必要があります。"),
                     nameof(messages));
         }
         if (question is null)
-            throw new ArgumentException("The last message must be the user's: it is what the model answers.", nameof(messages));
+            throw new ArgumentException(Say(
+                "The last message must be the user's: it is what the model answers.",
+                "最後のメッセージは user のものでなければなりません。モデルはそれに答えます。"), nameof(messages));
         format ??= PromptFormat.Guess(generator.Folder).Format;
         Prompt prompt = format.Write(question, system: system.Count > 0 ? string.Join("\n\n", system) : null, history: history);
         return generator.Encode(prompt.Text, prompt.AddSpecialTokens);

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Generation;
 
@@ -43,7 +44,7 @@ internal static class GenerationConfigFile
         }
         catch (JsonException inner)
         {
-            throw new InvalidDataException($"{file}: is not JSON: {inner.Message}", inner);
+            throw new InvalidDataException(Say($"{file}: is not JSON: {inner.Message}", $"{file}: JSON になっていません: {inner.Message}"), inner);
         }
         using (json) return Read(json.RootElement, file);
     }
@@ -59,7 +60,9 @@ internal static class GenerationConfigFile
     private static GenerationOptions Read(JsonElement json, string file, bool allKeysAreOurs)
     {
         if (json.ValueKind != JsonValueKind.Object)
-            throw new InvalidDataException($"{file} holds a JSON {json.ValueKind}; expected an object.");
+            throw new InvalidDataException(Say(
+                $"{file} holds a JSON {json.ValueKind}; expected an object.",
+                $"{file}: JSON のオブジェクトではなく {json.ValueKind} です。"));
         GenerationOptions options = new();
         foreach (JsonProperty property in json.EnumerateObject())
         {
@@ -68,9 +71,10 @@ internal static class GenerationConfigFile
             if (Unsupported.TryGetValue(property.Name, out double? neutral)) value.RequireNeutral(neutral);
             else if (Set(options, value) is GenerationOptions next) options = next;
             else if (allKeysAreOurs)
-                throw new NotSupportedException(
+                throw new NotSupportedException(Say(
                     $"{file}: key '{property.Name}' is not one that fude knows, so its effect on the text is unknown. " +
-                    "Remove it, or set it to null.");
+                    "Remove it, or set it to null.",
+                    $"{file}: キー '{property.Name}' を fude は知らないため、生成への影響が分かりません。取り除くか、null にしてください。"));
         }
         return options;
     }
@@ -121,16 +125,16 @@ internal static class GenerationConfigFile
             ? number
             : Json.ValueKind == JsonValueKind.Number && Json.TryGetDouble(out double real) && real == (int)real
                 ? (int)real      // some writers print 1 as 1.0
-                : throw Bad("a whole number");
+                : throw Bad(Say("a whole number", "整数"));
 
         public double Number() => Json.ValueKind == JsonValueKind.Number && Json.TryGetDouble(out double number) && double.IsFinite(number)
-            ? number : throw Bad("a number");
+            ? number : throw Bad(Say("a number", "数"));
 
         public bool Boolean() => Json.ValueKind switch
         {
             JsonValueKind.True => true,
             JsonValueKind.False => false,
-            _ => throw Bad("true or false"),
+            _ => throw Bad(Say("true or false", "true または false")),
         };
 
         public EarlyStopping EarlyStopping() => Json.ValueKind switch
@@ -138,12 +142,12 @@ internal static class GenerationConfigFile
             JsonValueKind.True => Generation.EarlyStopping.WhenEnough,
             JsonValueKind.False => Generation.EarlyStopping.WhenUnlikely,
             JsonValueKind.String when Json.ValueEquals("never") => Generation.EarlyStopping.Never,
-            _ => throw Bad("true, false or \"never\""),
+            _ => throw Bad(Say("true, false or \"never\"", "true、false、\"never\" のどれか")),
         };
 
         public IEnumerable<Value> Items()
         {
-            if (Json.ValueKind != JsonValueKind.Array) throw Bad("a list");
+            if (Json.ValueKind != JsonValueKind.Array) throw Bad(Say("a list", "リスト"));
             Value parent = this;
             return Json.EnumerateArray().Select(item => parent with { Json = item });
         }
@@ -158,7 +162,7 @@ internal static class GenerationConfigFile
         public SequenceBias Bias()
         {
             Value[] pair = [.. Items()];
-            return pair.Length == 2 ? new SequenceBias(pair[0].Integers(), pair[1].Number()) : throw Bad("a list of [[ids], bias] pairs");
+            return pair.Length == 2 ? new SequenceBias(pair[0].Integers(), pair[1].Number()) : throw Bad(Say("a list of [[ids], bias] pairs", "[[ids], bias] の組のリスト"));
         }
 
         public ExponentialDecay Decay()
@@ -177,12 +181,14 @@ internal static class GenerationConfigFile
                 _ => false,
             };
             if (!nothing)
-                throw new NotSupportedException(
+                throw new NotSupportedException(Say(
                     $"{File}: '{Key}' is {Show()}, which fude does not carry out. It supports greedy search, sampling and beam search " +
-                    "with the processors of transformers 4.41; set the key to null to do without.");
+                    "with the processors of transformers 4.41; set the key to null to do without.",
+                    $"{File}: '{Key}' の {Show()} には対応していません。使えるのは貪欲法、サンプリング、ビームサーチと、transformers 4.41 のロジット処理です。" +
+                    "キーを null にすれば、これなしで生成できます。"));
         }
 
-        private string Text() => Json.ValueKind == JsonValueKind.String ? Json.GetString()! : throw Bad("text");
+        private string Text() => Json.ValueKind == JsonValueKind.String ? Json.GetString()! : throw Bad(Say("text", "文字列"));
 
         private string Show()
         {
@@ -190,6 +196,6 @@ internal static class GenerationConfigFile
             return text.Length <= 40 ? text : string.Create(CultureInfo.InvariantCulture, $"{text.AsSpan(0, 40)}…");
         }
 
-        private InvalidDataException Bad(string expected) => new($"{File}: '{Key}' is {Show()}; expected {expected}.");
+        private InvalidDataException Bad(string expected) => new(Say($"{File}: '{Key}' is {Show()}; expected {expected}.", $"{File}: '{Key}' が {Show()} です（必要: {expected}）。"));
     }
 }

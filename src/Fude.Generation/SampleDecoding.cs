@@ -1,5 +1,6 @@
 using Fude.Models;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Generation;
 
@@ -85,9 +86,11 @@ internal sealed class SampleDecoding : Decoding
         return token;
     }
 
-    private static InvalidOperationException NothingLeft(Row row) => new(
+    private static InvalidOperationException NothingLeft(Row row) => new(Say(
         $"After {row.Length - row.PromptLength} new tokens every token is forbidden: bad words, suppressed tokens, " +
-        "no_repeat_ngram_size or min_new_tokens leave nothing to write.");
+        "no_repeat_ngram_size or min_new_tokens leave nothing to write.",
+        $"新しいトークン {row.Length - row.PromptLength} 個の後ではすべてのトークンが禁止されています。" +
+        "禁止語、抑制トークン、no_repeat_ngram_size、min_new_tokens のため、書けるものが残りません。"));
 
     /// <summary>The first text of a prompt goes on with its cache, the others with copies that share its pages.</summary>
     private void HandOutCaches()

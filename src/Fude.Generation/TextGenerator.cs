@@ -3,6 +3,7 @@ using System.Threading.Channels;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.Tokenizers;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Generation;
 
@@ -104,7 +105,7 @@ public sealed class TextGenerator : IDisposable
     public int[] Encode(string prompt, bool addSpecialTokens = true)
     {
         ArgumentNullException.ThrowIfNull(prompt);
-        return (Tokenizer ?? throw NoTokenizer("a text prompt")).Encode(prompt, addSpecialTokens);
+        return (Tokenizer ?? throw NoTokenizer(Say("a text prompt", "テキストのプロンプト"))).Encode(prompt, addSpecialTokens);
     }
 
     /// <summary>Continues a text.</summary>
@@ -167,7 +168,9 @@ public sealed class TextGenerator : IDisposable
     {
         ArgumentNullException.ThrowIfNull(promptIds);
         if ((options?.NumReturnSequences ?? Defaults.NumReturnSequences ?? 1) != 1)
-            throw new ArgumentException("A stream is of one text: num_return_sequences must be 1.");
+            throw new ArgumentException(Say(
+                "A stream is of one text: num_return_sequences must be 1.",
+                "逐次生成できるのは 1 つのテキストだけです。num_return_sequences を 1 にしてください。"));
         Channel<string> pieces = Channel.CreateUnbounded<string>(new() { SingleReader = true, SingleWriter = true });
         Writing writing = new(this, [promptIds], options, piece => pieces.Writer.TryWrite(piece));
         // Whoever stops reading early gives the request up.
@@ -226,8 +229,10 @@ public sealed class TextGenerator : IDisposable
     }
 
     private static NotSupportedException NoTokenizer(string wish) =>
-        new($"The model's folder has no tokenizer, which {wish} needs: pass token ids, or put tokenizer.json or tokenizer.model beside " +
-            "the weights.");
+        new(Say(
+            $"The model's folder has no tokenizer, which {wish} needs: pass token ids, or put tokenizer.json or tokenizer.model beside " +
+            "the weights.",
+            $"モデルのフォルダーに、{wish}に必要なトークナイザーがありません。トークン ID を渡すか、重みの隣に tokenizer.json か tokenizer.model を置いてください。"));
 
     /// <summary>One call: its request, and the text that its tokens become.</summary>
     private sealed class Writing
@@ -244,7 +249,7 @@ public sealed class TextGenerator : IDisposable
             _tokenizer = generator.Tokenizer;
             _released = released;
             _stops = [.. merged.StopStrings ?? []];
-            if (_stops.Length > 0 && _tokenizer is null) throw NoTokenizer("a stop string");
+            if (_stops.Length > 0 && _tokenizer is null) throw NoTokenizer(Say("a stop string", "停止文字列"));
             bool beams = merged.NumBeams > 1;
             Request = new([.. prompts.Select(prompt => prompt.ToArray())], merged)
             {

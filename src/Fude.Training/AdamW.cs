@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -42,7 +43,9 @@ public sealed unsafe class AdamW : IDisposable
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(groups);
         if (!(options.Beta1 is >= 0 and < 1) || !(options.Beta2 is >= 0 and < 1) || !(options.Epsilon > 0))
-            throw new ArgumentException($"{options}: betas are from 0 to below 1, epsilon is above 0.", nameof(options));
+            throw new ArgumentException(Say(
+                $"{options}: betas are from 0 to below 1, epsilon is above 0.",
+                $"{options}: beta は 0 以上 1 未満、epsilon は 0 より大きい数でなければなりません。"), nameof(options));
         (_model, _options) = (model, options);
         _treatments = [.. model.Parameters.Select(parameter => groups.FirstOrDefault(group => group.Includes(parameter)) is { } group
             ? (group.WeightDecay, group.RateFactor)

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -136,7 +137,9 @@ public sealed class Checkpoints(string folder)
         if (Steps is not [.., long last]) return null;
         string path = PathOf(last), file = Path.Combine(path, StateFile);
         (RunState state, long updates) = Read(file);
-        if (state.Step != last) throw new InvalidDataException($"{file}: is of step {state.Step}, but its folder is that of step {last}.");
+        if (state.Step != last) throw new InvalidDataException(Say(
+            $"{file}: is of step {state.Step}, but its folder is that of step {last}.",
+            $"{file}: ステップ {state.Step} のものですが、フォルダーはステップ {last} のものです。"));
         model.Restore(path);
         optimizer.Restore(Path.Combine(path, MeansFile), updates);
         return state;
@@ -172,11 +175,15 @@ public sealed class Checkpoints(string folder)
                 json.TryGetProperty("best_step", out _) ? Count("best_step") : null);
             return (state, Count("updates"));
 
-            long Count(string key) => json.GetProperty(key).GetInt64() is >= 0 and long count ? count : throw new FormatException($"{key} is below 0");
+            long Count(string key) => json.GetProperty(key).GetInt64() is >= 0 and long count ? count : throw new FormatException(Say(
+                $"{key} is below 0",
+                $"{key} が 0 未満です"));
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or OverflowException)
         {
-            throw new InvalidDataException($"{file}: is not the state of a run: {e.Message}. Delete its folder to go on from the checkpoint before.", e);
+            throw new InvalidDataException(Say(
+                $"{file}: is not the state of a run: {e.Message}. Delete its folder to go on from the checkpoint before.",
+                $"{file}: 学習の状態として読めません: {e.Message.TrimEnd('.')}。フォルダーを削除すると、その前のチェックポイントから再開します。"), e);
         }
     }
 }

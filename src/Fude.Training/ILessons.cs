@@ -1,3 +1,5 @@
+using static Fude.Tokenizers.Wording;
+
 namespace Fude.Training;
 
 /// <summary>A micro-batch: what is in memory at a time.</summary>
@@ -36,7 +38,10 @@ internal sealed class DocumentLessons(PackedDocuments data, int rows, int batche
         {
             Cursor place = data.Cursor;
             SupervisedBatch batch = data.Next(rows);
-            lessons[i] = new Lesson(tokens, $"begins at token {place.Tokens} of fold {place.Fold} (seed {place.Seed})", learner => learner.Add(batch, weight));
+            lessons[i] = new Lesson(
+                tokens,
+                Say($"begins at token {place.Tokens} of fold {place.Fold} (seed {place.Seed})", $"フォールド {place.Fold}（種 {place.Seed}）の {place.Tokens} トークンから"),
+                learner => learner.Add(batch, weight));
         }
         return lessons;
     }

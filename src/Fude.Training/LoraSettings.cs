@@ -1,6 +1,7 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Fude.Models;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -19,7 +20,9 @@ public sealed record LoraSettings(int Rank = 16, double Alpha = 32, double Dropo
     {
         ArgumentNullException.ThrowIfNull(config);
         if (Rank < 1 || !(Alpha > 0) || !(Dropout is >= 0 and < 1))
-            throw new ArgumentException($"An adapter of rank {Rank}, alpha {Alpha} and dropout {Dropout}: rank and alpha are above 0, dropout is from 0 to below 1.");
+            throw new ArgumentException(Say(
+                $"An adapter of rank {Rank}, alpha {Alpha} and dropout {Dropout}: rank and alpha are above 0, dropout is from 0 to below 1.",
+                $"アダプターのランクが {Rank}、alpha が {Alpha}、ドロップアウトが {Dropout} です。ランクと alpha は 0 より大きく、ドロップアウトは 0 以上 1 未満にしてください。"));
         using MemoryStream text = new();
         using (Utf8JsonWriter json = new(text, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {

@@ -1,5 +1,6 @@
 using Fude.Corpus;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -32,12 +33,14 @@ public sealed class PackedDocuments
     {
         ArgumentNullException.ThrowIfNull(shards);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(context);
-        if (shards.Count == 0) throw new ArgumentException("There are no shards.", nameof(shards));
+        if (shards.Count == 0) throw new ArgumentException(Say("There are no shards.", "シャードが指定されていません。"), nameof(shards));
         (_shards, Context) = (shards, context);
         _readable = [.. shards.Select(Readable)];
         for (int i = 0; i < shards.Count; i++)
             if (_readable[i] == 0)
-                throw new InvalidDataException($"{shards[i].Path}: none of its {shards[i].Documents} documents has two tokens: there is nothing to learn in it.");
+                throw new InvalidDataException(Say(
+                    $"{shards[i].Path}: none of its {shards[i].Documents} documents has two tokens: there is nothing to learn in it.",
+                    $"{shards[i].Path}: {shards[i].Documents} 文書のどれも 2 トークンに満たず、学習できるものがありません。"));
         Seek(new Cursor(0, seed, 0));
     }
 
@@ -57,9 +60,11 @@ public sealed class PackedDocuments
         ArgumentOutOfRangeException.ThrowIfNegative(cursor.Tokens, nameof(cursor));
         long readable = _readable[cursor.Fold % _shards.Count];
         if (cursor.Tokens > readable)
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{_shards[cursor.Fold % _shards.Count].Path}: the run had read {cursor.Tokens} tokens of fold {cursor.Fold}, but the shard has " +
-                $"{readable}. The data are not those it was trained on.");
+                $"{readable}. The data are not those it was trained on.",
+                $"{_shards[cursor.Fold % _shards.Count].Path}: フォールド {cursor.Fold} を {cursor.Tokens} トークンまで読んでいたはずですが、シャードには" +
+                $" {readable} トークンしかありません。学習に使ったデータではありません。"));
         Cursor = cursor;
         Shuffle();
         long left = cursor.Tokens;

@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -11,7 +12,7 @@ public sealed record PreferencePair(int[] Prompt, int[] Chosen, int[] Rejected)
     internal SupervisedBatch ToBatch()
     {
         if (Prompt.Length == 0 || Chosen.Length == 0 || Rejected.Length == 0)
-            throw new InvalidOperationException("A prompt or an answer of a preference has no tokens.");
+            throw new InvalidOperationException(Say("A prompt or an answer of a preference has no tokens.", "選好データのプロンプトか応答にトークンがありません。"));
         return SupervisedBatch.Of(Text(Chosen), Text(Rejected));
     }
 

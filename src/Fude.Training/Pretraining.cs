@@ -3,6 +3,7 @@ using Fude.Corpus;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.Tokenizers;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -75,9 +76,13 @@ public sealed class Pretraining : IDisposable
     {
         ArgumentNullException.ThrowIfNull(settings);
         if (settings.Config is null == settings.Base is null)
-            throw new ArgumentException("Either the config.json of a new model or the folder of a model to go on with is given.", nameof(settings));
+            throw new ArgumentException(Say(
+                "Either the config.json of a new model or the folder of a model to go on with is given.",
+                "新しいモデルの config.json か、継続元のモデルのフォルダーのどちらかを指定してください。"), nameof(settings));
         if (settings.SaveFormat is not (NumberFormat.F32 or NumberFormat.BF16 or NumberFormat.F16))
-            throw new ArgumentException($"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.", nameof(settings));
+            throw new ArgumentException(Say(
+                $"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.",
+                $"モデルを保存できる形式は F32、BF16、F16 です（{settings.SaveFormat} では保存できません）。"), nameof(settings));
         _settings = settings;
         try
         {
@@ -91,10 +96,12 @@ public sealed class Pretraining : IDisposable
                 : TrainableModel.Create(File.ReadAllBytes(settings.Config!), settings.Initial);
             ModelConfig config = _model.Model.Config;
             if (settings.Context > config.Context)
-                throw new ArgumentException($"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.", nameof(settings));
-            (int entries, string whose) = (config.Vocabulary, "model's vocabulary");
+                throw new ArgumentException(Say(
+                    $"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.",
+                    $"1 行が {settings.Context} トークンですが、モデルの文脈長は {config.Context} です。"), nameof(settings));
+            (int entries, string whose) = (config.Vocabulary, Say("model's vocabulary", "モデルの語彙"));
             // Of a shard that does not say where it came from, a tokenizer is known to be another where it is too small.
-            if (tokenizer?.VocabularySize < entries) (entries, whose) = (tokenizer.VocabularySize, $"tokenizer {settings.Tokenizer}");
+            if (tokenizer?.VocabularySize < entries) (entries, whose) = (tokenizer.VocabularySize, Say($"tokenizer {settings.Tokenizer}", $"トークナイザー {settings.Tokenizer} "));
             foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), LaterTraits(), checkpoints.Steps.Count > 0);
@@ -213,8 +220,9 @@ public sealed class Pretraining : IDisposable
         {
             foreach (TokenShard shard in shards) shard.Dispose();
         }
-        return batches.Count > 0 ? batches : throw new InvalidDataException(
-            $"{string.Join(", ", _settings.HeldOut)}: hold less than a row of {_settings.Context} tokens: there is nothing to evaluate on.");
+        return batches.Count > 0 ? batches : throw new InvalidDataException(Say(
+            $"{string.Join(", ", _settings.HeldOut)}: hold less than a row of {_settings.Context} tokens: there is nothing to evaluate on.",
+            $"{string.Join(", ", _settings.HeldOut)}: {_settings.Context} トークンの 1 行に満たず、評価できるものがありません。"));
     }
 
     private TokenShard OpenShard(string path, Tokenizer? tokenizer)
@@ -242,8 +250,9 @@ public sealed class Pretraining : IDisposable
             shard.Read(document, 0, tokens.AsSpan(0, length));
             foreach (int token in tokens.AsSpan(0, length))
                 if ((uint)token >= (uint)vocabulary)
-                    throw new InvalidDataException(
-                        $"{shard.Path}: document {document} has token {token}, but the {whose} has {vocabulary} entries. The shard is of another tokenizer.");
+                    throw new InvalidDataException(Say(
+                        $"{shard.Path}: document {document} has token {token}, but the {whose} has {vocabulary} entries. The shard is of another tokenizer.",
+                        $"{shard.Path}: 文書 {document} にトークン {token} がありますが、{whose}は {vocabulary} 語です。別のトークナイザーのシャードです。"));
         }
     }
 }

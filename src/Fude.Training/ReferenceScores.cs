@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -32,7 +33,9 @@ public static class ReferenceScores
         {
             scores[i] = score(pairs[i]);
             if (!double.IsFinite(scores[i].Chosen) || !double.IsFinite(scores[i].Rejected))
-                throw new DivergenceException($"The reference gives pair {i} the log-probabilities {scores[i].Chosen} and {scores[i].Rejected}.");
+                throw new DivergenceException(Say(
+                    $"The reference gives pair {i} the log-probabilities {scores[i].Chosen} and {scores[i].Rejected}.",
+                    $"参照モデルによる組 {i} の対数確率が {scores[i].Chosen} と {scores[i].Rejected} になりました。"));
             progress?.Invoke(i + 1);
         }
         string pending = $"{file}.{Path.GetRandomFileName()}";

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Fude.Tokenizers.Training;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -46,13 +47,16 @@ public static class RunIdentity
                 isNew = true;
                 continue;
             }
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{file}: the run in this folder began with {name} {(old is null ? "not given" : $"'{old.Value.Value}'")}, and now it is '{value}'" +
-                $"{(place is null ? "" : $" ({place}; these are fingerprints of what the files hold)")}. Give what it began with, or another folder for a new run.");
+                $"{(place is null ? "" : $" ({place}; these are fingerprints of what the files hold)")}. Give what it began with, or another folder for a new run.",
+                $"{file}: このフォルダーの実行は{Japanese(name)}が{(old is null ? "指定されずに" : $" '{old.Value.Value}' で")}始まりましたが、今は '{value}' です" +
+                $"{(place is null ? "" : $"（{place}。いずれもファイルの内容の指紋）")}。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
         }
         if (begun.Find(trait => !Array.Exists(all, now => now.Name == trait.Name)) is { Name: { } gone } missing)
-            throw new InvalidDataException(
-                $"{file}: the run in this folder began with {gone} '{missing.Value}', and now there is none. Give what it began with, or another folder for a new run.");
+            throw new InvalidDataException(Say(
+                $"{file}: the run in this folder began with {gone} '{missing.Value}', and now there is none. Give what it began with, or another folder for a new run.",
+                $"{file}: このフォルダーの実行は{Japanese(gone)}が '{missing.Value}' で始まりましたが、今は指定されていません。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
         if (isNew) Write(file, begun);
     }
 
@@ -80,6 +84,51 @@ public static class RunIdentity
         return stream.ToArray();
     }
 
+    // In the file they keep their English names, whoever runs the program.
+    private static string Japanese(string name)
+    {
+        int number = name.LastIndexOf(' ') + 1;
+        if (number > 0 && number < name.Length && name.AsSpan(number).IndexOfAnyExceptInRange('0', '9') < 0)
+            return $"{Japanese(name[..(number - 1)])} {name[number..]} ";
+        return name switch
+        {
+            "model" => "モデル",
+            "base format" => "元の重みの数値形式",
+            "prompt format" => "プロンプト書式",
+            "system" => " system の文",
+            "context" => "文脈長",
+            "too long" => "長すぎる例の扱い",
+            "last answer only" => "最後の応答だけの学習",
+            "both speakers" => "両方の話者の学習",
+            "all replies" => "すべての返答の学習",
+            "held-out share" => "評価用の割合",
+            "lora" => " LoRA の設定",
+            "preference" => "選好の損失",
+            "epochs" => "周回数",
+            "batch" => "バッチ",
+            "tokens per micro-batch" => "マイクロバッチのトークン数",
+            "learning rate" => "学習率",
+            "schedule" => "学習率の変化",
+            "warm-up" => "ウォームアップ",
+            "final rate" => "最後の学習率",
+            "weight decay" => "重み減衰",
+            "AdamW" => " AdamW の設定",
+            "clip" => "勾配ノルムの上限",
+            "loss" => "損失",
+            "dropout" => "ドロップアウト",
+            "seed" => "乱数の種",
+            "data" => "データ",
+            "replay" => "混ぜるテキスト",
+            "config" => "モデルの設定",
+            "base" => "継続元のモデルの設定",
+            "shard" => "シャード",
+            "tokenizer" => "トークナイザー",
+            "base weights" => "継続元のモデルの重み",
+            "precision" => "行列積の精度",
+            _ => $" {name} ",
+        };
+    }
+
     private static List<RunTrait> Read(string file)
     {
         try
@@ -89,7 +138,9 @@ public static class RunIdentity
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
-            throw new InvalidDataException($"{file}: is not the identity of a run: {e.Message} Begin the run in another folder.", e);
+            throw new InvalidDataException(Say(
+                $"{file}: is not the identity of a run: {e.Message} Begin the run in another folder.",
+                $"{file}: 実行の識別情報として読めません: {e.Message} 別のフォルダーで始めてください。"), e);
         }
     }
 }

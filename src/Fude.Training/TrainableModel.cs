@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Fude.Models;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -57,7 +58,7 @@ public sealed class TrainableModel : IDisposable
     public static TrainableModel Load(string folder)
     {
         ModelFolder files = ModelFolder.Open(folder);
-        files.RequireFolder("training all weights");
+        files.RequireFolder(Say("training all weights", "全重みの学習"));
         TrainableWeights? weights = null;
         LanguageModel model = files.LoadModel(null, checkpoint => weights = new TrainableWeights(checkpoint));
         return new TrainableModel(model, weights!, File.ReadAllBytes(files.ConfigPath), folder);
@@ -146,8 +147,9 @@ public sealed class TrainableModel : IDisposable
         using Checkpoint checkpoint = Checkpoint.Open(IsAdapter ? Path.Combine(folder, "adapter_model.safetensors") : folder);
         foreach (Parameter parameter in Parameters) parameter.Restore(checkpoint, parameter.Name, parameter.Weight.Address);
         if (checkpoint.Unused.Count > 0)
-            throw new InvalidDataException(
-                $"{checkpoint.Path}: has tensor '{checkpoint.Unused[0]}', which the model in training has not. It is of another model.");
+            throw new InvalidDataException(Say(
+                $"{checkpoint.Path}: has tensor '{checkpoint.Unused[0]}', which the model in training has not. It is of another model.",
+                $"{checkpoint.Path}: テンソル '{checkpoint.Unused[0]}' は学習中のモデルにありません。別のモデルのものです。"));
     }
 
     /// <inheritdoc/>

@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -46,8 +47,9 @@ internal sealed unsafe class TrainableWeights : IWeightStore
     private Weight Find(string name, int rows, int columns, bool isVector, bool transposed)
     {
         if (_byName.TryGetValue(name, out Parameter? known))
-            return (known.Weight.Rows, known.Weight.Columns) == (rows, columns) ? known.Weight : throw new InvalidDataException(
-                $"tensor '{name}' is asked for as [{known.Weight.Rows}, {known.Weight.Columns}] and as [{rows}, {columns}].");
+            return (known.Weight.Rows, known.Weight.Columns) == (rows, columns) ? known.Weight : throw new InvalidDataException(Say(
+                $"tensor '{name}' is asked for as [{known.Weight.Rows}, {known.Weight.Columns}] and as [{rows}, {columns}].",
+                $"テンソル '{name}' が [{known.Weight.Rows}, {known.Weight.Columns}] と [{rows}, {columns}] の両方で求められています。"));
         // What the source says of a wrong shape comes before the memory.
         if (_source is not null) _ = isVector ? _source.Vector(name, columns) : _source.Matrix(name, rows, columns, transposed);
         NativeBuffer buffer = new(checked((long)rows * columns * sizeof(float)));

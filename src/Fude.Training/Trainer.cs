@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -135,8 +136,9 @@ public sealed class Trainer(
     {
         if (checkpoints.Restore(model, optimizer) is not { } state) return false;
         if (state.Cursor.Seed != lessons.Cursor.Seed)
-            throw new InvalidDataException(
-                $"{checkpoints.PathOf(state.Step)}: was trained on data in the order of seed {state.Cursor.Seed}, not {lessons.Cursor.Seed}.");
+            throw new InvalidDataException(Say(
+                $"{checkpoints.PathOf(state.Step)}: was trained on data in the order of seed {state.Cursor.Seed}, not {lessons.Cursor.Seed}.",
+                $"{checkpoints.PathOf(state.Step)}: データの順番を決める種は {state.Cursor.Seed} でしたが、{lessons.Cursor.Seed} が指定されています。"));
         lessons.Seek(state.Cursor);
         State = state;
         _savedBest = state.BestStep;
@@ -191,13 +193,13 @@ public sealed class Trainer(
     // Whether the weights of the best evaluation may be wanted at the end.
     private bool Keeps => options.KeepsBest || options.Patience > 0;
 
-    private void KeepBest() => Write($"best weights so far, of step {State.Step},", () =>
+    private void KeepBest() => Write(Say($"best weights so far, of step {State.Step},", $"これまでで最良の重み（ステップ {State.Step}）"), () =>
     {
         checkpoints.KeepBest(model, State.Step);
         checkpoints.DropBest(_savedBest, State.Step);
     });
 
-    private void Save() => Write($"checkpoint of step {State.Step}", () =>
+    private void Save() => Write(Say($"checkpoint of step {State.Step}", $"ステップ {State.Step} のチェックポイント"), () =>
     {
         checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
         _savedBest = State.BestStep;
@@ -212,8 +214,13 @@ public sealed class Trainer(
         // A file that grows beyond what the disk or the user's limit allows is an argument out of range to .NET.
         catch (Exception e) when (e is IOException or ArgumentOutOfRangeException)
         {
-            string last = checkpoints.Steps is [.., long step] ? $"goes on from {checkpoints.PathOf(step)}, which is as it was" : "begins anew, for there is no checkpoint before";
-            throw new IOException($"The {what} could not be written: {e.Message.Split(" (Parameter '")[0].TrimEnd('.')}. Make room on the disk, and the same command {last}.", e);
+            string last = checkpoints.Steps is [.., long step]
+                ? Say($"goes on from {checkpoints.PathOf(step)}, which is as it was", $"{checkpoints.PathOf(step)} から再開します（これは元のままです）")
+                : Say("begins anew, for there is no checkpoint before", "前のチェックポイントがないため最初から始まります");
+            string why = e.Message.Split(" (Parameter '")[0].TrimEnd('.', '。');
+            throw new IOException(Say(
+                $"The {what} could not be written: {why}. Make room on the disk, and the same command {last}.",
+                $"{what}を書き込めませんでした: {why}。ディスクの空きを増やして同じコマンドを実行すると、{last}。"), e);
         }
     }
 
@@ -245,11 +252,15 @@ public sealed class Trainer(
         {
             _learner.Tape.Seed = options.Seed + (ulong)(State.Step * batches.Count + i);
             double part = batches[i].Add(_learner);
-            if (!double.IsFinite(part)) throw Diverged($"the loss of micro-batch {i + 1} of step {number} is {part}", batches[i]);
+            if (!double.IsFinite(part)) throw Diverged(Say(
+                $"the loss of micro-batch {i + 1} of step {number} is {part}",
+                $"ステップ {number} のマイクロバッチ {i + 1} の損失が {part} になりました"), batches[i]);
             (loss, tokens) = (loss + part, tokens + batches[i].Tokens);
         }
         double norm = optimizer.GradientNorm(device), rate = options.Schedule.RateOf(State.Step);
-        if (!double.IsFinite(norm)) throw Diverged($"the gradient's norm of step {number} is {norm}", batches[0], batches.Count > 1);
+        if (!double.IsFinite(norm)) throw Diverged(Say(
+            $"the gradient's norm of step {number} is {norm}",
+            $"ステップ {number} の勾配のノルムが {norm} になりました"), batches[0], batches.Count > 1);
         optimizer.Step(device, rate, AdamW.Clipping(norm, options.ClipNorm));
         State = State with { Step = number, Tokens = State.Tokens + tokens, Cursor = lessons.Cursor };
         return new StepReport(number, loss, norm, rate, State.Tokens, _time.GetElapsedTime(start).TotalSeconds, null);
@@ -259,9 +270,16 @@ public sealed class Trainer(
     {
         // The weights that the step began with are what failed: a checkpoint of just these is none to go on from.
         long[] good = [.. checkpoints.Steps.Where(step => step < State.Step)];
-        string last = good is [.., long step] ? $"The last good checkpoint is {checkpoints.PathOf(step)}" : "There is no good checkpoint";
-        if (checkpoints.Steps.Contains(State.Step)) last += $"; {checkpoints.PathOf(State.Step)} leads here again: delete it to go on from one before";
-        return new DivergenceException(
-            $"The run stopped: {what}. Its {(isFirst ? "first micro-batch" : "batch")} {lesson.Place}. {last}. A lower learning rate or a longer warm-up may help.");
+        string last = good is [.., long step]
+            ? Say($"The last good checkpoint is {checkpoints.PathOf(step)}", $"最後の正常なチェックポイントは {checkpoints.PathOf(step)} です")
+            : Say("There is no good checkpoint", "正常なチェックポイントはありません");
+        if (checkpoints.Steps.Contains(State.Step))
+        {
+            string bad = checkpoints.PathOf(State.Step);
+            last += Say($"; {bad} leads here again: delete it to go on from one before", $"。{bad} から再開しても同じことになるため、削除してその前から再開してください");
+        }
+        return new DivergenceException(Say(
+            $"The run stopped: {what}. Its {(isFirst ? "first micro-batch" : "batch")} {lesson.Place}. {last}. A lower learning rate or a longer warm-up may help.",
+            $"学習を中断しました。{what}（{(isFirst ? "最初のマイクロバッチ" : "バッチ")}: {lesson.Place}）。{last}。学習率を下げるか、ウォームアップを長くすると改善することがあります。"));
     }
 }

@@ -1,5 +1,6 @@
 using Fude.Models;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -29,11 +30,15 @@ public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, lon
         NumberFormat format = NumberFormat.F32, DropoutRates? rates = null)
     {
         ArgumentNullException.ThrowIfNull(config);
-        if (rows < 1) throw new ArgumentException($"A micro-batch of {rows} rows is none.", nameof(rows));
+        if (rows < 1) throw new ArgumentException(Say($"A micro-batch of {rows} rows is none.", $"マイクロバッチの行数が {rows} です。1 以上にしてください。"), nameof(rows));
         if (context < 1 || context > config.Context)
-            throw new ArgumentException($"Rows of {context} tokens are not from 1 to the model's context of {config.Context}.", nameof(context));
+            throw new ArgumentException(Say(
+                $"Rows of {context} tokens are not from 1 to the model's context of {config.Context}.",
+                $"1 行が {context} トークンです。1 からモデルの文脈長 {config.Context} までにしてください。"), nameof(context));
         if ((long)rows * context > Array.MaxLength)
-            throw new ArgumentException($"A micro-batch of {rows} rows of {context} tokens is too large: {Array.MaxLength} tokens are the most.", nameof(rows));
+            throw new ArgumentException(Say(
+                $"A micro-batch of {rows} rows of {context} tokens is too large: {Array.MaxLength} tokens are the most.",
+                $"マイクロバッチの {rows} 行 × {context} トークンは大きすぎます。上限は {Array.MaxLength} トークンです。"), nameof(rows));
         int count = rows * context;
         ShapeWeights weights = new(adapterConfig is null ? NumberFormat.F32 : format), small = new();
         using LanguageModel model = adapterConfig is { } adapter

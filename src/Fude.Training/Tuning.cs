@@ -3,6 +3,7 @@ using System.Text;
 using Fude.Corpus;
 using Fude.Models;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -32,9 +33,13 @@ public sealed class Tuning : IDisposable
         ArgumentNullException.ThrowIfNull(settings);
         ArgumentNullException.ThrowIfNull(data);
         if (settings.SaveFormat is not (NumberFormat.F32 or NumberFormat.BF16 or NumberFormat.F16))
-            throw new ArgumentException($"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.", nameof(settings));
+            throw new ArgumentException(Say(
+                $"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.",
+                $"モデルを保存できる形式は F32、BF16、F16 です（{settings.SaveFormat} では保存できません）。"), nameof(settings));
         if (settings.Lora is null && (settings.BaseFormat is not null || data.Folder.IsGguf))
-            throw new NotSupportedException("Quantised weights are not trained: an adapter beside them is (--lora-rank).");
+            throw new NotSupportedException(Say(
+                "Quantised weights are not trained: an adapter beside them is (--lora-rank).",
+                "量子化した重みは学習できません。隣に置くアダプターなら学習できます（--lora-rank）。"));
         (_settings, _data) = (settings, data);
         try
         {

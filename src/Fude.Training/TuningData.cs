@@ -1,5 +1,6 @@
 using System.Globalization;
 using Fude.Models;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -32,11 +33,13 @@ public sealed class TuningData
     public TuningData(TuningSettings settings, IProgress<int>? progress = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(settings);
-        if (settings.Data.Count == 0) throw new ArgumentException("There is no file of examples.", nameof(settings));
+        if (settings.Data.Count == 0) throw new ArgumentException(Say("There is no file of examples.", "例のファイルが指定されていません。"), nameof(settings));
         settings.Check();
         _settings = settings;
         Folder = ModelFolder.Open(settings.Model);
-        if (!Folder.HasTokenizer) throw new InvalidDataException($"{Folder.Path} has no tokenizer: examples are texts. Put tokenizer.json or tokenizer.model beside the weights.");
+        if (!Folder.HasTokenizer) throw new InvalidDataException(Say(
+            $"{Folder.Path} has no tokenizer: examples are texts. Put tokenizer.json or tokenizer.model beside the weights.",
+            $"{Folder.Path} に、例のテキストを読むためのトークナイザーがありません。重みの隣に tokenizer.json か tokenizer.model を置いてください。"));
         Encoder = Open(settings, Folder);
         Tally = new DataTally(settings.SkipBad);
         foreach (DataSource source in settings.Data)
@@ -56,7 +59,9 @@ public sealed class TuningData
                 foreach ((PreferencePair pair, string place, _) in PairsOf(file, stop)) _heldOutPairs.Add((pair, place));
         }
         if (_sources.Sum(source => source.Examples) == 0)
-            throw new InvalidDataException($"{string.Join(", ", settings.Data.Select(source => source.File))}: there is nothing to learn in it.");
+            throw new InvalidDataException(Say(
+                $"{string.Join(", ", settings.Data.Select(source => source.File))}: there is nothing to learn in it.",
+                $"{string.Join(", ", settings.Data.Select(source => source.File))}: 学習できるものがありません。"));
         if (settings.Replay.Count > 0) Replay();
         Mixture = new Mixture([.. _sources.Select(source => (source.Examples, source.Weight))], settings.Seed);
     }
@@ -99,18 +104,23 @@ public sealed class TuningData
         {
             PromptFormatGuess guess = PromptFormat.Guess(folder);
             if (!guess.IsSure)
-                throw new ArgumentException(
+                throw new ArgumentException(Say(
                     $"{guess.Reason} Say which prompt format the model is to learn (--format): " +
-                    $"{string.Join(", ", PromptFormat.All)}, or {PromptFormat.TemplateName} for the folder's own.", nameof(settings));
+                    $"{string.Join(", ", PromptFormat.All)}, or {PromptFormat.TemplateName} for the folder's own.",
+                    $"{guess.Reason} 学習させるプロンプトの書式を --format で指定してください: " +
+                    $"{string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（フォルダーのもの）。"), nameof(settings));
             format = guess.Format;
         }
         if (settings.System is { } system) format = format.WithSystem(system);
         int? end = folder.Config.EosTokens is [var first, ..] ? first : folder.Tokenizer.EndId;
         if (end is null)
-            throw new InvalidDataException(
-                $"{folder.ConfigPath} has no eos_token_id, nor does the tokenizer name a token that ends a text: the model would never learn to stop. Add eos_token_id.");
+            throw new InvalidDataException(Say(
+                $"{folder.ConfigPath} has no eos_token_id, nor does the tokenizer name a token that ends a text: the model would never learn to stop. Add eos_token_id.",
+                $"{folder.ConfigPath} に eos_token_id がなく、トークナイザーにもテキストを終えるトークンがありません。このままではモデルが止まることを学習できません。eos_token_id を加えてください。"));
         if (settings.Context > folder.Config.Context)
-            throw new ArgumentException($"Examples of {settings.Context} tokens are asked for, but the model's context is {folder.Config.Context}.", nameof(settings));
+            throw new ArgumentException(Say(
+                $"Examples of {settings.Context} tokens are asked for, but the model's context is {folder.Config.Context}.",
+                $"例の最大トークン数が {settings.Context} ですが、モデルの文脈長は {folder.Config.Context} です。"), nameof(settings));
         return new ExampleEncoder(format, folder.Tokenizer, end, settings.Context ?? folder.Config.Context)
         {
             TooLong = settings.TooLong,
@@ -136,12 +146,16 @@ public sealed class TuningData
     // Each epoch takes a part of its own.
     private void Replay()
     {
-        if (_settings.Preference is not null) throw new ArgumentException("Texts are replayed among instructions, not among preferences.");
+        if (_settings.Preference is not null) throw new ArgumentException(Say(
+            "Texts are replayed among instructions, not among preferences.",
+            "テキストを混ぜられるのは指示の学習だけで、選好の学習には混ぜられません。"));
         double epochs = Math.Max(1, Math.Ceiling(_settings.Epochs)), share = _settings.ReplayShare;
         long tokens = (long)Math.Ceiling(epochs * share / (1 - share) * _sources.Sum(source => source.Weight * source.Tokens));
         List<TrainingExample> examples = ReplayedText.Take(
             _settings.Replay, tokens, _settings.Context ?? Folder.Config.Context, Folder.Config.Vocabulary, Folder.Tokenizer, _settings.Seed);
-        if (examples.Count == 0) throw new InvalidDataException($"{string.Join(", ", _settings.Replay)}: there is nothing to learn in it.");
+        if (examples.Count == 0) throw new InvalidDataException(Say(
+            $"{string.Join(", ", _settings.Replay)}: there is nothing to learn in it.",
+            $"{string.Join(", ", _settings.Replay)}: 学習できるものがありません。"));
         _examples.Add(examples);
         _sources.Add(new SourceSummary(string.Join(", ", _settings.Replay), 1 / epochs, examples.Count, 0,
             examples.Sum(example => (long)example.Length), examples.Sum(example => (long)example.Trained), examples.Max(example => example.Length)));
@@ -188,8 +202,10 @@ public sealed class TuningData
     {
         foreach (int token in tokens)
             if ((uint)token >= (uint)Folder.Config.Vocabulary)
-                throw new InvalidDataException(
+                throw new InvalidDataException(Say(
                     $"{(dialogue is null ? place : $"{dialogue.File}:{dialogue.Line}")}: the tokenizer gives token {token}, but the model's vocabulary has " +
-                    $"{Folder.Config.Vocabulary} entries. {Folder.Path} holds a model and a tokenizer that do not belong together.");
+                    $"{Folder.Config.Vocabulary} entries. {Folder.Path} holds a model and a tokenizer that do not belong together.",
+                    $"{(dialogue is null ? place : $"{dialogue.File}:{dialogue.Line}")}: トークナイザーがトークン {token} を出しますが、モデルの語彙は" +
+                    $" {Folder.Config.Vocabulary} 語です。{Folder.Path} のモデルとトークナイザーが対応していません。"));
     }
 }

@@ -1,6 +1,7 @@
 using System.Globalization;
 using Fude.Models;
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -136,31 +137,32 @@ public sealed record TuningSettings
     /// <summary>Refuses numbers that are out of their range, before anything is read.</summary>
     internal void Check()
     {
-        Require(LearningRate is > 0 and <= 1e6, "learning rate", LearningRate, "above 0 and at most 1000000");
-        Require(Epochs is > 0 and <= 1e6, "number of epochs", Epochs, "above 0 and at most 1000000");
-        Require(Batch > 0, "batch", Batch, "at least 1");
-        Require(TokensPerBatch > 0, "number of tokens in memory at a time", TokensPerBatch, "at least 1");
-        Require(Context is null or > 1, "context", Context ?? 0, "at least 2");
-        Require(WarmUp is >= 0 and <= 1, "warm-up", WarmUp, "a part of the steps, from 0 to 1");
-        Require(FinalRate is >= 0 and <= 1, "final rate", FinalRate, "a part of the highest, from 0 to 1");
-        Require(WeightDecay is >= 0 and < 1e6, "weight decay", WeightDecay, "from 0 on");
-        Require(ClipNorm > 0, "largest norm of gradients", ClipNorm, "above 0");
-        Require(Dropout is >= 0 and < 1, "dropout", Dropout, "from 0 to below 1");
-        Require(HeldOutShare is >= 0 and < 1, "share to hold out", HeldOutShare, "from 0 to below 1");
-        Require(ReplayShare is > 0 and < 1, "share to replay", ReplayShare, "above 0 and below 1");
-        Require(SkipBad >= 0, "number of bad records", SkipBad, "from 0 on");
-        Require(CheckpointEvery > 0, "number of steps between checkpoints", CheckpointEvery, "at least 1");
-        Require(KeepCheckpoints > 0, "number of checkpoints that stay", KeepCheckpoints, "at least 1");
-        Require(EvaluateEvery >= 0, "number of steps between evaluations", EvaluateEvery, "from 0 on");
-        Require(Patience >= 0, "patience", Patience, "from 0 on");
-        Require(Preference is null or { Beta: > 0, LabelSmoothing: >= 0 and < 0.5 }, "preference loss", double.NaN,
-            "of a beta above 0 and a label smoothing from 0 to below 0.5");
+        Require(LearningRate is > 0 and <= 1e6, Say("learning rate", "学習率"), LearningRate, Say("above 0 and at most 1000000", "0 より大きく 1000000 以下"));
+        Require(Epochs is > 0 and <= 1e6, Say("number of epochs", "周回数"), Epochs, Say("above 0 and at most 1000000", "0 より大きく 1000000 以下"));
+        Require(Batch > 0, Say("batch", "バッチ"), Batch, Say("at least 1", "1 以上"));
+        Require(TokensPerBatch > 0, Say("number of tokens in memory at a time", "一度にメモリーに載せるトークン数"), TokensPerBatch, Say("at least 1", "1 以上"));
+        Require(Context is null or > 1, Say("context", "文脈長"), Context ?? 0, Say("at least 2", "2 以上"));
+        Require(WarmUp is >= 0 and <= 1, Say("warm-up", "ウォームアップ"), WarmUp, Say("a part of the steps, from 0 to 1", "ステップ全体に対する割合で 0 から 1 まで"));
+        Require(FinalRate is >= 0 and <= 1, Say("final rate", "最後の学習率"), FinalRate, Say("a part of the highest, from 0 to 1", "最大値に対する割合で 0 から 1 まで"));
+        Require(WeightDecay is >= 0 and < 1e6, Say("weight decay", "重み減衰"), WeightDecay, Say("from 0 on", "0 以上"));
+        Require(ClipNorm > 0, Say("largest norm of gradients", "勾配ノルムの上限"), ClipNorm, Say("above 0", "0 より大きい数"));
+        Require(Dropout is >= 0 and < 1, Say("dropout", "ドロップアウト率"), Dropout, Say("from 0 to below 1", "0 以上 1 未満"));
+        Require(HeldOutShare is >= 0 and < 1, Say("share to hold out", "評価用の割合"), HeldOutShare, Say("from 0 to below 1", "0 以上 1 未満"));
+        Require(ReplayShare is > 0 and < 1, Say("share to replay", "混ぜるテキストの割合"), ReplayShare, Say("above 0 and below 1", "0 より大きく 1 未満"));
+        Require(SkipBad >= 0, Say("number of bad records", "除いてよい不良レコードの数"), SkipBad, Say("from 0 on", "0 以上"));
+        Require(CheckpointEvery > 0, Say("number of steps between checkpoints", "チェックポイントの間隔（ステップ）"), CheckpointEvery, Say("at least 1", "1 以上"));
+        Require(KeepCheckpoints > 0, Say("number of checkpoints that stay", "残すチェックポイントの数"), KeepCheckpoints, Say("at least 1", "1 以上"));
+        Require(EvaluateEvery >= 0, Say("number of steps between evaluations", "評価の間隔（ステップ）"), EvaluateEvery, Say("from 0 on", "0 以上"));
+        Require(Patience >= 0, Say("patience", "改善を待つ評価の回数"), Patience, Say("from 0 on", "0 以上"));
+        Require(Preference is null or { Beta: > 0, LabelSmoothing: >= 0 and < 0.5 }, Say("preference loss", "選好の損失"), double.NaN,
+            Say("of a beta above 0 and a label smoothing from 0 to below 0.5", "beta は 0 より大きく、ラベル平滑化は 0 以上 0.5 未満"));
 
         static void Require(bool holds, string what, double found, string expected)
         {
             if (!holds)
-                throw new ArgumentException(string.Create(CultureInfo.InvariantCulture,
-                    $"The {what} is {(double.IsNaN(found) ? "not" : $"{found}; it has to be")} {expected}."));
+                throw new ArgumentException(Say(
+                    string.Create(CultureInfo.InvariantCulture, $"The {what} is {(double.IsNaN(found) ? "not" : $"{found}; it has to be")} {expected}."),
+                    string.Create(CultureInfo.InvariantCulture, $"{what}が{(double.IsNaN(found) ? "正しくありません" : $" {found} です")}（必要: {expected}）。")));
         }
     }
 }

@@ -1,5 +1,5 @@
 using System.Globalization;
-using static Fude.Training.Wording;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -29,9 +29,14 @@ public sealed class DataTally(long skipBad = 0)
     public void AddBad(string file, long line, string reason, string? detail = null)
     {
         if (++Bad > skipBad)
-            throw new InvalidDataException(string.Create(CultureInfo.InvariantCulture, $"{file}:{line}: {reason}{(detail is null ? "" : Say($" ({detail})", $"（{detail}）"))}") + (skipBad == 0
-                ? Say(". Correct it, or allow a number of bad records to be left out (--skip-bad N).", "。直すか、除いてよい件数を --skip-bad N で指定してください。")
-                : Say($". This is bad record {Bad}; {skipBad} may be left out at most (--skip-bad).", $"。不良レコードはこれで {Bad} 件目です。除いてよいのは {skipBad} 件までです（--skip-bad）。")));
+        {
+            string place = string.Create(CultureInfo.InvariantCulture, $"{file}:{line}"), what = detail is null ? reason : Say($"{reason} ({detail})", $"{reason}（{detail}）");
+            throw new InvalidDataException(skipBad == 0
+                ? Say($"{place}: {what}. Correct it, or allow a number of bad records to be left out (--skip-bad N).", $"{place}: {what}。直すか、除いてよい件数を --skip-bad N で指定してください。")
+                : Say(
+                    $"{place}: {what}. This is bad record {Bad}; {skipBad} may be left out at most (--skip-bad).",
+                    $"{place}: {what}。不良レコードはこれで {Bad} 件目です。除いてよいのは {skipBad} 件までです（--skip-bad）。"));
+        }
         Add(_bad, file, line, reason);
     }
 

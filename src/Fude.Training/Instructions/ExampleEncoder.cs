@@ -1,6 +1,6 @@
 using Fude.Models;
 using Fude.Tokenizers;
-using static Fude.Training.Wording;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -106,7 +106,7 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
         catch (Exception e) when (e is NotSupportedException or ArgumentException)
         {
             // A template may refuse a conversation too.
-            tally.AddBad(dialogue.File, dialogue.Line, e.Message.TrimEnd('.'));
+            tally.AddBad(dialogue.File, dialogue.Line, e.Message.TrimEnd('.', '。'));
             return [];
         }
         if (whole.Ids.Count <= context) return Made(whole, dialogue, whole.Ids.Count, tally) is { } example ? [example] : [];
@@ -121,10 +121,9 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
             case TooLong.Split:
                 return Parts(dialogue, tally);
             default:
-                throw new InvalidDataException(
-                    $"{dialogue.File}:{dialogue.Line}: " + Say(
-                        $"its {whole.Ids.Count} tokens do not fit into {context}. Leave such examples out (--too-long skip), cut their end off (cut), or divide them between turns (split).",
-                        $"{whole.Ids.Count} トークンあり、{context} に収まりません。除く（--too-long skip）、末尾を切る（cut）、発言の間で分ける（split）のいずれかにしてください。"));
+                throw new InvalidDataException(Say(
+                    $"{dialogue.File}:{dialogue.Line}: its {whole.Ids.Count} tokens do not fit into {context}. Leave such examples out (--too-long skip), cut their end off (cut), or divide them between turns (split).",
+                    $"{dialogue.File}:{dialogue.Line}: {whole.Ids.Count} トークンあり、{context} に収まりません。除く（--too-long skip）、末尾を切る（cut）、発言の間で分ける（split）のいずれかにしてください。"));
         }
     }
 
@@ -145,16 +144,16 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
         }
         catch (Exception e) when (e is NotSupportedException or ArgumentException)
         {
-            tally.AddBad(file, line, e.Message.TrimEnd('.'));
+            tally.AddBad(file, line, e.Message.TrimEnd('.', '。'));
             return null;
         }
         int longest = Math.Max(chosen.Ids.Count, rejected.Ids.Count);
         if (longest > context)
         {
             if (TooLong != TooLong.Skip)
-                throw new InvalidDataException(
-                    $"{file}:{line}: " + Say($"its {longest} tokens do not fit into {context}. Leave such pairs out (--too-long skip).",
-                        $"{longest} トークンあり、{context} に収まりません。除くには --too-long skip を指定してください。"));
+                throw new InvalidDataException(Say(
+                    $"{file}:{line}: its {longest} tokens do not fit into {context}. Leave such pairs out (--too-long skip).",
+                    $"{file}:{line}: {longest} トークンあり、{context} に収まりません。除くには --too-long skip を指定してください。"));
             tally.AddNote(file, line, Say($"longer than {context} tokens: left out", $"{context} トークンより長いため除外"));
             return null;
         }

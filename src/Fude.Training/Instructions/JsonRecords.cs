@@ -1,7 +1,7 @@
 using System.Text.Json;
 using System.Text.Unicode;
 using Fude.Tokenizers.Training;
-using static Fude.Training.Wording;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -15,8 +15,12 @@ internal static class JsonRecords
     /// <exception cref="InvalidDataException">It is no valid gzip, or more lines are broken than may be.</exception>
     public static IEnumerable<(JsonElement Record, long Line)> Read(string file, DataTally tally)
     {
-        if (Directory.Exists(file)) throw new InvalidDataException($"{file} is a folder; a file of examples is expected.");
-        if (!File.Exists(file)) throw new FileNotFoundException($"{file}: there is no such file of examples.", file);
+        if (Directory.Exists(file)) throw new InvalidDataException(Say(
+            $"{file} is a folder; a file of examples is expected.",
+            $"{file} はフォルダーです。例のファイルを指定してください。"));
+        if (!File.Exists(file)) throw new FileNotFoundException(Say(
+            $"{file}: there is no such file of examples.",
+            $"{file}: そのような例のファイルはありません。"), file);
         return Opened(file, tally);
     }
 
@@ -51,14 +55,17 @@ internal static class JsonRecords
             for (int read = PackedLines.Read(plain, buffer, file); read > 0; read = PackedLines.Read(plain, buffer, file))
             {
                 if (all.Length + read > int.MaxValue / 2)
-                    throw new InvalidDataException($"{file}: a JSON array of more than 1 GB cannot be read; write one object a line (JSONL).");
+                    throw new InvalidDataException(Say(
+                        $"{file}: a JSON array of more than 1 GB cannot be read; write one object a line (JSONL).",
+                        $"{file}: 1 GB を超える JSON 配列は読めません。1 行に 1 オブジェクト（JSONL）にしてください。"));
                 all.Write(buffer, 0, read);
             }
         }
         ReadOnlyMemory<byte> bytes = all.GetBuffer().AsMemory(0, (int)all.Length);
         if (bytes.Span.StartsWith("\uFEFF"u8)) bytes = bytes[3..];
         JsonElement root = Parse(bytes, out (string Reason, string? Detail) problem, JsonValueKind.Array)
-            ?? throw new InvalidDataException($"{file}: {problem.Reason}{(problem.Detail is null ? "" : Say($" ({problem.Detail})", $"（{problem.Detail}）"))}");
+            ?? throw new InvalidDataException(problem.Detail is null ? Say($"{file}: {problem.Reason}", $"{file}: {problem.Reason}") : Say(
+                $"{file}: {problem.Reason} ({problem.Detail})", $"{file}: {problem.Reason}（{problem.Detail}）"));
         long number = 0;
         foreach (JsonElement element in root.EnumerateArray())
         {

@@ -1,3 +1,5 @@
+using static Fude.Tokenizers.Wording;
+
 namespace Fude.Training;
 
 /// <summary>Goes through the examples of a mixture, so many a step, for a number of epochs.</summary>
@@ -15,7 +17,9 @@ public abstract class MixedLessons : ILessons
     {
         ArgumentNullException.ThrowIfNull(mixture);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(perStep);
-        if (!(epochs is > 0 and <= 1e6)) throw new ArgumentException($"{epochs} epochs: more than 0 are expected.", nameof(epochs));
+        if (!(epochs is > 0 and <= 1e6)) throw new ArgumentException(Say(
+            $"{epochs} epochs: more than 0 are expected.",
+            $"周回数が {epochs} です。0 より大きくしてください。"), nameof(epochs));
         (_mixture, _perStep) = (mixture, perStep);
         int whole = (int)Math.Floor(epochs);
         for (int epoch = 0; epoch < whole; epoch++) _total += mixture.CountOf(epoch);
@@ -40,8 +44,9 @@ public abstract class MixedLessons : ILessons
         ArgumentOutOfRangeException.ThrowIfNegative(cursor.Fold, nameof(cursor));
         ArgumentOutOfRangeException.ThrowIfNegative(cursor.Tokens, nameof(cursor));
         if (cursor.Fold > _total || cursor.Tokens > _mixture.CountOf(cursor.Fold))
-            throw new InvalidDataException(
-                $"The run had learnt {cursor.Tokens} examples of epoch {cursor.Fold + 1}, but that has {_mixture.CountOf(cursor.Fold)}: the data are others.");
+            throw new InvalidDataException(Say(
+                $"The run had learnt {cursor.Tokens} examples of epoch {cursor.Fold + 1}, but that has {_mixture.CountOf(cursor.Fold)}: the data are others.",
+                $"{cursor.Fold + 1} 周目を {cursor.Tokens} 例まで学習していたはずですが、今のデータは {_mixture.CountOf(cursor.Fold)} 例です。データが異なります。"));
         _before = 0;
         for (int epoch = 0; epoch < cursor.Fold; epoch++) _before += _mixture.CountOf(epoch);
         Cursor = cursor;
@@ -92,7 +97,9 @@ public abstract class MixedLessons : ILessons
     {
         const int Named = 8;
         string[] all = [.. places];
-        return $"holds {string.Join(", ", all.Take(Named))}{(all.Length > Named ? $" and {all.Length - Named} more" : "")}";
+        string named = string.Join(", ", all.Take(Named));
+        int more = all.Length - Named;
+        return Say($"holds {named}{(more > 0 ? $" and {more} more" : "")}", $"{named}{(more > 0 ? $" ほか {more} 件" : "")}");
     }
 }
 

@@ -1,3 +1,5 @@
+using static Fude.Tokenizers.Wording;
+
 namespace Fude.Training;
 
 /// <summary>The order in which the examples of several sources are learnt.</summary>
@@ -20,10 +22,14 @@ public sealed class Mixture
         ArgumentNullException.ThrowIfNull(sources);
         foreach ((int count, double weight) in sources)
             if (count < 0 || !(weight is > 0 and <= 1000))
-                throw new ArgumentException($"A source of {count} examples with weight {weight}: weights are above 0 and at most 1000.", nameof(sources));
+                throw new ArgumentException(Say(
+                    $"A source of {count} examples with weight {weight}: weights are above 0 and at most 1000.",
+                    $"{count} 例のデータの重みが {weight} です。重みは 0 より大きく 1000 以下にしてください。"), nameof(sources));
         (_sources, _seed) = ([.. sources], seed);
         if (sources.Sum(source => (double)source.Count * source.Weight) is not (>= 1 and <= int.MaxValue / 2))
-            throw new ArgumentException("An epoch has no example, or too many: sizes times weights add up to less than 1 or more than 1 billion.", nameof(sources));
+            throw new ArgumentException(Say(
+                "An epoch has no example, or too many: sizes times weights add up to less than 1 or more than 1 billion.",
+                "1 周の例の数（例の数と重みの積の合計）が 1 未満か 10 億を超えています。"), nameof(sources));
     }
 
     /// <summary>Chooses the order.</summary>

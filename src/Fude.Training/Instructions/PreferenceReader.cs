@@ -1,5 +1,5 @@
 using System.Text.Json;
-using static Fude.Training.Wording;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 

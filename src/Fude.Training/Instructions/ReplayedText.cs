@@ -1,5 +1,6 @@
 using Fude.Corpus;
 using Fude.Tokenizers;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -45,8 +46,9 @@ internal static class ReplayedText
                 shard.Read(document, start, ids);
                 foreach (int id in ids)
                     if ((uint)id >= (uint)vocabulary)
-                        throw new InvalidDataException(
-                            $"{shard.Path}: document {document} has token {id}, but the model's vocabulary has {vocabulary} entries. The shard is of another tokenizer.");
+                        throw new InvalidDataException(Say(
+                            $"{shard.Path}: document {document} has token {id}, but the model's vocabulary has {vocabulary} entries. The shard is of another tokenizer.",
+                            $"{shard.Path}: 文書 {document} にトークン {id} がありますが、モデルの語彙は {vocabulary} 語です。別のトークナイザーのシャードです。"));
                 bool[] learnt = new bool[count];
                 Array.Fill(learnt, true);
                 taken.Add(new TrainingExample(ids, learnt, shard.Path, document + 1));

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -65,7 +66,9 @@ internal sealed record MetricsLine(StepReport Report, double TokensPerSecond, do
         List<MetricsLine> lines = [];
         if (!File.Exists(file)) return (lines, 0);
         using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.ReadWrite | FileShare.Delete);
-        if (stream.Length > int.MaxValue) throw new InvalidDataException($"{file}: has {stream.Length} bytes; no run writes as many.");
+        if (stream.Length > int.MaxValue) throw new InvalidDataException(Say(
+            $"{file}: has {stream.Length} bytes; no run writes as many.",
+            $"{file}: {stream.Length} バイトあります。学習の記録がこれほど大きくなることはありません。"));
         byte[] bytes = new byte[stream.Length];
         stream.ReadExactly(bytes);
         int start = 0;
@@ -75,7 +78,9 @@ internal sealed record MetricsLine(StepReport Report, double TokensPerSecond, do
             if (length < 0) break;          // the process was killed while it wrote this
             MetricsLine line = Read(bytes.AsMemory(start, length), file, number);
             if (lines.Count > 0 && line.Report.Step <= lines[^1].Report.Step)
-                throw new InvalidDataException($"{file}:{number}: is of step {line.Report.Step}, after step {lines[^1].Report.Step}. Steps ascend in the log of one run.");
+                throw new InvalidDataException(Say(
+                    $"{file}:{number}: is of step {line.Report.Step}, after step {lines[^1].Report.Step}. Steps ascend in the log of one run.",
+                    $"{file}:{number}: ステップ {lines[^1].Report.Step} の後にステップ {line.Report.Step} があります。1 つの実行の記録ではステップが増えていくはずです。"));
             if (line.Report.Step > last) break;
             lines.Add(line);
             start += length + 1;
@@ -99,8 +104,9 @@ internal sealed record MetricsLine(StepReport Report, double TokensPerSecond, do
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
-            throw new InvalidDataException(
-                $"{file}:{number}: is no line of a run's metrics, such as {{\"step\":1,\"loss\":9.5,…}}: {e.Message} Remove the line, or the file.", e);
+            throw new InvalidDataException(Say(
+                $"{file}:{number}: is no line of a run's metrics, such as {{\"step\":1,\"loss\":9.5,…}}: {e.Message} Remove the line, or the file.",
+                $"{file}:{number}: 学習の記録の行（{{\"step\":1,\"loss\":9.5,…}} など）として読めません: {e.Message} この行かファイルを削除してください。"), e);
         }
     }
 
@@ -116,7 +122,7 @@ internal sealed record MetricsLine(StepReport Report, double TokensPerSecond, do
         "NaN" => double.NaN,
         "Infinity" => double.PositiveInfinity,
         "-Infinity" => double.NegativeInfinity,
-        string other => throw new FormatException($"'{other}' is no number."),
-        null => throw new FormatException("null is no number."),
+        string other => throw new FormatException(Say($"'{other}' is no number.", $"'{other}' は数ではありません。")),
+        null => throw new FormatException(Say("null is no number.", "null は数ではありません。")),
     };
 }

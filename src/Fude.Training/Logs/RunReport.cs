@@ -3,6 +3,7 @@ using System.Net;
 using System.Text;
 using System.Text.Json;
 using Fude.Tokenizers.Training;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -19,9 +20,13 @@ public static class RunReport
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         string metrics = Path.Combine(folder, RunLog.MetricsName);
-        if (!File.Exists(metrics)) throw new InvalidDataException($"{metrics}: there is no such file; the folder is of no run.");
+        if (!File.Exists(metrics)) throw new InvalidDataException(Say(
+            $"{metrics}: there is no such file; the folder is of no run.",
+            $"{metrics}: そのようなファイルはありません。学習の実行フォルダーではありません。"));
         (List<MetricsLine> lines, _) = MetricsLine.ReadAll(metrics, long.MaxValue);
-        if (lines.Count == 0) throw new InvalidDataException($"{metrics}: has no whole line yet; there is nothing to report.");
+        if (lines.Count == 0) throw new InvalidDataException(Say(
+            $"{metrics}: has no whole line yet; there is nothing to report.",
+            $"{metrics}: 完全な行がまだなく、レポートにするものがありません。"));
         (string title, List<KeyValuePair<string, string>> settings) = ReadSettings(Path.Combine(folder, RunLog.SettingsName));
         string path = Path.Combine(folder, FileName), name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
         AtomicFile.Write(path, Encoding.UTF8.GetBytes(Page(title, name, lines, settings)));
@@ -131,7 +136,9 @@ public static class RunReport
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
         {
-            throw new InvalidDataException($"{file}: is not the settings of a run: {e.Message} Remove it to have a report without them.", e);
+            throw new InvalidDataException(Say(
+                $"{file}: is not the settings of a run: {e.Message} Remove it to have a report without them.",
+                $"{file}: 実行の設定として読めません: {e.Message} 削除すれば、設定なしのレポートを作れます。"), e);
         }
     }
 

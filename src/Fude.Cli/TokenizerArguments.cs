@@ -91,11 +91,22 @@ internal sealed partial class TokenizerArguments
     /// <summary>How far the work is, for the line of progress.</summary>
     public static string Line(TrainingProgress progress) =>
         Say($"{progress.Phase} {100 * progress.Fraction:F0} %: {progress.Lines:N0} lines, {progress.Characters:N0} characters, {progress.Pieces:N0} pieces",
-            $"{progress.Phase} {100 * progress.Fraction:F0} %: {progress.Lines:N0} 行、{progress.Characters:N0} 文字、{progress.Pieces:N0} 語");
+            $"{Japanese(progress.Phase)} {100 * progress.Fraction:F0} %: {progress.Lines:N0} 行、{progress.Characters:N0} 文字、{progress.Pieces:N0} 語");
+
+    private static string Japanese(TrainingPhase phase) => phase switch
+    {
+        TrainingPhase.Reading => "読み込み",
+        TrainingPhase.Seeding => "候補の収集",
+        TrainingPhase.Pruning => "絞り込み",
+        TrainingPhase.Merging => "結合",
+        TrainingPhase.Finishing => "仕上げ",
+        _ => phase.ToString(),
+    };
 
     public static Option<bool> Flag(string name, string description) => new(name) { Description = description };
 
-    [GeneratedRegex(@"\b[A-Z][a-z]+([A-Z][a-z]+)+\b", RegexOptions.CultureInvariant)]
+    // Not \b: Japanese words need no space beside it.
+    [GeneratedRegex("(?<![A-Za-z])[A-Z][a-z]+([A-Z][a-z]+)+(?![A-Za-z])", RegexOptions.CultureInvariant)]
     private static partial Regex Property();
 
     private static string Unescape(string piece) => piece.Replace("\\n", "\n", StringComparison.Ordinal).Replace("\\t", "\t", StringComparison.Ordinal);

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Runtime.CompilerServices;
 using System.Text;
 using System.Text.Json;
 using Fude.TestData;
@@ -25,6 +26,10 @@ internal static class Fude
             return line;
         }
     }
+
+    // What runs in this process; one of its own takes its language from the environment.
+    [ModuleInitializer]
+    internal static void BeEnglish() => UserLanguage.BeEnglish();
 
     public static Task<Result> Run(params string[] arguments) => RunWith([], arguments);
 

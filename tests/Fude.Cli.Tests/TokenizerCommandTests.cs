@@ -22,6 +22,24 @@ public sealed class TokenizerCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_Japanese_user_is_told_by_the_name_of_the_option_too()
+    {
+        string text = _folder.Write("text.txt", "吾輩は猫である。名前はまだ無い。\n");
+        string[] train = ["tokenizer", "train", text, "--out", _folder["out"], "--vocab-size"];
+        Assert.Contains("fude: --max-piece-length が 9999 です（必要: 1 から 512 まで）。", (await Fude.RunInJapanese([.. train, "280", "--max-piece-length", "9999"])).Said, StringComparison.Ordinal);
+        string few = (await Fude.RunInJapanese([.. train, "265"])).Said;
+        Assert.Contains("fude: --vocab-size が 265 ですが、", few, StringComparison.Ordinal);
+        Assert.Contains("語彙数を増やすか、--character-coverage を 0.9995 より下げてください。", few, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("VocabularySizeが 3 です", "--vocab-sizeが 3 です")]
+    [InlineData("既定のWhitespaceRunsとMaxPieceLength。", "既定の--whitespace-runsと--max-piece-length。")]
+    [InlineData("the MyVocabularySize, BeginPiece", "the MyVocabularySize, BeginPiece")]
+    public void Names_of_the_trainers_options_are_known_without_a_space_beside_them(string said, string expected) =>
+        Assert.Equal(expected, Assert.Throws<Failure>(() => TokenizerArguments.InTheirWords<int>(() => throw new ArgumentException(said))).Message);
+
+    [Fact]
     public async Task Several_pieces_may_follow_an_option_or_its_repetitions()
     {
         string text = _folder.Write("text.txt", "吾輩は猫である。名前はまだ無い。\n");

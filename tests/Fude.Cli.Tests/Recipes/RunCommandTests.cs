@@ -157,6 +157,10 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
         string failure = (await Fude.Run("run", _file)).Error.Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1];
         Assert.Contains("recipe.json:4:5: the step 'hold-out' failed: ", failure, StringComparison.Ordinal);
         Assert.Contains("text.jsonl:121", failure, StringComparison.Ordinal);
+        string japanese = (await Fude.RunInJapanese("run", _file)).Said;
+        Assert.Contains("recipe.json:4:5: 手順 'hold-out' が失敗しました: ", japanese, StringComparison.Ordinal);
+        Assert.Contains("text.jsonl:121: JSON が壊れています（", japanese, StringComparison.Ordinal);
+        Assert.Contains("読み飛ばしてよい行数を 'skip-bad' N で指定してください。", japanese, StringComparison.Ordinal);
         await File.WriteAllTextAsync(_folder["data/text.jsonl"], text);
         await Done();
         Edit("\"vocab-size\": 320", "\"vocab-size\": 300000");

@@ -1,5 +1,6 @@
 using System.Reflection;
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -42,7 +43,8 @@ public sealed class Calibration
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(device);
-        if (tokens.IsEmpty) throw new ArgumentException("There is no text to calibrate with.", nameof(tokens));
+        if (tokens.IsEmpty) throw new ArgumentException(
+            Say("There is no text to calibrate with.", "重要度を測るテキストがありません。"), nameof(tokens));
         if (model.Config.Context == 1) begin = null;       // there is room for one token alone
         Calibration calibration = new();
         ObservingOps ops = new(device, calibration);

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Fude.Models.Jinja;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -80,7 +81,8 @@ public sealed class ChatTemplate
         {
             byte[] bytes = ModelFolder.Reading(file, () => new FileInfo(file).Length <= 4 * JinjaSource.MaxLength
                 ? File.ReadAllBytes(file)
-                : throw new InvalidDataException($"{file} is too large to be a chat template."));
+                : throw new InvalidDataException(Say(
+                    $"{file} is too large to be a chat template.", $"{file} はチャットテンプレートとしては大きすぎます。")));
             ReadOnlySpan<byte> utf8 = bytes;
             if (utf8.StartsWith("\uFEFF"u8)) utf8 = utf8[3..];
             try
@@ -89,20 +91,24 @@ public sealed class ChatTemplate
             }
             catch (DecoderFallbackException e)
             {
-                throw new InvalidDataException($"{file} holds bytes that are no UTF-8.", e);
+                throw new InvalidDataException(
+                    Say($"{file} holds bytes that are no UTF-8.", $"{file} に UTF-8 でないバイトがあります。"), e);
             }
         }
         if (tokenizerConfig?.Value("chat_template") is not { } given) return null;
         string origin = $"{tokenizerConfig.File}: chat_template";
         if (given.ValueKind == JsonValueKind.String) return (given.GetString()!, origin);
         if (given.ValueKind != JsonValueKind.Array)
-            throw new InvalidDataException($"{origin} is neither a string nor a list of objects with name and template.");
+            throw new InvalidDataException(Say(
+                $"{origin} is neither a string nor a list of objects with name and template.",
+                $"{origin} が、文字列でも、name と template を持つオブジェクトのリストでもありません。"));
         foreach (JsonElement named in given.EnumerateArray())
             if (named.ValueKind == JsonValueKind.Object && named.TryGetProperty("name", out JsonElement name)
                 && name.ValueKind == JsonValueKind.String && name.GetString() == "default"
                 && named.TryGetProperty("template", out JsonElement template) && template.ValueKind == JsonValueKind.String)
                 return (template.GetString()!, $"{origin} 'default'");
-        throw new InvalidDataException($"{origin} is a list without one of the name 'default'.");
+        throw new InvalidDataException(Say(
+            $"{origin} is a list without one of the name 'default'.", $"{origin} のリストに 'default' という名前のものがありません。"));
     }
 
     private static object Namespace(JinjaArguments arguments)
@@ -116,7 +122,8 @@ public sealed class ChatTemplate
     private object? RaiseException(JinjaArguments arguments)
     {
         string message = arguments.Rendering.TextOf(arguments.Take("message"), arguments.Offset);
-        throw new ArgumentException($"{_source.Origin}, {_source.Place(arguments.Offset)}: the template refuses the conversation: {message}");
+        throw new ArgumentException(_source.Told(
+            arguments.Offset, $"the template refuses the conversation: {message}", $"テンプレートがこの会話を拒否しました: {message}"));
     }
 
     private static object Range(JinjaArguments arguments)
@@ -126,7 +133,7 @@ public sealed class ChatTemplate
         if (!arguments.IsEmpty) (start, stop) = (stop, arguments.TakeWholeOr("stop", 0));
         long step = arguments.TakeWholeOr("step", 1);
         arguments.Done();
-        if (step == 0) throw to.Source.Wrong(arguments.Offset, "range's step is not 0.");
+        if (step == 0) throw to.Source.Wrong(arguments.Offset, "range's step is not 0.", "range の step を 0 にはできません。");
         List<object?> all = [];
         for (Int128 i = start; step > 0 ? i < stop : i > stop; i += step)
         {

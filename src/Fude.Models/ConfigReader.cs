@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -20,15 +21,21 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
     public static ConfigReader Load(string file)
     {
         const long Limit = 64L << 20;
-        if (Directory.Exists(file)) throw new InvalidDataException($"{file} is a folder; a file with a JSON object is expected.");
+        if (Directory.Exists(file))
+            throw new InvalidDataException(Say(
+                $"{file} is a folder; a file with a JSON object is expected.",
+                $"{file} はフォルダーです。JSON オブジェクトのファイルが必要です。"));
         FileInfo info = new(file);
         if (info.LinkTarget is not null) info = new(info.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
         // Before it is opened: a pipe, which would be waited for, and a device, which might never end, have no length either.
         if (info.Exists && info.Length == 0)
-            throw new InvalidDataException($"{file} is empty; expected a JSON object. Download or copy it again.");
+            throw new InvalidDataException(Say(
+                $"{file} is empty; expected a JSON object. Download or copy it again.",
+                $"{file} が空です。JSON オブジェクトが必要です。ダウンロードまたはコピーをやり直してください。"));
         if (info.Exists && info.Length > Limit)
-            throw new InvalidDataException(
-                $"{file} is {info.Length} bytes long; a configuration has at most {Limit}. It is some other file.");
+            throw new InvalidDataException(Say(
+                $"{file} is {info.Length} bytes long; a configuration has at most {Limit}. It is some other file.",
+                $"{file} は {info.Length} バイトあります。設定ファイルは {Limit} バイトまでなので、別のファイルでしょう。"));
         return Parse(ModelFolder.Reading(file, () => System.IO.File.ReadAllBytes(file)), file);
     }
 
@@ -41,12 +48,15 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
             RequireText(utf8.Span, file);
             using JsonDocument document = JsonDocument.Parse(utf8);
             if (document.RootElement.ValueKind != JsonValueKind.Object)
-                throw new InvalidDataException($"{file} holds a JSON {Kind(document.RootElement)}, not an object.");
+                throw new InvalidDataException(Say(
+                    $"{file} holds a JSON {Kind(document.RootElement)}, not an object.",
+                    $"{file} の JSON は{Kind(document.RootElement)}で、オブジェクトではありません。"));
             return new ConfigReader(document.RootElement.Clone(), file);
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException($"{file} is not valid JSON: {e.Message}", e);
+            throw new InvalidDataException(
+                Say($"{file} is not valid JSON: {e.Message}", $"{file} は正しい JSON ではありません: {e.Message}"), e);
         }
     }
 
@@ -64,8 +74,10 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
             catch (InvalidOperationException e)
             {
                 throw new InvalidDataException(
-                    $"{file}: the string at byte {reader.TokenStartIndex} holds half a surrogate pair or bytes that are no UTF-8. " +
-                    "Save the file as UTF-8.", e);
+                    Say($"{file}: the string at byte {reader.TokenStartIndex} holds half a surrogate pair or bytes that are no UTF-8. " +
+                        "Save the file as UTF-8.",
+                        $"{file}: {reader.TokenStartIndex} バイト目の文字列に、片方だけのサロゲートか UTF-8 でないバイトがあります。" +
+                        "UTF-8 で保存し直してください。"), e);
             }
         }
     }
@@ -86,7 +98,7 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
     /// <summary>A count that must be there, at least 1.</summary>
     public int Count(string key, int max)
     {
-        JsonElement value = Value(key) ?? throw Bad(key, "is missing; expected a whole number");
+        JsonElement value = Value(key) ?? throw Bad(key, "is missing; expected a whole number", "がありません。整数が必要です");
         return Integer(key, value, 1, max);
     }
 
@@ -101,15 +113,17 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
     {
         if (!json.TryGetProperty(key, out JsonElement value)) return absent;
         if (value.ValueKind != JsonValueKind.Number || !value.TryGetDouble(out double number) || !double.IsFinite(number))
-            throw Bad(key, $"is {Show(value)}; expected a number");
+            throw Bad(key, $"is {Show(value)}; expected a number", $"が {Show(value)} です。数値が必要です");
         if (!(number > above && number <= max))
-            throw Bad(key, $"is {Show(value)}; expected more than {Text(above)} and at most {Text(max)}");
+            throw Bad(
+                key, $"is {Show(value)}; expected more than {Text(above)} and at most {Text(max)}",
+                $"が {Show(value)} です。{Text(above)} より大きく {Text(max)} 以下の数値が必要です");
         return number;
     }
 
     /// <summary>A number that must be there.</summary>
     public double Number(string key, double above, double max) =>
-        Has(key) ? Number(key, 0, above, max) : throw Bad(key, "is missing; expected a number");
+        Has(key) ? Number(key, 0, above, max) : throw Bad(key, "is missing; expected a number", "がありません。数値が必要です");
 
     /// <summary>True or false, or a default when the key is absent or null.</summary>
     public bool Flag(string key, bool absent) => Value(key) switch
@@ -117,7 +131,7 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
         null => absent,
         { ValueKind: JsonValueKind.True } => true,
         { ValueKind: JsonValueKind.False } => false,
-        { } value => throw Bad(key, $"is {Show(value)}; expected true or false"),
+        { } value => throw Bad(key, $"is {Show(value)}; expected true or false", $"が {Show(value)} です。true か false が必要です"),
     };
 
     /// <summary>A string, or null when the key is absent or null.</summary>
@@ -125,17 +139,18 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
     {
         null => null,
         { ValueKind: JsonValueKind.String } value => value.GetString(),
-        { } value => throw Bad(key, $"is {Show(value)}; expected a string"),
+        { } value => throw Bad(key, $"is {Show(value)}; expected a string", $"が {Show(value)} です。文字列が必要です"),
     };
 
     /// <summary>A list of strings, empty when the key is absent or null.</summary>
     public IReadOnlyList<string> Texts(string key)
     {
         if (Value(key) is not { } list) return [];
-        if (list.ValueKind != JsonValueKind.Array) throw Bad(key, $"is {Show(list)}; expected a list of strings");
+        if (list.ValueKind != JsonValueKind.Array) throw Bad(key, $"is {Show(list)}; expected a list of strings", $"が {Show(list)} です。文字列のリストが必要です");
         List<string> texts = [];
         foreach (JsonElement item in list.EnumerateArray())
-            texts.Add(item.ValueKind == JsonValueKind.String ? item.GetString()! : throw Bad(key, $"holds {Show(item)}; expected strings"));
+            texts.Add(item.ValueKind == JsonValueKind.String ? item.GetString()!
+                : throw Bad(key, $"holds {Show(item)}; expected strings", $"に {Show(item)} があります。文字列が必要です"));
         return texts;
     }
 
@@ -163,35 +178,48 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
     {
         null => null,
         { ValueKind: JsonValueKind.Object } value => new ConfigReader(value, file, $"{within}{key}."),
-        { } value => throw Bad(key, $"is {Show(value)}; expected an object"),
+        { } value => throw Bad(key, $"is {Show(value)}; expected an object", $"が {Show(value)} です。オブジェクトが必要です"),
     };
 
     /// <summary>Refuses a key that asks for something fude does not compute, unless it is absent, null, false or harmless.</summary>
     /// <param name="key">The key.</param>
-    /// <param name="supported">What fude supports instead, for the message.</param>
+    /// <param name="english">What fude supports instead, for the message.</param>
+    /// <param name="japanese">The same in Japanese.</param>
     /// <param name="harmless">Values that change nothing, as JSON text.</param>
-    public void Refuse(string key, string supported, params ReadOnlySpan<string> harmless)
+    public void Refuse(string key, string english, string japanese, params ReadOnlySpan<string> harmless)
     {
         if (Value(key) is not { } value || value.ValueKind == JsonValueKind.False) return;
         string raw = value.GetRawText();
         foreach (string text in harmless) if (raw == text) return;
-        throw new NotSupportedException($"{file}: {within}{key} is {Show(value)}, which fude does not support; it supports {supported}.");
+        throw Unsupported(key, english, japanese);
     }
 
     /// <summary>The error for an unsupported value.</summary>
-    public NotSupportedException Unsupported(string key, string supported) =>
-        new($"{file}: {within}{key} is {(Value(key) is { } value ? Show(value) : "missing")}, which fude does not support; " +
-            $"it supports {supported}.");
+    /// <param name="key">The key.</param>
+    /// <param name="english">What fude supports.</param>
+    /// <param name="japanese">The same in Japanese.</param>
+    public NotSupportedException Unsupported(string key, string english, string japanese)
+    {
+        string? value = Value(key) is { } given ? Show(given) : null;
+        return new(Say(
+            $"{file}: {within}{key} is {value ?? "missing"}, which fude does not support; it supports {english}.",
+            $"{file}: {within}{key} {(value is null ? "がありません" : $"の値 {value} には対応していません")}。fude が対応しているもの: {japanese}。"));
+    }
 
     /// <summary>The error for a wrong value.</summary>
-    public InvalidDataException Bad(string key, string what) => new($"{file}: {within}{key} {what}.");
+    /// <param name="key">The key.</param>
+    /// <param name="english">What is wrong with it, to be read after its name.</param>
+    /// <param name="japanese">The same in Japanese.</param>
+    public InvalidDataException Bad(string key, string english, string japanese) =>
+        new(Say($"{file}: {within}{key} {english}.", $"{file}: {within}{key} {japanese}。"));
 
     private int Integer(string key, JsonElement value, int min, int max)
     {
-        if (value.ValueKind != JsonValueKind.Number) throw Bad(key, $"is {Show(value)}; expected a whole number");
+        if (value.ValueKind != JsonValueKind.Number) throw Bad(key, $"is {Show(value)}; expected a whole number", $"が {Show(value)} です。整数が必要です");
         return value.TryGetInt64(out long number) && number >= min && number <= max
             ? (int)number
-            : throw Bad(key, $"is {Show(value)}; expected a whole number from {min} to {max}");
+            : throw Bad(
+                key, $"is {Show(value)}; expected a whole number from {min} to {max}", $"が {Show(value)} です。{min} から {max} までの整数が必要です");
     }
 
     private static string Show(JsonElement value)
@@ -202,11 +230,11 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
 
     private static string Kind(JsonElement value) => value.ValueKind switch
     {
-        JsonValueKind.Array => "list",
-        JsonValueKind.String => "string",
-        JsonValueKind.Number => "number",
-        JsonValueKind.Null => "null",
-        _ => "boolean",
+        JsonValueKind.Array => Say("list", "リスト"),
+        JsonValueKind.String => Say("string", "文字列"),
+        JsonValueKind.Number => Say("number", "数値"),
+        JsonValueKind.Null => Say("null", " null "),
+        _ => Say("boolean", "真偽値"),
     };
 
     private static string Text(double number) => number.ToString(CultureInfo.InvariantCulture);

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -63,9 +64,11 @@ internal static class GgufConfig
                 break;
             case Gpt2Config gpt2:
                 if (!gpt2.ScalesAttention || gpt2.ScalesAttentionByLayer)
-                    throw new NotSupportedException(
+                    throw new NotSupportedException(Say(
                         "GGUF files have no word for scale_attn_weights false or scale_attn_by_inverse_layer_idx true: this model " +
-                        "cannot be written as one.");
+                        "cannot be written as one.",
+                        "GGUF には scale_attn_weights が false、または scale_attn_by_inverse_layer_idx が true であることの表し方がないため、" +
+                        "このモデルは書き出せません。"));
                 yield return new("fude.activation_function", gpt2.Activation);
                 break;
         }
@@ -101,10 +104,13 @@ internal static class GgufConfig
     public static ConfigReader ReadJson(Gguf gguf)
     {
         string arch = gguf.Text("general.architecture")
-            ?? throw new InvalidDataException($"{gguf.Path}: has no general.architecture, so it is no language model.");
+            ?? throw new InvalidDataException(Say(
+                $"{gguf.Path}: has no general.architecture, so it is no language model.",
+                $"{gguf.Path}: general.architecture がありません。言語モデルではありません。"));
         if (arch is not ("llama" or "stablelm" or "gpt2"))
-            throw new NotSupportedException($"{gguf.Path}: is of the architecture '{arch}'; fude computes llama (Mistral too), " +
-                "stablelm and gpt2.");
+            throw new NotSupportedException(Say(
+                $"{gguf.Path}: is of the architecture '{arch}'; fude computes llama (Mistral too), stablelm and gpt2.",
+                $"{gguf.Path}: アーキテクチャー '{arch}' には対応していません。fude が対応しているのは llama（Mistral を含む）、stablelm、gpt2 です。"));
         using MemoryStream stream = new();
         using (Utf8JsonWriter json = new(stream))
         {
@@ -125,7 +131,7 @@ internal static class GgufConfig
             else WriteToken(json, gguf, "eos_token_id", "tokenizer.ggml.eos_token_id");
             json.WriteEndObject();
         }
-        return ConfigReader.Parse(stream.ToArray(), $"the metadata of {gguf.Path}");
+        return ConfigReader.Parse(stream.ToArray(), Say($"the metadata of {gguf.Path}", $"{gguf.Path} のメタデータ"));
     }
 
     private static void WriteGpt2(Utf8JsonWriter json, Gguf gguf)
@@ -157,8 +163,9 @@ internal static class GgufConfig
         json.WriteNumber("rope_theta", gguf.Real($"{arch}.rope.freq_base") ?? 10_000);
         if (!isStableLm && headSize * heads != width) json.WriteNumber("head_dim", headSize);
         if (gguf.Integer($"{arch}.attention.value_length") is long valueSize && valueSize != headSize)
-            throw new NotSupportedException($"{gguf.Path}: values have {valueSize} numbers a head and keys {headSize}; fude computes " +
-                "equally many.");
+            throw new NotSupportedException(Say(
+                $"{gguf.Path}: values have {valueSize} numbers a head and keys {headSize}; fude computes equally many.",
+                $"{gguf.Path}: ヘッドの値が {valueSize} 次元、キーが {headSize} 次元です。fude が対応しているのは同じ次元数の場合だけです。"));
         long turning = gguf.Integer($"{arch}.rope.dimension_count") ?? headSize;
         // Half a dimension more, so that no rounding of the quotient loses one.
         if (headSize > 0 && (isStableLm || turning != headSize))
@@ -178,8 +185,9 @@ internal static class GgufConfig
             json.WriteBoolean("attention_bias", gguf.Contains("blk.0.attn_q.bias"));
             if (!isMistral) json.WriteBoolean("mlp_bias", gguf.Contains("blk.0.ffn_up.bias"));
             if (gguf.Integer("llama.expert_count") is > 0)
-                throw new NotSupportedException($"{gguf.Path}: is a mixture of {gguf.Integer("llama.expert_count")} experts; fude " +
-                    "computes dense models.");
+                throw new NotSupportedException(Say(
+                    $"{gguf.Path}: is a mixture of {gguf.Integer("llama.expert_count")} experts; fude computes dense models.",
+                    $"{gguf.Path}: エキスパート {gguf.Integer("llama.expert_count")} 個の混合モデル (MoE) です。fude が対応しているのは密なモデルだけです。"));
         }
         WriteScaling(json, gguf, arch);
     }
@@ -195,14 +203,18 @@ internal static class GgufConfig
             }
             catch (JsonException inner)
             {
-                throw new InvalidDataException($"{gguf.Path}: fude.rope_scaling is no JSON: {inner.Message}", inner);
+                throw new InvalidDataException(Say(
+                    $"{gguf.Path}: fude.rope_scaling is no JSON: {inner.Message}",
+                    $"{gguf.Path}: fude.rope_scaling が JSON として読めません: {inner.Message}"), inner);
             }
             return;
         }
         if (gguf.Contains("rope_freqs.weight"))
-            throw new NotSupportedException(
+            throw new NotSupportedException(Say(
                 $"{gguf.Path}: gives its rotary frequencies as a tensor (rope_freqs.weight, Llama 3.1's scaling). fude reads that of a " +
-                "folder with config.json, or of a GGUF file that it wrote itself.");
+                "folder with config.json, or of a GGUF file that it wrote itself.",
+                $"{gguf.Path}: 回転の周波数がテンソル（rope_freqs.weight、Llama 3.1 のスケーリング）で与えられています。" +
+                "fude がこれを読めるのは、config.json のあるフォルダーか、fude が書き出した GGUF ファイルからだけです。"));
         string type = gguf.Text($"{arch}.rope.scaling.type")
             ?? (gguf.Metadata.ContainsKey($"{arch}.rope.scale_linear") ? "linear" : "none");
         if (type == "none") return;
@@ -220,18 +232,24 @@ internal static class GgufConfig
     }
 
     private static long Whole(Gguf gguf, string key) =>
-        gguf.Integer(key) ?? throw new InvalidDataException($"{gguf.Path}: the metadata has no {key}.");
+        gguf.Integer(key) ?? throw Missing(gguf, key);
 
     private static float Real(Gguf gguf, string key)
     {
-        double value = gguf.Real(key) ?? throw new InvalidDataException($"{gguf.Path}: the metadata has no {key}.");
-        return double.IsFinite(value) ? (float)value : throw new InvalidDataException($"{gguf.Path}: {key} is {value}.");
+        double value = gguf.Real(key) ?? throw Missing(gguf, key);
+        return double.IsFinite(value) ? (float)value : throw new InvalidDataException(
+            Say($"{gguf.Path}: {key} is {value}.", $"{gguf.Path}: {key} が {value} です。"));
     }
+
+    private static InvalidDataException Missing(Gguf gguf, string key) =>
+        new(Say($"{gguf.Path}: the metadata has no {key}.", $"{gguf.Path}: メタデータに {key} がありません。"));
 
     private static long Rows(Gguf gguf, string name) =>
         gguf.Tensors.TryGetValue(name, out GgufTensor? tensor) && tensor.Shape.Count == 2
             ? tensor.Shape[0]
-            : throw new InvalidDataException($"{gguf.Path}: has no matrix '{name}'. It holds a vocabulary alone, or is not complete.");
+            : throw new InvalidDataException(Say(
+                $"{gguf.Path}: has no matrix '{name}'. It holds a vocabulary alone, or is not complete.",
+                $"{gguf.Path}: 行列 '{name}' がありません。語彙だけのファイルか、不完全なファイルです。"));
 
     private static string JsonOf(RopeScaling scaling)
     {
@@ -254,7 +272,8 @@ internal static class GgufConfig
                     json.WriteNumber("original_max_position_embeddings", x.OriginalContext);
                     break;
                 default:
-                    throw new NotSupportedException($"{scaling} has no place in a GGUF file.");
+                    throw new NotSupportedException(
+                        Say($"{scaling} has no place in a GGUF file.", $"{scaling} は GGUF ファイルに書けません。"));
             }
             json.WriteEndObject();
         }

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Fude.Tensors;
 using Fude.Tokenizers;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -112,10 +113,11 @@ public sealed class GgufModel
         HashSet<string> known = [.. GgufNames.Of(Config).Select(entry => entry.Gguf)];
         string[] unknown = [.. file.Tensors.Keys.Where(name => !known.Contains(name) && !MayBeIgnored(name)).Order(StringComparer.Ordinal)];
         if (unknown.Length == 0) return;
-        string others = unknown.Length > 1 ? $" and {unknown.Length - 1} more belong" : " belongs";
-        throw new InvalidDataException(
-            $"{Path}: tensor '{unknown[0]}'{others} to no part of the {Config.ModelType} model that the metadata describes. " +
-            "fude does not compute this variant.");
+        throw new InvalidDataException(Say(
+            $"{Path}: tensor '{unknown[0]}'{(unknown.Length > 1 ? $" and {unknown.Length - 1} more belong" : " belongs")} to no part of the " +
+            $"{Config.ModelType} model that the metadata describes. fude does not compute this variant.",
+            $"{Path}: テンソル '{unknown[0]}' {(unknown.Length > 1 ? $"など {unknown.Length} 個" : "")}は、メタデータの {Config.ModelType} モデルの" +
+            "どこにも属しません。fude はこの変種に対応していません。"));
     }
 
     // What follows from the metadata.

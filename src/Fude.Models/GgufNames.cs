@@ -1,5 +1,6 @@
 using System.Globalization;
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -56,7 +57,7 @@ internal static class GgufNames
         LlamaConfig or MistralConfig => "llama",
         StableLmConfig => "stablelm",
         Gpt2Config => "gpt2",
-        _ => throw new NotSupportedException($"{config.GetType().Name} has no architecture in GGUF files that fude knows."),
+        _ => throw Unknown(config),
     };
 
     /// <summary>All tensors of a model, in the order of a forward pass.</summary>
@@ -67,8 +68,12 @@ internal static class GgufNames
         MistralConfig => LlamaLike(config, config.QueryHeads * config.HeadSize, false, false, false, hasNormBias: false, rotates: true),
         StableLmConfig stableLm => LlamaLike(config, config.Width, stableLm.AttentionBias, false, false, hasNormBias: true, rotates: false),
         Gpt2Config => Gpt2(config),
-        _ => throw new NotSupportedException($"{config.GetType().Name} has no architecture in GGUF files that fude knows."),
+        _ => throw Unknown(config),
     };
+
+    private static NotSupportedException Unknown(ModelConfig config) => new(Say(
+        $"{config.GetType().Name} has no architecture in GGUF files that fude knows.",
+        $"{config.GetType().Name} に当たる GGUF のアーキテクチャーを fude は知りません。"));
 
     private static List<GgufEntry> LlamaLike(
         ModelConfig config, int queryWidth, bool attentionBias, bool outputBias, bool mlpBias, bool hasNormBias, bool rotates)

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -44,7 +45,9 @@ internal static class GgufSampling
     {
         if (metadata.GetValueOrDefault(WholeKey) is { } whole)
             return whole is string text ? ConfigReader.Parse(Encoding.UTF8.GetBytes(text), $"{path}: {WholeKey}").Json
-                : throw new InvalidDataException($"{path}: {WholeKey} is no text; it should be a generation_config.json.");
+                : throw new InvalidDataException(Say(
+                    $"{path}: {WholeKey} is no text; it should be a generation_config.json.",
+                    $"{path}: {WholeKey} が文字列ではありません。generation_config.json の内容でなければなりません。"));
         if (!metadata.ContainsKey(TemperatureKey)) return null;      // nobody asks for sampling, which is what the others are of
         using MemoryStream stream = new();
         using (Utf8JsonWriter json = new(stream))
@@ -60,7 +63,9 @@ internal static class GgufSampling
                     _ => double.NaN,
                 };
                 if (!double.IsFinite(number) || (isWhole && number != (int)number))
-                    throw new InvalidDataException($"{path}: {name} is {value}; a {(isWhole ? "whole " : "")}number is expected.");
+                    throw new InvalidDataException(Say(
+                        $"{path}: {name} is {value}; a {(isWhole ? "whole " : "")}number is expected.",
+                        $"{path}: {name} が {value} です。{(isWhole ? "整数" : "数値")}が必要です。"));
                 // To llama.cpp 0 and less mean: as temperature and as top_p, the most probable token alone; as the others, nothing.
                 if (key == "temperature") json.WriteBoolean("do_sample", number > 0);
                 if (key == "top_p") json.WriteNumber(key, Math.Clamp(number, 0, 1));

@@ -1,5 +1,6 @@
 using Fude.Tokenizers;
 using Fude.Tokenizers.Files;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -18,9 +19,11 @@ internal static class GgufTokenizer
     public static IEnumerable<KeyValuePair<string, object>> Write(Tokenizer tokenizer, ModelConfig config)
     {
         if (tokenizer.VocabularySize > config.Vocabulary)
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"the tokenizer has ids up to {tokenizer.VocabularySize - 1}, but the model has only {config.Vocabulary} rows. They do " +
-                "not belong together.");
+                "not belong together.",
+                $"トークナイザーの ID は {tokenizer.VocabularySize - 1} までありますが、モデルの語彙は {config.Vocabulary} 行しかありません。" +
+                "モデルとトークナイザーの組み合わせが違います。"));
         string[] tokens = new string[config.Vocabulary];
         float[] scores = new float[config.Vocabulary];
         int[] kinds = new int[config.Vocabulary];
@@ -66,7 +69,8 @@ internal static class GgufTokenizer
         string text = $"{merge.Left} {merge.Right}";
         return text.IndexOf(' ', 1) == merge.Left.Length && !merge.Right.Contains(' ')
             ? text
-            : throw new NotSupportedException(
-                $"the tokenizer merges \"{merge.Left}\" and \"{merge.Right}\", and GGUF files have no way to write a merge of pieces with spaces in them.");
+            : throw new NotSupportedException(Say(
+                $"the tokenizer merges \"{merge.Left}\" and \"{merge.Right}\", and GGUF files have no way to write a merge of pieces with spaces in them.",
+                $"トークナイザーが「{merge.Left}」と「{merge.Right}」を結合しますが、空白を含む部分の結合は GGUF ファイルに書けません。"));
     }
 }

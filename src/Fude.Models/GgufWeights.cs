@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -63,7 +64,9 @@ internal sealed unsafe class GgufWeights : IWeightStore
 
     private GgufEntry Find(string name) => _entries.TryGetValue(name, out GgufEntry entry)
         ? entry
-        : throw new InvalidDataException($"{_file.Path}: the model needs '{name}', which GGUF files of its architecture do not have.");
+        : throw new InvalidDataException(Say(
+            $"{_file.Path}: the model needs '{name}', which GGUF files of its architecture do not have.",
+            $"{_file.Path}: モデルに必要な '{name}' は、このアーキテクチャーの GGUF ファイルにはありません。"));
 
     private Weight InOrder(GgufEntry entry, Weight stored)
     {

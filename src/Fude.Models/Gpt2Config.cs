@@ -37,13 +37,15 @@ public sealed record Gpt2Config : ModelConfig
 
     internal static Gpt2Config Read(ConfigReader json)
     {
-        json.Refuse("add_cross_attention", "decoders without cross attention (false)");
+        json.Refuse("add_cross_attention", "decoders without cross attention (false)", "クロスアテンションのないデコーダー（false）");
         string activation = json.TextOrNull("activation_function") ?? "gelu_new";
         GeluForm gelu = activation switch
         {
             "gelu" => GeluForm.Erf,
             "gelu_new" or "gelu_fast" or "gelu_pytorch_tanh" => GeluForm.Tanh,
-            _ => throw json.Unsupported("activation_function", "\"gelu\", \"gelu_new\", \"gelu_fast\" and \"gelu_pytorch_tanh\""),
+            _ => throw json.Unsupported(
+                "activation_function", "\"gelu\", \"gelu_new\", \"gelu_fast\" and \"gelu_pytorch_tanh\"",
+                "\"gelu\"、\"gelu_new\"、\"gelu_fast\"、\"gelu_pytorch_tanh\""),
         };
         // A fused query-key-value matrix has three times as many rows, a feed-forward layer usually four: both stay in range.
         int width = json.Count("n_embd", ConfigReader.MaxWidth);

@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -45,7 +46,9 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
                 MistralConfig mistral => new Mistral(mistral, source),
                 StableLmConfig stableLm => new StableLm(stableLm, source),
                 Gpt2Config gpt2 => new Gpt2(gpt2, source),
-                _ => throw new NotSupportedException($"{config.GetType().Name} is the configuration of no family that fude knows."),
+                _ => throw new NotSupportedException(Say(
+                    $"{config.GetType().Name} is the configuration of no family that fude knows.",
+                    $"{config.GetType().Name} は fude が対応しているどのモデルの設定でもありません。")),
             };
             adapter?.RequireAllUsed();
             return model;
@@ -69,7 +72,9 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     {
         get;
         set => field = value is NumberFormat.F32 or NumberFormat.F16 or NumberFormat.BF16 or NumberFormat.Q8_0 ? value
-            : throw new NotSupportedException($"Keys and values are not kept in {value}. fude keeps them in F32, F16, BF16 or Q8_0.");
+            : throw new NotSupportedException(Say(
+                $"Keys and values are not kept in {value}. fude keeps them in F32, F16, BF16 or Q8_0.",
+                $"キーと値を {value} では保持できません。使えるのは F32、F16、BF16、Q8_0 です。"));
     }
 
     /// <summary>An empty cache of this model's shape, in <see cref="KvCacheFormat"/>.</summary>
@@ -112,17 +117,19 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     {
         ModelConfig config = Config;
         int count = batch.Tokens.Length;
-        if (count == 0) throw new ArgumentException("The batch has no tokens.", nameof(batch));
+        if (count == 0) throw new ArgumentException(Say("The batch has no tokens.", "トークンがありません。"), nameof(batch));
         if (batch.Positions.Length != count)
             throw new ArgumentException($"The batch has {count} tokens, but {batch.Positions.Length} positions.", nameof(batch));
         foreach (int token in batch.Tokens)
             if ((uint)token >= (uint)config.Vocabulary)
-                throw new ArgumentException(
-                    $"Token id {token} is not in the model's vocabulary: ids go from 0 to {config.Vocabulary - 1}.", nameof(batch));
+                throw new ArgumentException(Say(
+                    $"Token id {token} is not in the model's vocabulary: ids go from 0 to {config.Vocabulary - 1}.",
+                    $"トークン ID {token} はモデルの語彙にありません。ID は 0 から {config.Vocabulary - 1} までです。"), nameof(batch));
         foreach (int position in batch.Positions)
             if ((uint)position >= (uint)config.Context)
-                throw new ArgumentException(
-                    $"Position {position} is beyond the model's context of {config.Context} tokens: shorten the text.", nameof(batch));
+                throw new ArgumentException(Say(
+                    $"Position {position} is beyond the model's context of {config.Context} tokens: shorten the text.",
+                    $"位置 {position} はモデルの文脈長 {config.Context} トークンを超えています。テキストを短くしてください。"), nameof(batch));
 
         int covered = 0;
         foreach (Sequence sequence in batch.Sequences)
@@ -131,8 +138,9 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
                 throw new ArgumentException("The batch's sequences do not cover its tokens one after the other.", nameof(batch));
             covered += sequence.Count;
             if (sequence.Cache is { } cache && sequence.Count > cache.Capacity - cache.Length)
-                throw new ArgumentException(
-                    $"A cache of {cache.Capacity} positions holds {cache.Length} and cannot take {sequence.Count} more.", nameof(batch));
+                throw new ArgumentException(Say(
+                    $"A cache of {cache.Capacity} positions holds {cache.Length} and cannot take {sequence.Count} more.",
+                    $"キャッシュの {cache.Capacity} 位置のうち {cache.Length} が使われていて、あと {sequence.Count} は入りません。"), nameof(batch));
         }
         if (covered != count) throw new ArgumentException("The batch's sequences do not cover all its tokens.", nameof(batch));
 

@@ -37,7 +37,7 @@ public sealed record LlamaConfig : ModelConfig
     internal static LlamaConfig Read(ConfigReader json)
     {
         RequireSilu(json);
-        json.Refuse("partial_rotary_factor", "rotary embeddings over the whole head in Llama", "1", "1.0");
+        json.Refuse("partial_rotary_factor", "rotary embeddings over the whole head in Llama", "Llama ではヘッド全体の回転位置埋め込み", "1", "1.0");
         int width = json.Count("hidden_size", ConfigReader.MaxWidth);
         int heads = json.Count("num_attention_heads", ConfigReader.MaxWidth);
         int headSize = ReadHeadSize(json, width, heads, "hidden_size", "num_attention_heads", honourHeadDim: true);

@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -28,7 +29,7 @@ public sealed class LoraAdapter : IDisposable
     /// <summary>Whether it takes part in the model's products; true at first. Not to be changed during a forward pass.</summary>
     public bool IsOn { get; set; } = true;
 
-    private string Path => _checkpoint?.Path ?? "the new adapter";
+    private string Path => _checkpoint?.Path ?? Say("the new adapter", "新しいアダプター");
 
     /// <summary>Names of the adapted modules, without PEFT's prefix and "transformer.", in ordinal order.</summary>
     public IReadOnlyList<string> Modules => [.. _modules.Keys.Order(StringComparer.Ordinal)];
@@ -38,14 +39,22 @@ public sealed class LoraAdapter : IDisposable
     /// <exception cref="NotSupportedException">It is more than a plain low-rank adapter.</exception>
     public static LoraAdapter Open(string folder)
     {
-        if (folder.Length == 0) throw new ArgumentException("The adapter's path is empty: give the folder of an adapter.", nameof(folder));
-        if (!Directory.Exists(folder)) throw new DirectoryNotFoundException($"{folder}: there is no such adapter folder.");
+        if (folder.Length == 0)
+            throw new ArgumentException(Say(
+                "The adapter's path is empty: give the folder of an adapter.",
+                "アダプターのパスが空です。アダプターのフォルダーを指定してください。"), nameof(folder));
+        if (!Directory.Exists(folder))
+            throw new DirectoryNotFoundException(Say(
+                $"{folder}: there is no such adapter folder.", $"{folder}: アダプターのフォルダーが見つかりません。"));
         string config = System.IO.Path.Combine(folder, "adapter_config.json");
         if (!File.Exists(config))
-            throw new InvalidDataException($"{folder} has no adapter_config.json: it is not the folder of a PEFT adapter.");
+            throw new InvalidDataException(Say(
+                $"{folder} has no adapter_config.json: it is not the folder of a PEFT adapter.",
+                $"{folder} に adapter_config.json がありません。PEFT のアダプターのフォルダーではありません。"));
         string safe = System.IO.Path.Combine(folder, "adapter_model.safetensors"), pickled = System.IO.Path.Combine(folder, "adapter_model.bin");
-        string weights = File.Exists(safe) ? safe : File.Exists(pickled) ? pickled : throw new InvalidDataException(
-            $"{folder} has neither adapter_model.safetensors nor adapter_model.bin.");
+        string weights = File.Exists(safe) ? safe : File.Exists(pickled) ? pickled : throw new InvalidDataException(Say(
+            $"{folder} has neither adapter_model.safetensors nor adapter_model.bin.",
+            $"{folder} に adapter_model.safetensors も adapter_model.bin もありません。"));
 
         LoraConfig read = LoraConfig.Load(config);
         Checkpoint checkpoint = Checkpoint.Open(weights);
@@ -84,14 +93,18 @@ public sealed class LoraAdapter : IDisposable
             _modules[key] = ($"{NamePrefix}{Long(module)}.lora_A.weight", $"{NamePrefix}{Long(module)}.lora_B.weight");
         if (!_modules.TryGetValue(key, out (string? Down, string? Up) names))
             return targeted
-                ? throw new InvalidDataException(
-                    $"{Path}: adapter_config.json says that '{module}' is adapted, but its lora_A and lora_B are missing.")
+                ? throw new InvalidDataException(Say(
+                    $"{Path}: adapter_config.json says that '{module}' is adapted, but its lora_A and lora_B are missing.",
+                    $"{Path}: adapter_config.json では '{module}' に適用することになっていますが、その lora_A と lora_B がありません。"))
                 : null;
         if (!targeted)
-            throw new InvalidDataException(
-                $"{Path} adapts '{module}', but target_modules of adapter_config.json does not name it.");
+            throw new InvalidDataException(Say(
+                $"{Path} adapts '{module}', but target_modules of adapter_config.json does not name it.",
+                $"{Path} には '{module}' の行列がありますが、adapter_config.json の target_modules にその名前がありません。"));
         if (names.Down is null || names.Up is null)
-            throw new InvalidDataException($"{Path}: '{names.Down ?? names.Up}' stands alone; lora_A and lora_B come in pairs.");
+            throw new InvalidDataException(Say(
+                $"{Path}: '{names.Down ?? names.Up}' stands alone; lora_A and lora_B come in pairs.",
+                $"{Path}: '{names.Down ?? names.Up}' の相手がありません。lora_A と lora_B は組で必要です。"));
 
         int rank = _config.RankOf(Long(module));
         if (_checkpoint is { } checkpoint)
@@ -113,9 +126,13 @@ public sealed class LoraAdapter : IDisposable
     {
         foreach ((string module, (string? down, string? up)) in _modules)
             if (!_used.ContainsKey(module))
-                throw new InvalidDataException(
-                    $"{Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.");
-        if (_used.Count == 0) throw new InvalidDataException($"{Path}: target_modules names no linear layer of this model.");
+                throw new InvalidDataException(Say(
+                    $"{Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.",
+                    $"{Path}: '{down ?? up}' に当たる線形層がこのモデルにありません。別のモデル用のアダプターです。"));
+        if (_used.Count == 0)
+            throw new InvalidDataException(Say(
+                $"{Path}: target_modules names no linear layer of this model.",
+                $"{Path}: target_modules に当たる線形層がこのモデルにありません。"));
     }
 
     private void AddTensor(string name)
@@ -128,16 +145,20 @@ public sealed class LoraAdapter : IDisposable
             foreach (string ending in ups)
                 if (name.EndsWith(ending, StringComparison.Ordinal)) { Add(name, ending, isDown: false); return; }
         }
-        throw new NotSupportedException(
+        throw new NotSupportedException(Say(
             $"{Path}: tensor '{name}' is not part of a plain low-rank adapter; fude supports '{NamePrefix}….lora_A.weight' and " +
-            $"'{NamePrefix}….lora_B.weight'.");
+            $"'{NamePrefix}….lora_B.weight'.",
+            $"{Path}: テンソル '{name}' は通常の低ランクアダプターのものではありません。fude が対応しているのは " +
+            $"'{NamePrefix}….lora_A.weight' と '{NamePrefix}….lora_B.weight' です。"));
     }
 
     private void Add(string name, string ending, bool isDown)
     {
         string module = Short(name[NamePrefix.Length..^ending.Length]);
         (string? down, string? up) = _modules.GetValueOrDefault(module);
-        if ((isDown ? down : up) is { } other) throw new InvalidDataException($"{Path}: '{other}' and '{name}' mean the same.");
+        if ((isDown ? down : up) is { } other)
+            throw new InvalidDataException(Say(
+                $"{Path}: '{other}' and '{name}' mean the same.", $"{Path}: '{other}' と '{name}' は同じものを指しています。"));
         _modules[module] = isDown ? (name, up) : (down, name);
     }
 
@@ -145,10 +166,14 @@ public sealed class LoraAdapter : IDisposable
     {
         IReadOnlyList<long> found = checkpoint.Tensors[name].Shape;
         if (found is [long r, long c] && r == rows && c == columns) return;
-        throw new InvalidDataException(
+        int rank = _config.RankOf(Long(module));
+        throw new InvalidDataException(Say(
             $"{Path}: tensor '{name}' is [{string.Join(", ", found)}], but [{rows}, {columns}] is expected: '{module}' has " +
-            $"{inputs} inputs and {outputs} outputs, and the rank in adapter_config.json is {_config.RankOf(Long(module))}. " +
-            "The adapter is for another model, or its files do not belong together.");
+            $"{inputs} inputs and {outputs} outputs, and the rank in adapter_config.json is {rank}. " +
+            "The adapter is for another model, or its files do not belong together.",
+            $"{Path}: テンソル '{name}' の形は [{string.Join(", ", found)}] ですが、[{rows}, {columns}] のはずです（'{module}' の入力は " +
+            $"{inputs}、出力は {outputs}、adapter_config.json のランクは {rank}）。" +
+            "別のモデル用のアダプターか、組になっていないファイルです。"));
     }
 
     // Checkpoints of GPT-2 may leave "transformer." away, adapters of it never do.

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.RegularExpressions;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -24,7 +25,7 @@ internal sealed class LoraConfig
     private LoraConfig(ConfigReader json)
     {
         _file = json.File;
-        if (json.TextOrNull("peft_type") is not "LORA") throw json.Unsupported("peft_type", "\"LORA\"");
+        if (json.TextOrNull("peft_type") is not "LORA") throw json.Unsupported("peft_type", "\"LORA\"", "\"LORA\"");
         RefuseWhatChangesMore(json);
         _rank = json.Count("r", ConfigReader.MaxWidth, absent: 8);
         _alpha = json.Number("lora_alpha", 8, above: 0, max: 1e9);
@@ -33,7 +34,8 @@ internal sealed class LoraConfig
         _alphas = Patterns(json, "alpha_pattern");
 
         if (json.Value("target_modules") is not { } targets)
-            throw json.Bad("target_modules", "is missing; expected a list of module names");
+            throw json.Bad(
+                "target_modules", "is missing; expected a list of module names", "がありません。モジュール名のリストが必要です");
         if (targets.ValueKind == JsonValueKind.String)
         {
             string pattern = targets.GetString()!;
@@ -75,21 +77,24 @@ internal sealed class LoraConfig
     private static void RefuseWhatChangesMore(ConfigReader json)
     {
         if (json.Texts("modules_to_save") is { Count: > 0 } saved)
-            throw new NotSupportedException(
-                $"{json.File}: modules_to_save names {string.Join(", ", saved)}; fude supports adapters that hold low-rank matrices only.");
-        if (json.TextOrNull("bias") is not (null or "none")) throw json.Unsupported("bias", "\"none\"");
-        json.Refuse("use_dora", "plain LoRA (use_dora false)");
-        json.Refuse("lora_bias", "adapters without biases (lora_bias false)");
-        json.Refuse("use_qalora", "plain LoRA (use_qalora false)");
+            throw new NotSupportedException(Say(
+                $"{json.File}: modules_to_save names {string.Join(", ", saved)}; fude supports adapters that hold low-rank matrices only.",
+                $"{json.File}: modules_to_save に {string.Join("、", saved)} があります。fude が対応しているのは低ランク行列だけのアダプターです。"));
+        if (json.TextOrNull("bias") is not (null or "none")) throw json.Unsupported("bias", "\"none\"", "\"none\"");
+        json.Refuse("use_dora", "plain LoRA (use_dora false)", "通常の LoRA（use_dora が false）");
+        json.Refuse("lora_bias", "adapters without biases (lora_bias false)", "バイアスのないアダプター（lora_bias が false）");
+        json.Refuse("use_qalora", "plain LoRA (use_qalora false)", "通常の LoRA（use_qalora が false）");
         foreach (string key in (string[])["layer_replication", "exclude_modules", "trainable_token_indices", "target_parameters",
                                           "alora_invocation_tokens", "arrow_config"])
-            json.Refuse(key, "adapters that leave it out", "[]", "{}");
+            json.Refuse(key, "adapters that leave it out", "この設定のないアダプター", "[]", "{}");
         // These begin by changing the base weights, so that the adapter does not fit the published ones.
         if (json.Value("init_lora_weights") is { ValueKind: JsonValueKind.String } start)
         {
             string text = start.GetString()!;
             if (text is "olora" or "loftq" or "corda" || text.StartsWith("pissa", StringComparison.Ordinal))
-                throw json.Unsupported("init_lora_weights", "adapters to unchanged base weights (true, false, \"gaussian\")");
+                throw json.Unsupported(
+                    "init_lora_weights", "adapters to unchanged base weights (true, false, \"gaussian\")",
+                    "元の重みを変えないアダプター（true、false、\"gaussian\"）");
         }
     }
 
@@ -115,7 +120,9 @@ internal sealed class LoraConfig
         }
         catch (ArgumentException e)
         {
-            throw new InvalidDataException($"{json.File}: {key} is not a regular expression: {e.Message}", e);
+            throw new InvalidDataException(Say(
+                $"{json.File}: {key} is not a regular expression: {e.Message}",
+                $"{json.File}: {key} は正規表現として読めません: {e.Message}"), e);
         }
     }
 
@@ -133,7 +140,9 @@ internal sealed class LoraConfig
         }
         catch (RegexMatchTimeoutException e)
         {
-            throw new InvalidDataException($"{_file}: the pattern {pattern} takes too long to match '{module}'.", e);
+            throw new InvalidDataException(Say(
+                $"{_file}: the pattern {pattern} takes too long to match '{module}'.",
+                $"{_file}: パターン {pattern} と '{module}' の照合に時間がかかりすぎます。"), e);
         }
     }
 

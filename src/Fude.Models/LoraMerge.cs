@@ -1,6 +1,7 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -29,29 +30,38 @@ public static class LoraMerge
         ModelFolder model, string adapterFolder, string outputFolder, long maxShardBytes = 5_000_000_000, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(model);
-        model.RequireFolder("merging an adapter");
-        if (outputFolder.Length == 0) throw new ArgumentException("The output's path is empty: give a folder to write.", nameof(outputFolder));
+        model.RequireFolder(Say("merging an adapter", "アダプターの組み込み"));
+        if (outputFolder.Length == 0)
+            throw new ArgumentException(Say(
+                "The output's path is empty: give a folder to write.", "出力先のパスが空です。書き出すフォルダーを指定してください。"), nameof(outputFolder));
         string output = Path.TrimEndingDirectorySeparator(Path.GetFullPath(outputFolder));
         if (File.Exists(output) || (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()))
-            throw new IOException($"{outputFolder} is there already and not an empty folder: choose a new one.");
+            throw new IOException(Say(
+                $"{outputFolder} is there already and not an empty folder: choose a new one.",
+                $"{outputFolder} は既にあり、空のフォルダーではありません。新しいフォルダーを指定してください。"));
 
         // A model of shapes alone tells which layers take which matrices, and that they fit.
         LoraAdapter adapter = LoraAdapter.Open(adapterFolder);
         using LanguageModel shapes = LanguageModel.Create(model.Config, new ShapeWeights(), adapter);
         if (model.Config.TiedHead && adapter.Taken("lm_head") is not null)
-            throw new NotSupportedException(
+            throw new NotSupportedException(Say(
                 $"{adapterFolder} adapts lm_head, whose weight is the word embedding too (tie_word_embeddings in {model.ConfigPath}): " +
-                "it cannot be merged without untying them. Use it unmerged.");
+                "it cannot be merged without untying them. Use it unmerged.",
+                $"{adapterFolder} は lm_head に適用されますが、その重みは単語埋め込みと共有されています（{model.ConfigPath} の tie_word_embeddings）。" +
+                "共有を解かずに組み込むことはできません。組み込まずに使ってください。"));
         using Checkpoint checkpoint = Checkpoint.Open(model.Path);
         HashSet<LowRank> merged = [];
         List<NewTensor> tensors =
             [.. checkpoint.Tensors.Values.Select(tensor => Merged(tensor, checkpoint, model.Config, adapter, merged))];
         if (merged.Count != adapter.Modules.Count)
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{checkpoint.Path} lacks the weights of {adapter.Modules.Count - merged.Count} of the {adapter.Modules.Count} layers " +
-                $"that {adapterFolder} adapts. The weights and config.json are not of one model.");
+                $"that {adapterFolder} adapts. The weights and config.json are not of one model.",
+                $"{checkpoint.Path} には、{adapterFolder} が適用される {adapter.Modules.Count} 層のうち " +
+                $"{adapter.Modules.Count - merged.Count} 層の重みがありません。重みと config.json が同じモデルのものではありません。"));
 
-        string parent = Path.GetDirectoryName(output) ?? throw new IOException($"{outputFolder} cannot be written over.");
+        string parent = Path.GetDirectoryName(output) ?? throw new IOException(
+            Say($"{outputFolder} cannot be written over.", $"{outputFolder} には上書きできません。"));
         Directory.CreateDirectory(parent);
         string pending = Path.Combine(parent, $".{Path.GetFileName(output)}.{Guid.NewGuid():N}.pending");
         try
@@ -91,7 +101,9 @@ public static class LoraMerge
         int outputs = matrices.Up.Rows, inputs = matrices.Down.Columns;
         bool transposed = config is Gpt2Config && tensor.Name != "lm_head.weight";      // Conv1D
         if (tensor.Type == ElementType.F64)
-            throw new NotSupportedException($"{tensor.File}: tensor '{tensor.Name}' is F64; fude merges into F32, F16 and BF16.");
+            throw new NotSupportedException(Say(
+                $"{tensor.File}: tensor '{tensor.Name}' is F64; fude merges into F32, F16 and BF16.",
+                $"{tensor.File}: テンソル '{tensor.Name}' は F64 です。fude が組み込めるのは F32、F16、BF16 です。"));
         Weight weight = transposed ? checkpoint.Matrix(tensor.Name, inputs, outputs) : checkpoint.Matrix(tensor.Name, outputs, inputs);
         merged.Add(matrices);
         return new NewTensor(tensor.Name, tensor.Type, tensor.Shape, stream => WriteSum(stream, weight, matrices, transposed));

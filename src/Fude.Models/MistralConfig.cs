@@ -31,9 +31,9 @@ public sealed record MistralConfig : ModelConfig
     internal static MistralConfig Read(ConfigReader json)
     {
         RequireSilu(json);
-        json.Refuse("rope_scaling", "rope_scaling in Llama only (null in Mistral)");
-        json.Refuse("attention_bias", "Mistral without biases");
-        json.Refuse("partial_rotary_factor", "rotary embeddings over the whole head in Mistral", "1", "1.0");
+        json.Refuse("rope_scaling", "rope_scaling in Llama only (null in Mistral)", "Llama での rope_scaling（Mistral では null）");
+        json.Refuse("attention_bias", "Mistral without biases", "バイアスのない Mistral");
+        json.Refuse("partial_rotary_factor", "rotary embeddings over the whole head in Mistral", "Mistral ではヘッド全体の回転位置埋め込み", "1", "1.0");
         int width = json.Count("hidden_size", ConfigReader.MaxWidth);
         int heads = json.Count("num_attention_heads", ConfigReader.MaxWidth);
         int headSize = ReadHeadSize(json, width, heads, "hidden_size", "num_attention_heads", honourHeadDim: true);

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Json;
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -80,29 +81,37 @@ public abstract record ModelConfig
     internal static ModelConfig Of(ConfigReader json)
     {
         string type = json.TextOrNull("model_type")
-            ?? throw json.Bad("model_type", $"is missing; fude knows {Families}. Is this the config.json of a language model?");
-        json.Refuse("quantization_config", "unquantised float32, float16 and bfloat16 weights");
+            ?? throw json.Bad(
+                "model_type", $"is missing; fude knows {Families}. Is this the config.json of a language model?",
+                $"がありません。fude が対応しているのは {FamiliesInJapanese} です。言語モデルの config.json か確かめてください");
+        json.Refuse(
+            "quantization_config", "unquantised float32, float16 and bfloat16 weights", "量子化されていない float32、float16、bfloat16 の重み");
         return type switch
         {
             "llama" => LlamaConfig.Read(json),
             "mistral" => MistralConfig.Read(json),
             "stablelm" or "stablelm_epoch" => StableLmConfig.Read(json),
             "gpt2" => Gpt2Config.Read(json),
-            _ => throw json.Unsupported("model_type", Families),
+            _ => throw json.Unsupported("model_type", Families, FamiliesInJapanese),
         };
     }
 
     private const string Families = "llama, mistral, stablelm, stablelm_epoch and gpt2";
+
+    private const string FamiliesInJapanese = "llama、mistral、stablelm、stablelm_epoch、gpt2";
 
     /// <summary>Size of one head: head_dim, or the width divided by the heads.</summary>
     private protected static int ReadHeadSize(ConfigReader json, int width, int heads, string widthKey, string headsKey, bool honourHeadDim)
     {
         int? given = honourHeadDim ? json.CountOrNull("head_dim", 4096) : null;
         if (given is null && width % heads != 0)
-            throw json.Bad(headsKey, $"is {heads}, which does not divide {widthKey} {width}");
+            throw json.Bad(
+                headsKey, $"is {heads}, which does not divide {widthKey} {width}", $"が {heads} ですが、{widthKey} の {width} を割り切れません");
         int size = given ?? width / heads;
         if ((long)size * heads > ConfigReader.MaxWidth)
-            throw json.Bad(headsKey, $"is {heads}; {heads} heads of {size} numbers are more than {ConfigReader.MaxWidth}");
+            throw json.Bad(
+                headsKey, $"is {heads}; {heads} heads of {size} numbers are more than {ConfigReader.MaxWidth}",
+                $"が {heads} です。{size} 次元のヘッド {heads} 個は上限の {ConfigReader.MaxWidth} を超えます");
         return size;
     }
 
@@ -113,13 +122,15 @@ public abstract record ModelConfig
         int keyHeads = json.Mentions(Key) ? json.CountOrNull(Key, ConfigReader.MaxWidth) ?? heads : absent;
         return heads % keyHeads == 0
             ? keyHeads
-            : throw json.Bad(Key, $"is {keyHeads}, which does not divide num_attention_heads {heads}");
+            : throw json.Bad(
+                Key, $"is {keyHeads}, which does not divide num_attention_heads {heads}",
+                $"が {keyHeads} ですが、num_attention_heads の {heads} を割り切れません");
     }
 
     /// <summary>hidden_act, which must be silu: the gated families know no other.</summary>
     private protected static void RequireSilu(ConfigReader json)
     {
-        if (json.TextOrNull("hidden_act") is not (null or "silu" or "swish")) throw json.Unsupported("hidden_act", "\"silu\"");
+        if (json.TextOrNull("hidden_act") is not (null or "silu" or "swish")) throw json.Unsupported("hidden_act", "\"silu\"", "\"silu\"");
     }
 
     /// <summary>rope_theta, rope_scaling and the later rope_parameters.</summary>
@@ -136,8 +147,9 @@ public abstract record ModelConfig
         ConfigReader withTheta = parameters is not null && parameters.Has("rope_theta") ? parameters : json;
         float theta = (float)withTheta.Number("rope_theta", 10_000, above: 0, max: 1e12);
         if (dimensions % 2 != 0 || dimensions < 2)
-            throw new InvalidDataException($"{json.File}: rotary embeddings turn pairs of numbers, but {dimensions} of the {headSize} " +
-                "numbers of a head are to turn.");
+            throw new InvalidDataException(Say(
+                $"{json.File}: rotary embeddings turn pairs of numbers, but {dimensions} of the {headSize} numbers of a head are to turn.",
+                $"{json.File}: 回転位置埋め込みは数を 2 つずつ組にして回しますが、ヘッドの {headSize} 次元のうち {dimensions} 次元を回す設定です。"));
         return new RopeShape(headSize, dimensions, theta, scaling is null ? null : ReadScaling(scaling, ref context));
     }
 
@@ -162,11 +174,14 @@ public abstract record ModelConfig
                 return new RopeScaling.Dynamic((float)dynamic, trained);
             case "llama3":
                 double low = json.Number("low_freq_factor", above: 0, max: 1e6), high = json.Number("high_freq_factor", above: 0, max: 1e6);
-                if (high <= low) throw json.Bad("high_freq_factor", $"is {Show(high)}; expected more than low_freq_factor {Show(low)}");
+                if (high <= low) throw json.Bad(
+                        "high_freq_factor", $"is {Show(high)}; expected more than low_freq_factor {Show(low)}",
+                        $"が {Show(high)} です。low_freq_factor の {Show(low)} より大きい値が必要です");
                 return new RopeScaling.Llama3((float)json.Number("factor", above: 0, max: 1e6), (float)low, (float)high,
                     json.Count("original_max_position_embeddings", ConfigReader.MaxContext));
             default:
-                throw json.Unsupported(key, "\"default\", \"linear\", \"dynamic\" and \"llama3\"");
+                throw json.Unsupported(
+                    key, "\"default\", \"linear\", \"dynamic\" and \"llama3\"", "\"default\"、\"linear\"、\"dynamic\"、\"llama3\"");
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Fude.Tensors;
 using Fude.Tokenizers;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -18,7 +19,8 @@ public sealed class ModelFolder
     {
         _gguf = gguf;
         Path = gguf.Path;
-        _tokenizer = new(() => gguf.Tokenizer ?? throw new FileNotFoundException($"{gguf.Path} holds no tokenizer.", gguf.Path));
+        _tokenizer = new(() => gguf.Tokenizer ?? throw new FileNotFoundException(
+            Say($"{gguf.Path} holds no tokenizer.", $"{gguf.Path} にトークナイザーが入っていません。"), gguf.Path));
         ConfigJson = gguf.ConfigJson;
         Config = gguf.Config;
         GenerationConfigJson = gguf.GenerationConfigJson;
@@ -86,22 +88,31 @@ public sealed class ModelFolder
     public static ModelFolder Open(string path)
     {
         ArgumentNullException.ThrowIfNull(path);
-        if (path.Length == 0) throw new ArgumentException("The model's path is empty: give the folder of a model.", nameof(path));
+        if (path.Length == 0)
+            throw new ArgumentException(Say(
+                "The model's path is empty: give the folder of a model.",
+                "モデルのパスが空です。モデルのフォルダーを指定してください。"), nameof(path));
         if (File.Exists(path))
         {
             if (Reading(path, () => Gguf.IsGguf(path))) return new ModelFolder(GgufModel.Open(path));
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{path} is a file, but none in GGUF format; such a file, or a folder with config.json and *.safetensors or " +
-                "pytorch_model*.bin, is expected.");
+                "pytorch_model*.bin, is expected.",
+                $"{path} はファイルですが、GGUF 形式ではありません。GGUF ファイルか、config.json と *.safetensors または " +
+                "pytorch_model*.bin のあるフォルダーを指定してください。"));
         }
-        if (!Directory.Exists(path)) throw new DirectoryNotFoundException($"{path}: there is no such folder.");
+        if (!Directory.Exists(path))
+            throw new DirectoryNotFoundException(Say($"{path}: there is no such folder.", $"{path}: フォルダーが見つかりません。"));
         string config = System.IO.Path.Combine(path, "config.json"), generation = System.IO.Path.Combine(path, "generation_config.json");
         if (!Reading(path, () => Directory.EnumerateFiles(path).Any(file => System.IO.Path.GetFileName(file) == "config.json")))
-            throw new InvalidDataException(
-                $"{path} has no config.json: it is not a model's folder in Hugging Face's layout" +
-                (File.Exists(System.IO.Path.Combine(path, "adapter_config.json"))
-                    ? ". It holds an adapter: give the folder of the base model, and this one as the adapter."
-                    : "."));
+        {
+            bool isAdapter = File.Exists(System.IO.Path.Combine(path, "adapter_config.json"));
+            throw new InvalidDataException(Say(
+                $"{path} has no config.json: it is not a model's folder in Hugging Face's layout." +
+                (isAdapter ? " It holds an adapter: give the folder of the base model, and this one as the adapter." : ""),
+                $"{path} に config.json がありません。Hugging Face の構成のモデルフォルダーではありません。" +
+                (isAdapter ? "これはアダプターです。ベースモデルのフォルダーを指定し、このフォルダーはアダプターとして指定してください。" : "")));
+        }
         return new ModelFolder(path, ConfigReader.Load(config), File.Exists(generation) ? ConfigReader.Load(generation) : null);
     }
 
@@ -114,7 +125,8 @@ public sealed class ModelFolder
     {
         ArgumentNullException.ThrowIfNull(path);
         if (!File.Exists(path) || !Reading(path, () => Gguf.IsGguf(path))) return Tokenizer.Load(path);
-        return GgufModel.OpenTokenizer(path) ?? throw new FileNotFoundException($"{path} holds no tokenizer.", path);
+        return GgufModel.OpenTokenizer(path) ?? throw new FileNotFoundException(
+            Say($"{path} holds no tokenizer.", $"{path} にトークナイザーが入っていません。"), path);
     }
 
     /// <summary>In which number formats the weights are stored, the one with most bytes first; empty where there are none.</summary>
@@ -209,20 +221,27 @@ public sealed class ModelFolder
     }
 
     /// <summary>Refuses a GGUF file where only a folder will do.</summary>
+    /// <param name="what">What needs the folder, in the user's language.</param>
     internal void RequireFolder(string what)
     {
         if (IsGguf)
-            throw new NotSupportedException($"{Path} is a GGUF file; {what} needs the model's folder with config.json and its own weights.");
+            throw new NotSupportedException(Say(
+                $"{Path} is a GGUF file; {what} needs the model's folder with config.json and its own weights.",
+                $"{Path} は GGUF ファイルです。{what}には、config.json と元の重みのあるモデルフォルダーが必要です。"));
     }
 
     private void RequireNone(Checkpoint checkpoint, IEnumerable<string> unused)
     {
         string[] unknown = [.. unused.Where(name => !MayBeIgnored(name, Config))];
         if (unknown.Length == 0) return;
-        throw new InvalidDataException(
-            $"{checkpoint.Tensors[unknown[0]].File}: tensor '{unknown[0]}' [{string.Join(", ", checkpoint.Tensors[unknown[0]].Shape)}]" +
+        StoredTensor first = checkpoint.Tensors[unknown[0]];
+        throw new InvalidDataException(Say(
+            $"{first.File}: tensor '{first.Name}' [{string.Join(", ", first.Shape)}]" +
             $"{(unknown.Length > 1 ? $" and {unknown.Length - 1} more" : "")} belong{(unknown.Length > 1 ? "" : "s")} to no part of the " +
-            $"{Config.ModelType} model that {ConfigPath} describes. The weights and config.json are not of one model, or it lacks a key.");
+            $"{Config.ModelType} model that {ConfigPath} describes. The weights and config.json are not of one model, or it lacks a key.",
+            $"{first.File}: テンソル '{first.Name}' [{string.Join(", ", first.Shape)}]" +
+            $"{(unknown.Length > 1 ? $" など {unknown.Length} 個" : " ")}は、{ConfigPath} の {Config.ModelType} モデルのどこにも属しません。" +
+            "重みと config.json が同じモデルのものではないか、config.json にキーが足りません。"));
     }
 
     /// <summary>Tensors that older versions of transformers stored although they follow from the configuration, and a tied head.</summary>
@@ -241,7 +260,8 @@ public sealed class ModelFolder
         }
         catch (UnauthorizedAccessException e)
         {
-            throw new UnauthorizedAccessException($"{path} may not be read: permission denied.", e);
+            throw new UnauthorizedAccessException(
+                Say($"{path} may not be read: permission denied.", $"{path} を読み取る権限がありません。"), e);
         }
     }
 }

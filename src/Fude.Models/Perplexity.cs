@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -51,18 +52,23 @@ public sealed record Perplexity
     {
         ArgumentNullException.ThrowIfNull(model);
         if (tokens.Length < 2)
-            throw new ArgumentException($"A text of {tokens.Length} tokens has none to predict; at least 2 are needed.", nameof(tokens));
+            throw new ArgumentException(Say(
+                $"A text of {tokens.Length} tokens has none to predict; at least 2 are needed.",
+                $"{tokens.Length} トークンのテキストには予測するトークンがありません。2 トークン以上必要です。"), nameof(tokens));
         if (context < 2 || context > model.Config.Context)
-            throw new ArgumentException(
-                $"A window of {context} tokens is not from 2 to the model's context of {model.Config.Context}.", nameof(context));
+            throw new ArgumentException(Say(
+                $"A window of {context} tokens is not from 2 to the model's context of {model.Config.Context}.",
+                $"窓の長さ {context} トークンが範囲外です。2 からモデルの文脈長 {model.Config.Context} までで指定してください。"), nameof(context));
         if (stride < 1 || stride > context)
-            throw new ArgumentException(
-                $"A stride of {stride} is not from 1 to the window of {context} tokens: tokens would be left out.", nameof(stride));
+            throw new ArgumentException(Say(
+                $"A stride of {stride} is not from 1 to the window of {context} tokens: tokens would be left out.",
+                $"ずらす幅 {stride} が、1 から窓の長さ {context} トークンまでの範囲にありません。抜けるトークンが出ます。"), nameof(stride));
 
         foreach (int token in tokens.Span)
             if ((uint)token >= (uint)model.Config.Vocabulary)
-                throw new ArgumentException(
-                    $"Token id {token} is not in the model's vocabulary: ids go from 0 to {model.Config.Vocabulary - 1}.", nameof(tokens));
+                throw new ArgumentException(Say(
+                    $"Token id {token} is not in the model's vocabulary: ids go from 0 to {model.Config.Vocabulary - 1}.",
+                    $"トークン ID {token} はモデルの語彙にありません。ID は 0 から {model.Config.Vocabulary - 1} までです。"), nameof(tokens));
 
         List<PerplexityWindow> windows = [];
         double total = 0;

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using Fude.Tokenizers;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -27,6 +28,7 @@ public sealed class PromptFormat
     /// <summary>The file in which a folder says which format its model was tuned with.</summary>
     internal const string RecordName = "prompt_format.json";
 
+    private readonly (string English, string Japanese) _description;
     private readonly Writer _writer;
     private readonly string? _system;
     private readonly bool _mayHaveSystem;
@@ -41,21 +43,22 @@ public sealed class PromptFormat
         PromptDraft draft, string? system, IReadOnlyList<Exchange> history, string question, string? input, string? answer);
 
     private PromptFormat(
-        string name, string description, bool addSpecialTokens, bool hasTurns, string? system, Writer writer, bool mayHaveSystem = false,
-        Func<string?, string>? template = null)
+        string name, (string English, string Japanese) description, bool addSpecialTokens, bool hasTurns, string? system, Writer writer,
+        bool mayHaveSystem = false, Func<string?, string>? template = null)
     {
-        (Name, Description, AddSpecialTokens, HasTurns) = (name, description, addSpecialTokens, hasTurns);
+        (Name, _description, AddSpecialTokens, HasTurns) = (name, description, addSpecialTokens, hasTurns);
         (_system, _mayHaveSystem, _writer, _template) = (system, mayHaveSystem, writer, template);
     }
 
     private PromptFormat(PromptFormat other, string? system, string begin, string end)
-        : this(other.Name, other.Description, other.AddSpecialTokens, other.HasTurns, system, other._writer, other._mayHaveSystem, other._template) =>
+        : this(other.Name, other._description, other.AddSpecialTokens, other.HasTurns, system, other._writer, other._mayHaveSystem, other._template) =>
         (_begin, _end, Pieces) = (begin, end, other.Pieces);
 
     /// <summary>What stands around the parts of a conversation.</summary>
     private sealed record Turns(string SystemHead, string SystemTail, string Ask, string Reply, string Gap);
 
-    private static PromptFormat OfTurns(string name, string description, string? system, Turns turns, string[]? pieces = null) =>
+    private static PromptFormat OfTurns(
+        string name, (string English, string Japanese) description, string? system, Turns turns, string[]? pieces = null) =>
         new(name, description, addSpecialTokens: false, hasTurns: true, system, (draft, told, history, question, input, answer) =>
             WriteTurns(draft, turns, told, history, Joined(question, input), answer), mayHaveSystem: true, told => Template(turns, told))
         {
@@ -68,8 +71,8 @@ public sealed class PromptFormat
     /// <summary>The name it is chosen by, e.g. "elyza-llama2-instruct".</summary>
     public string Name { get; }
 
-    /// <summary>Which models were trained with it.</summary>
-    public string Description { get; }
+    /// <summary>Which models were trained with it, in the user's language.</summary>
+    public string Description => Say(_description.English, _description.Japanese);
 
     /// <summary>Whether the tokenizer is to add its special tokens to the text.</summary>
     public bool AddSpecialTokens { get; }
@@ -81,48 +84,57 @@ public sealed class PromptFormat
     public bool HasSystem => _system is not null || _mayHaveSystem;
 
     /// <summary>The text as it is, with the tokenizer's special tokens: base models.</summary>
-    public static PromptFormat Plain { get; } = new("plain", "The text as it is: base models (Llama 2, Japanese StableLM Base, ELYZA).",
+    public static PromptFormat Plain { get; } = new("plain",
+        ("The text as it is: base models (Llama 2, Japanese StableLM Base, ELYZA).",
+            "テキストをそのまま渡す。ベースモデル（Llama 2、Japanese StableLM Base、ELYZA）用。"),
         addSpecialTokens: true, hasTurns: false, null, WriteText);
 
     /// <summary>The text as it is, without special tokens: llm-jp's tokenizer would append the end of the document.</summary>
     public static PromptFormat LlmJpBase { get; } = new("llm-jp-base-v1",
-        "The text as it is, without special tokens: llm-jp-1.3b/13b-v1.0, whose tokenizer would append <EOD|LLM-jp>.",
+        ("The text as it is, without special tokens: llm-jp-1.3b/13b-v1.0, whose tokenizer would append <EOD|LLM-jp>.",
+            "テキストをそのまま、特殊トークンなしで渡す。トークナイザーが <EOD|LLM-jp> を付ける llm-jp-1.3b/13b-v1.0 用。"),
         addSpecialTokens: false, hasTurns: false, null, WriteText);
 
     /// <summary>Japanese StableLM Instruct Beta, by its card: the second tag is &lt;&lt;SYS&gt;&gt; too, and there are two BOS.</summary>
     public static PromptFormat StableLmBeta { get; } = new("japanese-stablelm-instruct-beta",
-        "japanese-stablelm-instruct-beta-7b/70b and ja_vocab-beta-7b: <<SYS>> twice and two BOS, as the card has it.",
+        ("japanese-stablelm-instruct-beta-7b/70b and ja_vocab-beta-7b: <<SYS>> twice and two BOS, as the card has it.",
+            "japanese-stablelm-instruct-beta-7b/70b と ja_vocab-beta-7b 用。モデルカードのとおり <<SYS>> が 2 回、BOS が 2 個。"),
         addSpecialTokens: true, hasTurns: true, "あなたは役立つアシスタントです。", (draft, system, history, question, input, answer) =>
             // With no input its blank line stays.
             WriteLlama2(draft, system, "<<SYS>>", history, $"{question}\n\n{input}", answer, " "));
 
     /// <summary>Japanese StableLM Instruct of 3 billion parameters and Gamma.</summary>
     public static PromptFormat StableLmAlpaca { get; } = new("japanese-stablelm-instruct-alpaca",
-        "japanese-stablelm-3b-4e1t-instruct and japanese-stablelm-instruct-gamma-7b.",
+        ("japanese-stablelm-3b-4e1t-instruct and japanese-stablelm-instruct-gamma-7b.",
+            "japanese-stablelm-3b-4e1t-instruct と japanese-stablelm-instruct-gamma-7b 用。"),
         addSpecialTokens: false, hasTurns: false,
         "以下は、タスクを説明する指示と、文脈のある入力の組み合わせです。要求を適切に満たす応答を書きなさい。", (draft, system, _, question, input, answer) =>
             Close(draft.Add($"{system}\n\n### 指示: \n{question}{(string.IsNullOrEmpty(input) ? "" : $"\n\n### 入力: \n{input}")}\n\n### 応答: \n"), answer));
 
     /// <summary>ELYZA's instruction models.</summary>
     public static PromptFormat Elyza { get; } = new("elyza-llama2-instruct",
-        "ELYZA-japanese-Llama-2-7b-instruct and -fast-instruct: the text carries its own BOS.",
+        ("ELYZA-japanese-Llama-2-7b-instruct and -fast-instruct: the text carries its own BOS.",
+            "ELYZA-japanese-Llama-2-7b-instruct と -fast-instruct 用。BOS はテキスト自身が持つ。"),
         addSpecialTokens: false, hasTurns: true, "あなたは誠実で優秀な日本人のアシスタントです。", (draft, system, history, question, input, answer) =>
             WriteLlama2(draft, system, "<</SYS>>", history, Joined(question, input), answer, " "));
 
     /// <summary>Llama 2 Chat, as its chat template in transformers writes it.</summary>
-    public static PromptFormat Llama2Chat { get; } = new("llama2-chat", "Llama-2-chat and models made from it.",
+    public static PromptFormat Llama2Chat { get; } = new("llama2-chat",
+        ("Llama-2-chat and models made from it.", "Llama-2-chat とその派生モデル用。"),
         addSpecialTokens: false, hasTurns: true, null, (draft, system, history, question, input, answer) =>
             WriteLlama2(draft, system, "<</SYS>>", history, Joined(question, input), answer, "", trim: true), mayHaveSystem: true);
 
     /// <summary>llm-jp's instruction models of version 1.0.</summary>
     public static PromptFormat LlmJpInstruct { get; } = new("llm-jp-instruct-v1.0",
-        "The instruct variants of llm-jp-1.3b/13b-v1.0: the question, then ### 回答： without a line break.",
+        ("The instruct variants of llm-jp-1.3b/13b-v1.0: the question, then ### 回答： without a line break.",
+            "llm-jp-1.3b/13b-v1.0 の instruct モデル用。質問の後に改行なしで ### 回答： を置く。"),
         addSpecialTokens: false, hasTurns: false, null, (draft, _, _, question, input, answer) =>
             Close(draft.Add($"{Joined(question, input)}### 回答："), answer));
 
     /// <summary>llm-jp's later instruction models.</summary>
     public static PromptFormat LlmJpAlpaca { get; } = new("llm-jp-instruct-v1.1",
-        "The instruct variants of llm-jp from December 2023 on (v1.1, v2.0): ### 指示: and ### 応答: with half-width colons.",
+        ("The instruct variants of llm-jp from December 2023 on (v1.1, v2.0): ### 指示: and ### 応答: with half-width colons.",
+            "2023 年 12 月以降の llm-jp の instruct モデル（v1.1、v2.0）用。### 指示: と ### 応答: のコロンは半角。"),
         addSpecialTokens: false, hasTurns: true, "以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。",
         (draft, system, history, question, input, answer) =>
         {
@@ -134,17 +146,20 @@ public sealed class PromptFormat
 
     /// <summary>Instructions as Stanford's Alpaca has them, in Japanese and with turns, between the special tokens of any tokenizer.</summary>
     public static PromptFormat Alpaca { get; } = OfTurns("alpaca",
-        "Models that fude tunes: ### 指示: and ### 応答: after a preamble, between the tokenizer's own BOS and EOS; for instructions.",
+        ("Models that fude tunes: ### 指示: and ### 応答: after a preamble, between the tokenizer's own BOS and EOS; for instructions.",
+            "fude で調整するモデル用。前置きの後に ### 指示: と ### 応答:、前後にトークナイザーの BOS と EOS。指示に答える用途。"),
         "以下は、タスクを説明する指示です。要求を適切に満たす応答を書きなさい。", new("", "\n\n", "### 指示:\n", "\n\n### 応答:\n", "\n\n"));
 
     /// <summary>A conversation in words that any tokenizer has, between its own special tokens.</summary>
     public static PromptFormat Dialogue { get; } = OfTurns("dialogue",
-        "Models that fude tunes: ユーザー： and 応答： on lines of their own, between the tokenizer's own BOS and EOS; for conversations.",
+        ("Models that fude tunes: ユーザー： and 応答： on lines of their own, between the tokenizer's own BOS and EOS; for conversations.",
+            "fude で調整するモデル用。ユーザー： と 応答： を行頭に、前後にトークナイザーの BOS と EOS。会話の用途。"),
         null, new("", "\n\n", "ユーザー：", "\n応答：", "\n"));
 
     /// <summary>A conversation in which one token says who speaks: for tokenizers that have these.</summary>
     public static PromptFormat FudeChat { get; } = OfTurns("fude-chat",
-        "Models of fude's own: a token before each turn, <|user|> or <|assistant|>; the tokenizer has to have them.",
+        ("Models of fude's own: a token before each turn, <|user|> or <|assistant|>; the tokenizer has to have them.",
+            "fude 独自のモデル用。発言の前に <|user|> か <|assistant|> のトークンを置く。トークナイザーにそのトークンが必要。"),
         null, new("<|system|>", "", "<|user|>", "<|assistant|>", ""), ["<|system|>", "<|user|>", "<|assistant|>"]);
 
     /// <summary>Every format.</summary>
@@ -154,8 +169,9 @@ public sealed class PromptFormat
     /// <summary>The format of that name.</summary>
     /// <exception cref="ArgumentException">There is none; the message lists them.</exception>
     public static PromptFormat Named(string name) => All.FirstOrDefault(format => format.Name == name)
-        ?? throw new ArgumentException(
-            $"There is no prompt format '{name}'; there are {string.Join(", ", All.Select(format => format.Name))}.", nameof(name));
+        ?? throw new ArgumentException(Say(
+            $"There is no prompt format '{name}'; there are {With(_ => true)}.",
+            $"'{name}' というプロンプト書式はありません。あるのは {With(_ => true)} です。"), nameof(name));
 
     /// <summary>The format of that name, <see cref="TemplateName"/> for the folder's own template.</summary>
     /// <exception cref="ArgumentException">There is none; the message lists them. Or the folder has no template.</exception>
@@ -164,9 +180,11 @@ public sealed class PromptFormat
     public static PromptFormat Named(string name, ModelFolder folder)
     {
         ArgumentNullException.ThrowIfNull(folder);
-        return name != TemplateName ? Named(name).For(folder) : OfFolder(folder.Path, folder) ?? throw new ArgumentException(
+        return name != TemplateName ? Named(name).For(folder) : OfFolder(folder.Path, folder) ?? throw new ArgumentException(Say(
             $"{folder.Path} has no chat template: neither chat_template.jinja nor chat_template in tokenizer_config.json. " +
-            $"The formats without one are {string.Join(", ", All.Select(format => format.Name))}.", nameof(name));
+            $"The formats without one are {With(_ => true)}.",
+            $"{folder.Path} にチャットテンプレートがありません。chat_template.jinja も、tokenizer_config.json の chat_template もありません。" +
+            $"テンプレートのいらない書式は {With(_ => true)} です。"), nameof(name));
     }
 
     /// <summary>A format that a Hugging Face chat template writes; the tokenizer adds no special tokens, for the template has them.</summary>
@@ -176,7 +194,8 @@ public sealed class PromptFormat
     public static PromptFormat OfTemplate(ChatTemplate template, string? bosToken = null, string? eosToken = null)
     {
         ArgumentNullException.ThrowIfNull(template);
-        return new(TemplateName, "The chat template that came with the model.", addSpecialTokens: false, hasTurns: true, null,
+        return new(TemplateName, ("The chat template that came with the model.", "モデルに付属のチャットテンプレート。"),
+            addSpecialTokens: false, hasTurns: true, null,
             (draft, system, history, question, input, answer) =>
             {
                 List<ChatTurn> messages = [];
@@ -203,9 +222,11 @@ public sealed class PromptFormat
                     messages.Add(new("assistant", text));
                     string after = template.Render(messages, addGenerationPrompt: false, bosToken, eosToken), known = draft.Text;
                     if (!before.StartsWith(known, StringComparison.Ordinal) || !after.StartsWith(before, StringComparison.Ordinal))
-                        throw new NotSupportedException(
+                        throw new NotSupportedException(Say(
                             "The chat template writes a conversation with its answer in another way than it writes the prompt for that answer, so a " +
-                            $"model cannot be trained on what it will read. The formats without a template are {string.Join(", ", All.Select(format => format.Name))}.");
+                            $"model cannot be trained on what it will read. The formats without a template are {With(_ => true)}.",
+                            "チャットテンプレートの書く会話が、応答の付いたものと、その応答を求めるプロンプトとで一致しません。" +
+                            $"これではモデルが実際に読むものを学習できません。テンプレートを使わない書式は {With(_ => true)} です。"));
                     string written = after[before.Length..];
                     // Nothing is generated after the end of an answer: a line break behind it is no part of it.
                     int end = string.IsNullOrEmpty(eosToken) ? -1 : written.LastIndexOf(eosToken, StringComparison.Ordinal);
@@ -252,9 +273,11 @@ public sealed class PromptFormat
         ArgumentNullException.ThrowIfNull(folder);
         if (_template is null || Name == TemplateName) return this;
         if (folder.HasTokenizer && Array.Find(Pieces, piece => folder.Tokenizer.IdOf(piece) is null) is { } missing)
-            throw new NotSupportedException(
+            throw new NotSupportedException(Say(
                 $"The prompt format {Name} needs a tokenizer that has {string.Join(", ", Pieces)} as tokens, and that of {folder.Path} lacks {missing}. " +
-                $"{With(format => format.HasTurns && format.Pieces.Length == 0)} do without.");
+                $"{With(format => format.HasTurns && format.Pieces.Length == 0)} do without.",
+                $"プロンプト書式 {Name} には {string.Join("、", Pieces)} をトークンとして持つトークナイザーが必要ですが、{folder.Path} のものには " +
+                $"{missing} がありません。{With(format => format.HasTurns && format.Pieces.Length == 0)} なら不要です。"));
         string file = Path.Combine(folder.Path, "tokenizer_config.json");
         ConfigReader? config = File.Exists(file) ? ConfigReader.Load(file) : null;
         return new(this, _system, BeginOf(folder, config) ?? "", EndOf(folder, config) ?? "");
@@ -306,19 +329,26 @@ public sealed class PromptFormat
     {
         if (path == folder.Path && folder.AsGguf is { PromptFormat: { } told } gguf)
         {
-            PromptFormat of = told == TemplateName ? OfFolder(path, folder) ?? throw new InvalidDataException($"{path}: {GgufModel.FormatKey} is {told}, but there is no {GgufModel.TemplateKey}.")
-                : All.FirstOrDefault(known => known.Name == told)?.For(folder)
-                ?? throw new NotSupportedException($"{path}: {GgufModel.FormatKey} is '{told}'; fude knows {string.Join(", ", All.Select(known => known.Name))}.");
+            PromptFormat of = told == TemplateName
+                ? OfFolder(path, folder) ?? throw new InvalidDataException(Say(
+                    $"{path}: {GgufModel.FormatKey} is {told}, but there is no {GgufModel.TemplateKey}.",
+                    $"{path}: {GgufModel.FormatKey} が {told} ですが、{GgufModel.TemplateKey} がありません。"))
+                : All.FirstOrDefault(known => known.Name == told)?.For(folder) ?? throw new NotSupportedException(Say(
+                    $"{path}: {GgufModel.FormatKey} is '{told}'; fude knows {With(_ => true)}.",
+                    $"{path}: {GgufModel.FormatKey} の値 '{told}' には対応していません。fude の書式は {With(_ => true)} です。"));
             return gguf.PromptSystem is { } words ? of.WithSystem(words) : of;
         }
         string file = Path.Combine(path, RecordName);
         if (!File.Exists(file)) return null;
         ConfigReader json = ConfigReader.Load(file);
-        string name = json.TextOrNull("name") ?? throw json.Bad("name", "is missing; expected the name of a prompt format");
+        string name = json.TextOrNull("name") ?? throw json.Bad(
+            "name", "is missing; expected the name of a prompt format", "がありません。プロンプト書式の名前が必要です");
         PromptFormat format = name == TemplateName
-            ? OfFolder(path, folder) ?? throw json.Bad("name", $"is {TemplateName}, but there is no chat_template.jinja beside it")
+            ? OfFolder(path, folder) ?? throw json.Bad(
+                "name", $"is {TemplateName}, but there is no chat_template.jinja beside it",
+                $"が {TemplateName} ですが、隣に chat_template.jinja がありません")
             : All.FirstOrDefault(known => known.Name == name)?.For(folder)
-                ?? throw json.Unsupported("name", string.Join(", ", All.Select(known => known.Name)));
+                ?? throw json.Unsupported("name", With(_ => true), With(_ => true));
         return json.TextOrNull("system") is { } system ? format.WithSystem(system) : format;
     }
 
@@ -337,16 +367,25 @@ public sealed class PromptFormat
     {
         ArgumentNullException.ThrowIfNull(folder);
         foreach (string? place in (string?[])[adapterFolder, folder.Path])
-            if (place is not null && Recorded(place, folder) is { } recorded) return new(recorded, true, $"{(place == folder.Path && folder.IsGguf ? place : Path.Combine(place, RecordName))} says so.");
+            if (place is not null && Recorded(place, folder) is { } recorded)
+            {
+                string file = place == folder.Path && folder.IsGguf ? place : Path.Combine(place, RecordName);
+                return new(recorded, true, Say($"{file} says so.", $"{file} に書かれています。"));
+            }
         string? adapter = adapterFolder is null ? null : Path.GetFileName(Path.TrimEndingDirectorySeparator(adapterFolder));
         string? origin = folder.ConfigJson.TryGetProperty("_name_or_path", out JsonElement path) && path.ValueKind == JsonValueKind.String
             ? path.GetString() : null;
         foreach (string? name in (string?[])[adapter, folder.Name, origin])
-            if (name is not null && OfName(name) is { } format) return new(format, true, $"The name '{name}' says so.");
-        if (OfFolder(folder.Path, folder) is { } own) return new(own, true, "The folder's chat template says so.");
+            if (name is not null && OfName(name) is { } format) return new(format, true, Say($"The name '{name}' says so.", $"'{name}' という名前から分かります。"));
+        if (OfFolder(folder.Path, folder) is { } own)
+            return new(own, true, Say("The folder's chat template says so.", "フォルダーのチャットテンプレートによります。"));
         return folder.Config is Gpt2Config gpt2 && (gpt2.Vocabulary == 50_688 || (gpt2.EosTokens is [7] && gpt2.Vocabulary > 7))
-            ? new(LlmJpBase, false, "config.json looks like llm-jp's; its name does not say whether it follows instructions.")
-            : new(Plain, false, $"Neither the name '{folder.Name}' nor config.json says how its instructions were written.");
+            ? new(LlmJpBase, false, Say(
+                "config.json looks like llm-jp's; its name does not say whether it follows instructions.",
+                "config.json は llm-jp のもののようですが、指示に従うモデルかどうかは名前から分かりません。"))
+            : new(Plain, false, Say(
+                $"Neither the name '{folder.Name}' nor config.json says how its instructions were written.",
+                $"'{folder.Name}' という名前からも config.json からも、指示の書式が分かりません。"));
     }
 
     /// <summary>Writes a conversation with its answers, as a model is trained on it.</summary>
@@ -359,7 +398,8 @@ public sealed class PromptFormat
     public AnsweredPrompt WriteAnswered(IReadOnlyList<Exchange> turns, string? input = null, string? system = null)
     {
         ArgumentNullException.ThrowIfNull(turns);
-        if (turns.Count == 0) throw new ArgumentException("A conversation has at least one turn.", nameof(turns));
+        if (turns.Count == 0) throw new ArgumentException(
+            Say("A conversation has at least one turn.", "会話には発言がひとつ以上必要です。"), nameof(turns));
         PromptDraft draft = Draft([.. turns.SkipLast(1)], turns[^1].Question, input, system, turns[^1].Answer);
         return new(draft.Text, AddSpecialTokens, draft.Answers);
     }
@@ -379,8 +419,9 @@ public sealed class PromptFormat
     private PromptDraft Draft(IReadOnlyList<Exchange> history, string question, string? input, string? system, string? answer)
     {
         if (history.Count > 0 && !HasTurns)
-            throw new NotSupportedException(
-                $"The prompt format {Name} has no place for earlier turns; {With(format => format.HasTurns)} have.");
+            throw new NotSupportedException(Say(
+                $"The prompt format {Name} has no place for earlier turns; {With(format => format.HasTurns)} have.",
+                $"プロンプト書式 {Name} には過去の発言を入れる場所がありません。あるのは {With(format => format.HasTurns)} です。"));
         if (!string.IsNullOrEmpty(system) && !HasSystem) throw WithoutSystem();
         PromptDraft draft = new(_begin, _end);
         _writer(draft, system ?? _system, history, question, input, answer);
@@ -388,12 +429,15 @@ public sealed class PromptFormat
     }
 
     private NotSupportedException WithoutSystem() =>
-        new($"The prompt format {Name} has no place for a system text; {With(format => format.HasSystem)} have.");
+        new(Say(
+            $"The prompt format {Name} has no place for a system text; {With(format => format.HasSystem)} have.",
+            $"プロンプト書式 {Name} には役割の文 (system) を入れる場所がありません。あるのは {With(format => format.HasSystem)} です。"));
 
     /// <inheritdoc/>
     public override string ToString() => Name;
 
-    private static string With(Func<PromptFormat, bool> condition) => string.Join(", ", All.Where(condition).Select(format => format.Name));
+    private static string With(Func<PromptFormat, bool> condition) =>
+        string.Join(Say(", ", "、"), All.Where(condition).Select(format => format.Name));
 
     private static PromptFormat? OfName(string name)
     {

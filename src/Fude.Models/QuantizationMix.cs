@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -63,9 +64,10 @@ public static class QuantizationMixes
         ArgumentNullException.ThrowIfNull(name);
         foreach (QuantizationMix mix in Enum.GetValues<QuantizationMix>())
             if (string.Equals(mix.ToString(), name, StringComparison.OrdinalIgnoreCase)) return mix;
-        throw new ArgumentException(
-            $"'{name}' is no format for files: it is one of " +
-            $"{string.Join(", ", Enum.GetNames<QuantizationMix>()).ToLowerInvariant()}.", nameof(name));
+        string[] names = [.. Enum.GetNames<QuantizationMix>().Select(known => known.ToLowerInvariant())];
+        throw new ArgumentException(Say(
+            $"'{name}' is no format for files: it is one of {string.Join(", ", names)}.",
+            $"'{name}' というファイルの形式はありません。{string.Join("、", names)} のどれかです。"), nameof(name));
     }
 
     /// <summary>general.file_type of a GGUF file.</summary>

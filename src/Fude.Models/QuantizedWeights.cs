@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
@@ -85,7 +86,8 @@ internal sealed unsafe class QuantizedWeights : IWeightStore
         }
         catch (AggregateException failures) when (failures.InnerException is InvalidDataException inner)
         {
-            throw new InvalidDataException($"tensor '{stored.Name}': {inner.Message}", inner);
+            throw new InvalidDataException(
+                Say($"tensor '{stored.Name}': {inner.Message}", $"テンソル '{stored.Name}': {inner.Message}"), inner);
         }
         return new Weight(stored.Name, format, stored.Rows, stored.Columns, address);
     }

@@ -36,14 +36,16 @@ public sealed record StableLmConfig : ModelConfig
     {
         bool epoch = json.TextOrNull("model_type") == "stablelm_epoch";
         RequireSilu(json);
-        json.Refuse("use_parallel_residual", "the sequential residual (false)");
-        json.Refuse("qk_layernorm", "queries and keys without a norm (false)");
-        json.Refuse("rotary_scaling_factor", "a rotary_scaling_factor of 1", "1", "1.0");
+        json.Refuse("use_parallel_residual", "the sequential residual (false)", "逐次の残差接続（false）");
+        json.Refuse("qk_layernorm", "queries and keys without a norm (false)", "ノルムのないクエリーとキー（false）");
+        json.Refuse("rotary_scaling_factor", "a rotary_scaling_factor of 1", "rotary_scaling_factor が 1", "1", "1.0");
         int width = json.Count("hidden_size", ConfigReader.MaxWidth);
         string headsKey = epoch && !json.Has("num_attention_heads") && json.Has("num_heads") ? "num_heads" : "num_attention_heads";
         int heads = json.Count(headsKey, ConfigReader.MaxWidth);
         if (epoch && json.CountOrNull("num_heads", ConfigReader.MaxWidth) is { } other && other != heads)
-            throw json.Bad("num_heads", $"is {other}, but num_attention_heads is {heads}; they mean the same");
+            throw json.Bad(
+                "num_heads", $"is {other}, but num_attention_heads is {heads}; they mean the same",
+                $"が {other} ですが、同じ意味の num_attention_heads は {heads} です");
         int headSize = ReadHeadSize(json, width, heads, "hidden_size", headsKey, honourHeadDim: false);
         int context = json.Count("max_position_embeddings", ConfigReader.MaxContext, absent: 4096);
 

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -99,7 +100,9 @@ public sealed class TorchRandom(long seed, TorchRandomPath path = TorchRandomPat
     public void FillBernoulli(Span<float> numbers, double p)
     {
         if (path == TorchRandomPath.Mkl)
-            throw new NotSupportedException("torch's Bernoulli numbers are known for TorchRandomPath.Default only, not for Mkl.");
+            throw new NotSupportedException(Say(
+                "torch's Bernoulli numbers are known for TorchRandomPath.Default only, not for Mkl.",
+                "torch のベルヌーイ乱数を再現できるのは TorchRandomPath.Default だけで、Mkl には対応していません。"));
         foreach (ref float number in numbers) number = NextDouble() < p ? 1 : 0;
     }
 

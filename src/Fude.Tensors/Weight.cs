@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>A matrix of a model: read-only numbers in some format, rows one after the other.</summary>
@@ -19,7 +21,8 @@ public sealed class Weight
     /// <summary>Rows of a matrix that is laid out in groups (<see cref="GroupLayout"/>), from <paramref name="firstRow"/> on.</summary>
     internal Weight(string name, NumberFormat format, int rows, int columns, nint address, int firstRow)
         : this(name, format, rows, columns, address) =>
-        (Groups, FirstRow) = (GroupLayout.Of(format) ?? throw new NotSupportedException($"{format} has no layout in groups."), firstRow);
+        (Groups, FirstRow) = (GroupLayout.Of(format) ?? throw new NotSupportedException(
+            Say($"{format} has no layout in groups.", $"{format} にはグループ単位の配置がありません。")), firstRow);
 
     /// <summary>The name in the checkpoint.</summary>
     public string Name { get; }
@@ -110,7 +113,9 @@ public sealed class Weight
         if (format == NumberFormat.F16)
             for (int i = 0; i < numbers.Length; i++)
                 if (float.IsFinite(numbers[i]) && !Half.IsFinite((Half)numbers[i]))
-                    throw new InvalidDataException($"number {i} of row {row} is {numbers[i]}, which F16 cannot hold. Choose BF16.");
+                    throw new InvalidDataException(Say(
+                        $"number {i} of row {row} is {numbers[i]}, which F16 cannot hold. Choose BF16.",
+                        $"行 {row} の数 {i} は {numbers[i]} で、F16 では表せません。BF16 を選んでください。"));
         format.Narrow(numbers, bytes, importance);
     }
 

@@ -26,8 +26,8 @@ internal static class JinjaFilters
             "length" or "count" => Length(),
             "tojson" => Json(),
             "default" or "d" => Default(),
-            "first" => to.Iterate(value, offset) is { Count: > 0 } list ? list[0] : new JinjaUndefined("the first item of nothing"),
-            "last" => to.Iterate(value, offset) is { Count: > 0 } list ? list[^1] : new JinjaUndefined("the last item of nothing"),
+            "first" => to.Iterate(value, offset) is { Count: > 0 } list ? list[0] : new JinjaUndefined("the first item of nothing", "空の値の最初の要素"),
+            "last" => to.Iterate(value, offset) is { Count: > 0 } list ? list[^1] : new JinjaUndefined("the last item of nothing", "空の値の最後の要素"),
             "join" => Join(),
             "replace" => JinjaMethods.Replace(Text(), arguments.TakeText("old"), arguments.TakeText("new"), to, offset),
             "string" or "safe" => Text(),
@@ -35,7 +35,9 @@ internal static class JinjaFilters
             "float" => Float(),
             "list" => to.Iterate(value, offset).ToList(),
             "items" => value is JinjaUndefined ? new List<object?>() : JinjaMethods.Items(
-                value as OrderedDictionary<string, object?> ?? throw to.Source.Wrong(offset, $"the filter items wants a dict; this is {JinjaValue.Kind(value)}."), to, offset),
+                value as OrderedDictionary<string, object?> ?? throw to.Source.Wrong(
+                    offset, $"the filter items wants a dict; this is {JinjaValue.Kind(value)}.",
+                    $"フィルター items には辞書が必要ですが、{JinjaValue.Kind(value)}です。"), to, offset),
             "select" or "reject" => Select(name == "select", item => item),
             "selectattr" or "rejectattr" => arguments.TakeText("attribute") is var attribute
                 ? Select(name == "selectattr", item => to.Item(item, attribute, offset)) : null,
@@ -54,7 +56,8 @@ internal static class JinjaFilters
         long Length() => value switch
         {
             string s => to.Characters(s, offset).Count,
-            null or bool or long or double => throw to.Source.Wrong(offset, $"{JinjaValue.Kind(value)} has no length."),
+            null or bool or long or double => throw to.Source.Wrong(
+                offset, $"{JinjaValue.Kind(value)} has no length.", $"{JinjaValue.Kind(value)}には長さがありません。"),
             _ => to.Iterate(value, offset).Count,
         };
 
@@ -63,9 +66,12 @@ internal static class JinjaFilters
             long? indent = null;
             if (arguments.TryTake("indent", out object? width) && width is not null)
                 indent = width is long and >= 0 and <= 16 ? (long)width
-                    : throw to.Source.Unsupported(offset, "tojson's indent is a whole number from 0 to 16.");
+                    : throw to.Source.Unsupported(
+                        offset, "tojson's indent is a whole number from 0 to 16.", "tojson の indent は 0 から 16 までの整数です。");
             if (arguments.Named.Remove("ensure_ascii", out object? ascii) && ascii is not false)
-                throw to.Source.Unsupported(offset, "tojson is supported with ensure_ascii=False only, which it is without a word.");
+                throw to.Source.Unsupported(
+                    offset, "tojson is supported with ensure_ascii=False only, which it is without a word.",
+                    "tojson は ensure_ascii=False だけに対応しています。省略すればそうなります。");
             StringBuilder text = new();
             JinjaValue.AppendJson(text, value, indent, to, offset);
             to.SpendText(text.Length, offset);
@@ -119,7 +125,9 @@ internal static class JinjaFilters
         {
             string? test = arguments.TakeTextOrNull("test");
             if (test is not null && !JinjaTests.Names.Contains(test))
-                throw to.Source.Unsupported(offset, $"there is no test '{test}' here; there are {string.Join(", ", JinjaTests.Names.Order(StringComparer.Ordinal))}.");
+                throw to.Source.Unsupported(
+                    offset, $"there is no test '{test}' here; there are {string.Join(", ", JinjaTests.Names.Order(StringComparer.Ordinal))}.",
+                    $"テスト '{test}' はありません。使えるのは {string.Join("、", JinjaTests.Names.Order(StringComparer.Ordinal))} です。");
             bool hasOther = arguments.TryTake("value", out object? other);
             List<object?> result = [];
             foreach (object? item in to.Iterate(value, offset))
@@ -127,7 +135,7 @@ internal static class JinjaFilters
                 to.Spend(1, offset);
                 object? tested = part(item);
                 bool holds = test is null ? JinjaValue.IsTrue(tested)
-                    : JinjaTests.Holds(test, tested, new(to, $"the test {test}", offset, hasOther ? [other] : [], new(StringComparer.Ordinal)));
+                    : JinjaTests.Holds(test, tested, new(to, JinjaCallee.Test(test), offset, hasOther ? [other] : [], new(StringComparer.Ordinal)));
                 if (holds == wanted) result.Add(item);
             }
             to.SpendText(8L * result.Count, offset);
@@ -137,7 +145,8 @@ internal static class JinjaFilters
         List<object?> Map()
         {
             if (!arguments.Named.Remove("attribute", out object? named) || named is not string attribute)
-                throw to.Source.Unsupported(offset, "map is supported as map(attribute='name') only.");
+                throw to.Source.Unsupported(
+                    offset, "map is supported as map(attribute='name') only.", "map は map(attribute='name') の形にだけ対応しています。");
             IReadOnlyList<object?> items = to.Iterate(value, offset);
             to.Spend(items.Count, offset);
             to.SpendText(8L * items.Count, offset);

@@ -79,7 +79,7 @@ internal sealed class JinjaLexer(JinjaSource source)
     private void SkipComment(int open)
     {
         int close = _text.IndexOf("#}", Math.Min(_at, _text.Length), StringComparison.Ordinal);
-        if (close < 0) throw source.Wrong(open, "the comment has no end: #} is missing.");
+        if (close < 0) throw source.Wrong(open, "the comment has no end: #} is missing.", "コメントが閉じていません。#} がありません。");
         char sign = close > open + 2 ? _text[close - 1] : ' ';
         AfterTag(close + 2, sign, trimsLine: true);
     }
@@ -105,7 +105,9 @@ internal sealed class JinjaLexer(JinjaSource source)
         {
             while (_at < _text.Length && IsSpace(_text[_at])) _at++;
             if (_at >= _text.Length)
-                throw source.Wrong(open, $"the template ends inside this {(isStatement ? "{%" : "{{")}: {end} is missing.");
+                throw source.Wrong(
+                    open, $"the template ends inside this {(isStatement ? "{%" : "{{")}: {end} is missing.",
+                    $"この {(isStatement ? "{%" : "{{")} の中でテンプレートが終わっています。{end} がありません。");
             int start = _at;
             char c = _text[_at];
             if (braces == 0)
@@ -132,7 +134,9 @@ internal sealed class JinjaLexer(JinjaSource source)
                 _at += op.Length;
                 Add(TokenKind.Operator, op, start);
             }
-            else throw source.Wrong(start, $"the character '{c}' (U+{(int)c:X4}) has no meaning in an expression.");
+            else throw source.Wrong(
+                start, $"the character '{c}' (U+{(int)c:X4}) has no meaning in an expression.",
+                $"文字 '{c}' (U+{(int)c:X4}) は式の中では使えません。");
         }
     }
 
@@ -171,7 +175,8 @@ internal sealed class JinjaLexer(JinjaSource source)
         StringBuilder value = new();
         while (true)
         {
-            if (_at >= _text.Length) throw source.Wrong(start, $"the string has no end: {quote} is missing.");
+            if (_at >= _text.Length) throw source.Wrong(
+                start, $"the string has no end: {quote} is missing.", $"文字列が閉じていません。{quote} がありません。");
             char c = _text[_at++];
             if (c == quote) break;
             if (c != '\\')
@@ -202,7 +207,10 @@ internal sealed class JinjaLexer(JinjaSource source)
             case 'x': AppendCode(2); break;
             case 'u': AppendCode(4); break;
             case 'U': AppendCode(8); break;
-            case 'N': throw source.Unsupported(start, "a string with \\N{...} is not supported; \\uXXXX and the character itself are.");
+            case 'N':
+                throw source.Unsupported(
+                    start, "a string with \\N{...} is not supported; \\uXXXX and the character itself are.",
+                    "文字列の \\N{...} には対応していません。\\uXXXX か文字そのものを使ってください。");
             case >= '0' and <= '7':
                 int octal = c - '0';
                 for (int i = 0; i < 2 && _at < _text.Length && _text[_at] is >= '0' and <= '7'; i++) octal = (octal * 8) + _text[_at++] - '0';
@@ -216,7 +224,9 @@ internal sealed class JinjaLexer(JinjaSource source)
             if (_at + digits > _text.Length
                 || !uint.TryParse(_text.AsSpan(_at, digits), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture, out uint code)
                 || !Rune.IsValid(code))
-                throw source.Wrong(_at - 2, $"\\{c} wants {digits} hexadecimal digits that are a character.");
+                throw source.Wrong(
+                    _at - 2, $"\\{c} wants {digits} hexadecimal digits that are a character.",
+                    $"\\{c} の後には、文字を表す {digits} 桁の 16 進数が必要です。");
             value.Append(new Rune(code).ToString());
             _at += digits;
         }

@@ -1,4 +1,5 @@
 using System.Text;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models.Jinja;
 
@@ -12,9 +13,9 @@ internal static class JinjaMethods
 
     public static string NamesFor(object? value) => value switch
     {
-        string => string.Join(", ", OfStrings),
-        OrderedDictionary<string, object?> => string.Join(", ", OfDicts),
-        _ => "none",
+        string => string.Join(Say(", ", "、"), OfStrings),
+        OrderedDictionary<string, object?> => string.Join(Say(", ", "、"), OfDicts),
+        _ => Say("none", "なし"),
     };
 
     public static JinjaFunction? Find(object? value, string name) => value switch
@@ -49,7 +50,8 @@ internal static class JinjaMethods
         {
             string affix => [affix],
             object?[] tuple when tuple.All(part => part is string) => [.. tuple.Cast<string>()],
-            _ => throw to.Source.Wrong(offset, $"{name} wants a string or a tuple of strings."),
+            _ => throw to.Source.Wrong(
+                offset, $"{name} wants a string or a tuple of strings.", $"{name} には文字列か文字列のタプルが必要です。"),
         };
     }
 
@@ -106,7 +108,8 @@ internal static class JinjaMethods
 
     public static string Replace(string text, string old, string with, JinjaRendering to, int offset)
     {
-        if (old.Length == 0) throw to.Source.Unsupported(offset, "replace wants something to look for; it is empty.");
+        if (old.Length == 0) throw to.Source.Unsupported(
+            offset, "replace wants something to look for; it is empty.", "replace の探す文字列が空です。");
         to.SpendSearch(text, old, offset);
         long count = 0;
         for (int i = 0; (i = text.IndexOf(old, i, StringComparison.Ordinal)) >= 0; i += old.Length) count++;
@@ -117,7 +120,8 @@ internal static class JinjaMethods
     private static List<object?> Split(string text, string? separator, long most, JinjaRendering to, int offset)
     {
         List<object?> parts = [];
-        if (separator is { Length: 0 }) throw to.Source.Wrong(offset, "split wants a separator that is not empty.");
+        if (separator is { Length: 0 }) throw to.Source.Wrong(
+            offset, "split wants a separator that is not empty.", "split の区切りを空にはできません。");
         to.SpendSearch(text, separator ?? " ", offset);
         int at = 0;
         while (true)

@@ -37,7 +37,13 @@ internal sealed record Set(string Name, string? Attribute, Expression Value, int
         object? value = to.ValueOf(Value);
         if (Attribute is null) to.Set(Name, value);
         else if (to.Get(Name) is JinjaNamespace space) space.Values[Attribute] = value;
-        else throw to.Source.Wrong(Offset, $"{{% set {Name}.{Attribute} %}} wants {Name} to be a namespace(); it is {JinjaValue.Kind(to.Get(Name))}.");
+        else
+        {
+            string kind = JinjaValue.Kind(to.Get(Name));
+            throw to.Source.Wrong(
+                Offset, $"{{% set {Name}.{Attribute} %}} wants {Name} to be a namespace(); it is {kind}.",
+                $"{{% set {Name}.{Attribute} %}} の {Name} は namespace() でなければなりませんが、{kind}です。");
+        }
     }
 }
 
@@ -85,7 +91,9 @@ internal sealed record For(string[] Names, Expression Items, Expression? Conditi
         }
         IReadOnlyList<object?> parts = to.Iterate(item, Offset);
         if (parts.Count != Names.Length)
-            throw to.Source.Wrong(Offset, $"the loop has {Names.Length} variables, and an item has {parts.Count} parts.");
+            throw to.Source.Wrong(
+                Offset, $"the loop has {Names.Length} variables, and an item has {parts.Count} parts.",
+                $"ループの変数は {Names.Length} 個ですが、要素の中身は {parts.Count} 個です。");
         for (int i = 0; i < Names.Length; i++) to.Set(Names[i], parts[i]);
     }
 }
@@ -122,7 +130,11 @@ internal sealed record Pairs((Expression Key, Expression Value)[] Values, int Of
     {
         OrderedDictionary<string, object?> result = new(StringComparer.Ordinal);
         foreach ((Expression key, Expression value) in Values)
-            result[to.ValueOf(key) as string ?? throw to.Source.Unsupported(key.Offset, "the keys of a dict must be strings.")] = to.ValueOf(value);
+        {
+            string name = to.ValueOf(key) as string ?? throw to.Source.Unsupported(
+                key.Offset, "the keys of a dict must be strings.", "辞書のキーは文字列でなければなりません。");
+            result[name] = to.ValueOf(value);
+        }
         return result;
     }
 }
@@ -131,7 +143,7 @@ internal sealed record Conditional(Expression Value, Expression Condition, Expre
 {
     public override object? Evaluate(JinjaRendering to) =>
         JinjaValue.IsTrue(to.ValueOf(Condition)) ? to.ValueOf(Value)
-        : Otherwise is null ? new JinjaUndefined("the value of an if without else") : to.ValueOf(Otherwise);
+        : Otherwise is null ? new JinjaUndefined("the value of an if without else", "else のない if の値") : to.ValueOf(Otherwise);
 }
 
 internal sealed record Logic(bool IsOr, Expression Left, Expression Right, int Offset) : Expression(Offset)
@@ -197,7 +209,9 @@ internal sealed record Slice(Expression Value, Expression? Start, Expression? St
         {
             null => null,
             long whole => whole,
-            object other => throw to.Source.Wrong(bound.Offset, $"a slice's bounds are whole numbers; this is {JinjaValue.Kind(other)}."),
+            object other => throw to.Source.Wrong(
+                bound.Offset, $"a slice's bounds are whole numbers; this is {JinjaValue.Kind(other)}.",
+                $"スライスの範囲は整数でなければなりませんが、{JinjaValue.Kind(other)}です。"),
         };
 }
 
@@ -205,12 +219,13 @@ internal sealed record Arguments(Expression[] Values, (string Name, Expression V
 {
     public static Arguments None { get; } = new([], []);
 
-    public JinjaArguments Evaluate(JinjaRendering to, string of, int offset)
+    public JinjaArguments Evaluate(JinjaRendering to, JinjaCallee of, int offset)
     {
         List<object?> values = [.. Values.Select(to.ValueOf)];
         OrderedDictionary<string, object?> named = new(StringComparer.Ordinal);
         foreach ((string name, Expression value) in Named)
-            if (!named.TryAdd(name, to.ValueOf(value))) throw to.Source.Wrong(offset, $"{of} has the argument {name} twice.");
+            if (!named.TryAdd(name, to.ValueOf(value))) throw to.Source.Wrong(
+                offset, $"{of} has the argument {name} twice.", $"{of}に引数 {name} が 2 度あります。");
         return new(to, of, offset, values, named);
     }
 }
@@ -220,15 +235,19 @@ internal sealed record Call(Expression Callee, Arguments Arguments, int Offset) 
     public override object? Evaluate(JinjaRendering to)
     {
         object? callee = to.ValueOf(Callee);
-        string name = Callee switch { Variable v => v.Name, Member m => m.Name, _ => "this call" };
+        string? name = Callee switch { Variable v => v.Name, Member m => m.Name, _ => null };
         return callee switch
         {
-            JinjaFunction function => function(Arguments.Evaluate(to, name, Offset)),
+            JinjaFunction function => function(Arguments.Evaluate(to, new(name), Offset)),
             JinjaUndefined when Callee is Member member && to.ValueOf(member.Value) is var owner =>
-                throw to.Source.Unsupported(Offset, $"{JinjaValue.Kind(owner)} has no method '{name}' here; there are {JinjaMethods.NamesFor(owner)}."),
-            JinjaUndefined => throw to.Source.Unsupported(Offset,
-                $"there is no function '{name}' here; there are namespace, raise_exception and range."),
-            _ => throw to.Source.Wrong(Offset, $"{JinjaValue.Kind(callee)} cannot be called."),
+                throw to.Source.Unsupported(
+                    Offset, $"{JinjaValue.Kind(owner)} has no method '{name}' here; there are {JinjaMethods.NamesFor(owner)}.",
+                    $"{JinjaValue.Kind(owner)}に '{name}' というメソッドはありません。使えるもの: {JinjaMethods.NamesFor(owner)}。"),
+            JinjaUndefined => throw to.Source.Unsupported(
+                Offset, $"there is no function '{name ?? "this call"}' here; there are namespace, raise_exception and range.",
+                $"{(name is null ? "この呼び出しの関数" : $"関数 '{name}' ")}はありません。使えるのは namespace、raise_exception、range です。"),
+            _ => throw to.Source.Wrong(
+                Offset, $"{JinjaValue.Kind(callee)} cannot be called.", $"{JinjaValue.Kind(callee)}は呼び出せません。"),
         };
     }
 }
@@ -238,7 +257,7 @@ internal sealed record Filter(Expression Value, string Name, Arguments Arguments
     public override object? Evaluate(JinjaRendering to)
     {
         object? value = to.ValueOf(Value);
-        return JinjaFilters.Apply(Name, value, Arguments.Evaluate(to, $"the filter {Name}", Offset));
+        return JinjaFilters.Apply(Name, value, Arguments.Evaluate(to, JinjaCallee.Filter(Name), Offset));
     }
 }
 
@@ -247,6 +266,6 @@ internal sealed record Test(Expression Value, string Name, bool IsNegated, Argum
     public override object? Evaluate(JinjaRendering to)
     {
         object? value = to.ValueOf(Value);
-        return JinjaTests.Holds(Name, value, Arguments.Evaluate(to, $"the test {Name}", Offset)) != IsNegated;
+        return JinjaTests.Holds(Name, value, Arguments.Evaluate(to, JinjaCallee.Test(Name), Offset)) != IsNegated;
     }
 }

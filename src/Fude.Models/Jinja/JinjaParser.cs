@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models.Jinja;
 
@@ -48,26 +49,29 @@ internal sealed class JinjaParser
         if (!Skip(op)) throw Unexpected($"'{op}'");
     }
 
-    private InvalidDataException Unexpected(string expected) =>
-        _source.Wrong(Current.Offset, $"expected {expected}, found {Shown(Current)}.");
+    // What is the same in both languages ends as an operator does, so that a space follows in Japanese.
+    private InvalidDataException Unexpected(string english, string? japanese = null) => _source.Wrong(
+        Current.Offset, $"expected {english}, found {Shown(Current)}.",
+        $"{japanese ?? $"{english} "}が必要ですが、{Shown(Current)}があります。");
 
     private static string Shown(Token token) => token.Kind switch
     {
-        TokenKind.End => "the end of the template",
-        TokenKind.String => "a string",
-        TokenKind.StatementEnd or TokenKind.PrintEnd => $"the end of the tag, {token.Value}",
-        _ => $"'{token.Value}'",
+        TokenKind.End => Say("the end of the template", "テンプレートの終わり"),
+        TokenKind.String => Say("a string", "文字列"),
+        TokenKind.StatementEnd or TokenKind.PrintEnd => Say($"the end of the tag, {token.Value}", $"タグの終わりの {token.Value} "),
+        _ => Say($"'{token.Value}'", $"'{token.Value}' "),
     };
 
-    private string ReadName(string what)
+    private string ReadName(string english, string japanese)
     {
-        if (Current.Kind != TokenKind.Name) throw Unexpected(what);
+        if (Current.Kind != TokenKind.Name) throw Unexpected(english, japanese);
         return Next().Value;
     }
 
     private T Deeper<T>(Func<T> read)
     {
-        if (++_depth > MaxDepth) throw _source.Wrong(Current.Offset, $"nested more than {MaxDepth} deep.");
+        if (++_depth > MaxDepth) throw _source.Wrong(
+            Current.Offset, $"nested more than {MaxDepth} deep.", $"入れ子が {MaxDepth} 段を超えています。");
         T result = read();
         _depth--;
         return result;
@@ -91,7 +95,8 @@ internal sealed class JinjaParser
                 case TokenKind.End:
                     if (ends.Length == 0) return [.. body];
                     throw _source.Wrong(token.Offset,
-                        $"the template ends before {{% {ends[^1]} %}}: {{% {open.Value} %}} at {_source.Place(open.Offset)} is not closed.");
+                        $"the template ends before {{% {ends[^1]} %}}: {{% {open.Value} %}} at {_source.Place(open.Offset)} is not closed.",
+                        $"{_source.Place(open.Offset)}の {{% {open.Value} %}} が閉じられず、{{% {ends[^1]} %}} の前にテンプレートが終わっています。");
                 case TokenKind.Text:
                     _at++;
                     body.Add(new Text(token.Value, token.Offset));
@@ -114,7 +119,7 @@ internal sealed class JinjaParser
     private Statement ReadStatement()
     {
         Token tag = Current;
-        switch (ReadName("the name of a statement"))
+        switch (ReadName("the name of a statement", "文の名前"))
         {
             case "if":
                 return ReadIf(tag);
@@ -123,10 +128,12 @@ internal sealed class JinjaParser
             case "set":
                 return ReadSet(tag);
             case "elif" or "else" or "endif" or "endfor" or "endset":
-                throw _source.Wrong(tag.Offset, $"{{% {tag.Value} %}} closes nothing that is open here.");
+                throw _source.Wrong(
+                    tag.Offset, $"{{% {tag.Value} %}} closes nothing that is open here.", $"{{% {tag.Value} %}} に対応する開始タグがありません。");
             default:
                 throw _source.Unsupported(tag.Offset,
-                    $"the statement {{% {tag.Value} %}} is not supported in a chat template; if, elif, else, for and set are.");
+                    $"the statement {{% {tag.Value} %}} is not supported in a chat template; if, elif, else, for and set are.",
+                    $"{{% {tag.Value} %}} はチャットテンプレートでは使えません。使えるのは if、elif、else、for、set です。");
         }
     }
 
@@ -156,13 +163,14 @@ internal sealed class JinjaParser
     {
         List<string> names = [];
         bool inParentheses = Skip("(");
-        do names.Add(ReadName("the name of the loop's variable"));
+        do names.Add(ReadName("the name of the loop's variable", "ループ変数の名前"));
         while (Skip(","));
         if (inParentheses) Expect(")");
         if (!SkipName("in")) throw Unexpected("'in'");
         Expression items = ReadOr();
         Expression? condition = SkipName("if") ? ReadExpression() : null;
-        if (IsName("recursive")) throw _source.Unsupported(Current.Offset, "a recursive for is not supported.");
+        if (IsName("recursive")) throw _source.Unsupported(
+            Current.Offset, "a recursive for is not supported.", "再帰の for (recursive) には対応していません。");
         EndTag();
         Statement[] body = ReadBody(tag, "else", "endfor"), otherwise = [];
         if (Next().Value == "else")
@@ -177,9 +185,11 @@ internal sealed class JinjaParser
 
     private Set ReadSet(Token tag)
     {
-        string name = ReadName("the name to set");
-        string? attribute = Skip(".") ? ReadName("the name of an attribute") : null;
-        if (!Is("=")) throw _source.Unsupported(Current.Offset, "{% set %} is supported as {% set name = value %} and {% set name.attribute = value %} only.");
+        string name = ReadName("the name to set", "代入先の名前");
+        string? attribute = Skip(".") ? ReadName("the name of an attribute", "属性の名前") : null;
+        if (!Is("=")) throw _source.Unsupported(
+            Current.Offset, "{% set %} is supported as {% set name = value %} and {% set name.attribute = value %} only.",
+            "{% set %} は {% set name = value %} と {% set name.attribute = value %} の形にだけ対応しています。");
         _at++;
         Expression value = ReadTuple();
         EndTag();
@@ -291,7 +301,9 @@ internal sealed class JinjaParser
         }
         else value = ReadPrimary();
         value = ReadPostfix(value);
-        if (Is("**")) throw _source.Unsupported(Current.Offset, "the operator ** is not supported; + - * / // % and ~ are.");
+        if (Is("**")) throw _source.Unsupported(
+            Current.Offset, "the operator ** is not supported; + - * / // % and ~ are.",
+            "演算子 ** には対応していません。使えるのは + - * / // % ~ です。");
         return withFilters ? ReadFilters(value) : value;
     }
 
@@ -308,7 +320,8 @@ internal sealed class JinjaParser
                     "false" or "False" => new Literal(false, token.Offset),
                     "none" or "None" => new Literal(null, token.Offset),
                     "and" or "or" or "not" or "in" or "is" or "if" or "else" or "elif" or "for" =>
-                        throw _source.Wrong(token.Offset, $"expected a value, found '{token.Value}'."),
+                        throw _source.Wrong(
+                            token.Offset, $"expected a value, found '{token.Value}'.", $"値が必要ですが、'{token.Value}' があります。"),
                     _ => new Variable(token.Value, token.Offset),
                 };
             case TokenKind.String:
@@ -319,7 +332,9 @@ internal sealed class JinjaParser
                 _at++;
                 return long.TryParse(token.Value, NumberStyles.None, CultureInfo.InvariantCulture, out long integer)
                     ? new Literal(integer, token.Offset)
-                    : throw _source.Wrong(token.Offset, $"{token.Value} is too large: whole numbers of 64 bits are supported.");
+                    : throw _source.Wrong(
+                        token.Offset, $"{token.Value} is too large: whole numbers of 64 bits are supported.",
+                        $"{token.Value} は大きすぎます。使えるのは 64 ビットの整数です。");
             case TokenKind.Float:
                 _at++;
                 return new Literal(double.Parse(token.Value, CultureInfo.InvariantCulture), token.Offset);
@@ -355,7 +370,7 @@ internal sealed class JinjaParser
             }
             return new Pairs([.. pairs], token.Offset);
         }
-        throw Unexpected("a value");
+        throw Unexpected("a value", "値");
     }
 
     private Expression ReadPostfix(Expression value)
@@ -366,7 +381,7 @@ internal sealed class JinjaParser
             if (Skip("."))
                 value = Current.Kind == TokenKind.Integer
                     ? new Subscript(value, ReadPrimary(), offset)
-                    : new Member(value, ReadName("the name of an attribute"), offset);
+                    : new Member(value, ReadName("the name of an attribute", "属性の名前"), offset);
             else if (Skip("[")) value = ReadSubscript(value, offset);
             else if (Is("(")) value = new Call(value, ReadArguments(), offset);
             else return value;
@@ -393,14 +408,16 @@ internal sealed class JinjaParser
         {
             if (values.Count + named.Count > 0) Expect(",");
             if (Skip(")")) break;
-            if (Is("*") || Is("**")) throw _source.Unsupported(Current.Offset, "arguments with * or ** are not supported.");
+            if (Is("*") || Is("**")) throw _source.Unsupported(
+                Current.Offset, "arguments with * or ** are not supported.", "* や ** の付いた引数には対応していません。");
             if (Current.Kind == TokenKind.Name && _tokens[_at + 1] is { Kind: TokenKind.Operator, Value: "=" })
             {
                 string name = Next().Value;
                 _at++;
                 named.Add((name, ReadExpression()));
             }
-            else if (named.Count > 0) throw _source.Wrong(Current.Offset, "an argument without a name stands after one with a name.");
+            else if (named.Count > 0) throw _source.Wrong(
+                Current.Offset, "an argument without a name stands after one with a name.", "名前付きの引数の後に、名前のない引数があります。");
             else values.Add(ReadExpression());
         }
         return new([.. values], [.. named]);
@@ -413,20 +430,22 @@ internal sealed class JinjaParser
             if (Skip("|"))
             {
                 Token filter = Current;
-                string name = ReadName("the name of a filter");
+                string name = ReadName("the name of a filter", "フィルターの名前");
                 if (!JinjaFilters.Names.Contains(name))
                     throw _source.Unsupported(filter.Offset,
-                        $"there is no filter '{name}' here; there are {string.Join(", ", JinjaFilters.Names.Order(StringComparer.Ordinal))}.");
+                        $"there is no filter '{name}' here; there are {string.Join(", ", JinjaFilters.Names.Order(StringComparer.Ordinal))}.",
+                        $"フィルター '{name}' はありません。使えるのは {string.Join("、", JinjaFilters.Names.Order(StringComparer.Ordinal))} です。");
                 value = new Filter(value, name, Is("(") ? ReadArguments() : Arguments.None, filter.Offset);
             }
             else if (SkipName("is"))
             {
                 bool negated = SkipName("not");
                 Token test = Current;
-                string name = ReadName("the name of a test");
+                string name = ReadName("the name of a test", "テストの名前");
                 if (!JinjaTests.Names.Contains(name))
                     throw _source.Unsupported(test.Offset,
-                        $"there is no test '{name}' here; there are {string.Join(", ", JinjaTests.Names.Order(StringComparer.Ordinal))}.");
+                        $"there is no test '{name}' here; there are {string.Join(", ", JinjaTests.Names.Order(StringComparer.Ordinal))}.",
+                        $"テスト '{name}' はありません。使えるのは {string.Join("、", JinjaTests.Names.Order(StringComparer.Ordinal))} です。");
                 Arguments arguments = Is("(") ? ReadArguments()
                     : JinjaTests.TakesArgument(name) ? new([ReadPostfix(ReadPrimary())], []) : Arguments.None;
                 value = new Test(value, name, negated, arguments, test.Offset);

@@ -37,7 +37,8 @@ internal sealed class JinjaRendering
     public object? ValueOf(Expression expression)
     {
         Spend(1, expression.Offset);
-        if (++_depth > MaxDepth) throw Source.Wrong(expression.Offset, $"an expression of more than {MaxDepth} levels.");
+        if (++_depth > MaxDepth)
+            throw Source.Wrong(expression.Offset, $"an expression of more than {MaxDepth} levels.", $"式が {MaxDepth} 段より深くなっています。");
         object? value = expression.Evaluate(this);
         _depth--;
         return value;
@@ -45,19 +46,23 @@ internal sealed class JinjaRendering
 
     public void Spend(long steps, int offset)
     {
-        if ((_steps += steps) > MaxSteps) throw Source.Wrong(offset, $"the template takes more than {MaxSteps} steps.");
+        if ((_steps += steps) > MaxSteps)
+            throw Source.Wrong(offset, $"the template takes more than {MaxSteps} steps.", $"テンプレートの処理が {MaxSteps} ステップを超えました。");
     }
 
     /// <summary>Says before a text is made that it will be made.</summary>
     public void SpendText(long length, int offset)
     {
         RequireLength(length, offset);
-        if ((_text += length) > MaxText) throw Source.Wrong(offset, $"the template makes more than {MaxText} characters of text.");
+        if ((_text += length) > MaxText)
+            throw Source.Wrong(
+                offset, $"the template makes more than {MaxText} characters of text.", $"テンプレートの作るテキストが {MaxText} 文字を超えました。");
     }
 
     public void RequireLength(long length, int offset)
     {
-        if (length > MaxLength) throw Source.Wrong(offset, $"a text or list longer than {MaxLength}.");
+        if (length > MaxLength)
+            throw Source.Wrong(offset, $"a text or list longer than {MaxLength}.", $"テキストかリストが {MaxLength} より長くなります。");
     }
 
     /// <summary>Looking for one text in another costs up to the product of their lengths.</summary>
@@ -100,7 +105,8 @@ internal sealed class JinjaRendering
                 SpendText(text.Length, offset);
                 return text.ToString();
             default:
-                throw Source.Unsupported(offset, $"{JinjaValue.Kind(value)} cannot be written as text.");
+                throw Source.Unsupported(
+                    offset, $"{JinjaValue.Kind(value)} cannot be written as text.", $"{JinjaValue.Kind(value)}はテキストとして書けません。");
         }
     }
 
@@ -111,7 +117,8 @@ internal sealed class JinjaRendering
         OrderedDictionary<string, object?> dict => [.. dict.Keys],
         string text => Characters(text, offset),
         JinjaUndefined => [],
-        _ => throw Source.Wrong(offset, $"{JinjaValue.Kind(value)} has no items to go through."),
+        _ => throw Source.Wrong(
+            offset, $"{JinjaValue.Kind(value)} has no items to go through.", $"{JinjaValue.Kind(value)}には順に取り出せる要素がありません。"),
     };
 
     /// <summary>A string's characters as Python counts them.</summary>
@@ -124,7 +131,9 @@ internal sealed class JinjaRendering
 
     public object? Attribute(object? value, string name, int offset) => value switch
     {
-        JinjaUndefined undefined => throw Source.Wrong(offset, $"'{undefined.Name}' is undefined and has no attribute '{name}'."),
+        JinjaUndefined undefined => throw Source.Wrong(
+            offset, $"'{undefined.Name}' is undefined and has no attribute '{name}'.",
+            $"'{undefined.Name}' は未定義なので、属性 '{name}' がありません。"),
         JinjaNamespace space => space.Values.TryGetValue(name, out object? held) ? held : new JinjaUndefined(name),
         JinjaLoop loop => Attribute(loop, name),
         _ when JinjaMethods.Find(value, name) is { } method => method,
@@ -151,7 +160,9 @@ internal sealed class JinjaRendering
         switch (value, index)
         {
             case (JinjaUndefined undefined, _):
-                throw Source.Wrong(offset, $"'{undefined.Name}' is undefined and has no item {TextOf(index, offset)}.");
+                string wanted = TextOf(index, offset);
+                throw Source.Wrong(
+                    offset, $"'{undefined.Name}' is undefined and has no item {wanted}.", $"'{undefined.Name}' は未定義なので、要素 {wanted} がありません。");
             case (OrderedDictionary<string, object?> dict, string key) when dict.TryGetValue(key, out object? item):
                 return item;
             case (_, string name):
@@ -161,22 +172,26 @@ internal sealed class JinjaRendering
             case (string text, long i):
                 return At(Characters(text, offset), i);
             default:
-                return new JinjaUndefined($"item of {JinjaValue.Kind(value)}");
+                string kind = JinjaValue.Kind(value);
+                return new JinjaUndefined($"item of {kind}", $"{kind}の要素");
         }
 
         static object? At(IReadOnlyList<object?> list, long i)
         {
             if (i < 0) i += list.Count;
-            return i >= 0 && i < list.Count ? list[(int)i] : new JinjaUndefined($"item {i}");
+            return i >= 0 && i < list.Count ? list[(int)i] : new JinjaUndefined($"item {i}", $"{i} 番の要素");
         }
     }
 
     /// <summary>Python's slice.</summary>
     public object? Slice(object? value, long? start, long? stop, long step, int offset)
     {
-        if (value is JinjaUndefined undefined) throw Source.Wrong(offset, $"'{undefined.Name}' is undefined and cannot be sliced.");
-        if (step == 0) throw Source.Wrong(offset, "a slice's step is not 0.");
-        if (value is not (string or IReadOnlyList<object?>)) throw Source.Wrong(offset, $"{JinjaValue.Kind(value)} cannot be sliced.");
+        if (value is JinjaUndefined undefined)
+            throw Source.Wrong(
+                offset, $"'{undefined.Name}' is undefined and cannot be sliced.", $"'{undefined.Name}' は未定義なので、スライスできません。");
+        if (step == 0) throw Source.Wrong(offset, "a slice's step is not 0.", "スライスのステップを 0 にはできません。");
+        if (value is not (string or IReadOnlyList<object?>))
+            throw Source.Wrong(offset, $"{JinjaValue.Kind(value)} cannot be sliced.", $"{JinjaValue.Kind(value)}はスライスできません。");
         IReadOnlyList<object?> all = Iterate(value, offset);
         long count = all.Count, low = step > 0 ? 0 : -1, high = step > 0 ? count : count - 1;
         long from = Within(start, step > 0 ? low : high), to = Within(stop, step > 0 ? high : low);
@@ -218,7 +233,10 @@ internal sealed class JinjaRendering
                 order = d.CompareTo(e);
             }
         }
-        else throw Source.Wrong(offset, $"{JinjaValue.Kind(left)} and {JinjaValue.Kind(right)} have no order ({op}).");
+        else
+            throw Source.Wrong(
+                offset, $"{JinjaValue.Kind(left)} and {JinjaValue.Kind(right)} have no order ({op}).",
+                $"{JinjaValue.Kind(left)}と{JinjaValue.Kind(right)}の大小は比べられません（{op}）。");
         return op switch { "<" => order < 0, ">" => order > 0, "<=" => order <= 0, _ => order >= 0 };
     }
 
@@ -238,7 +256,9 @@ internal sealed class JinjaRendering
                 SpendSearch(text, wanted, offset);
                 return text.Contains(wanted, StringComparison.Ordinal);
             case string:
-                throw Source.Wrong(offset, $"a string holds strings only; {JinjaValue.Kind(part)} cannot be in it.");
+                throw Source.Wrong(
+                    offset, $"a string holds strings only; {JinjaValue.Kind(part)} cannot be in it.",
+                    $"文字列に含まれうるのは文字列だけです。{JinjaValue.Kind(part)}は含まれません。");
             case OrderedDictionary<string, object?> dict:
                 return part is string key && dict.ContainsKey(key);
             default:
@@ -268,10 +288,17 @@ internal sealed class JinjaRendering
             case ("*", long n, string text):
                 return Repeated(text, n);
             case ("%", string, _):
-                throw Source.Unsupported(offset, "% with a string is not supported; + and ~ join texts.");
+                throw Source.Unsupported(
+                    offset, "% with a string is not supported; + and ~ join texts.",
+                    "文字列の % には対応していません。テキストは + か ~ でつなげます。");
         }
         if (!JinjaValue.IsNumber(left) || !JinjaValue.IsNumber(right))
-            throw Source.Wrong(offset, $"{JinjaValue.Kind(left)} {op} {JinjaValue.Kind(right)} has no value{(op == "+" && (left is string || right is string) ? "; ~ joins texts of any kind" : "")}.");
+        {
+            bool isText = op == "+" && (left is string || right is string);
+            throw Source.Wrong(
+                offset, $"{JinjaValue.Kind(left)} {op} {JinjaValue.Kind(right)} has no value{(isText ? "; ~ joins texts of any kind" : "")}.",
+                $"{JinjaValue.Kind(left)} {op} {JinjaValue.Kind(right)}は計算できません。{(isText ? "~ ならどの型もテキストとしてつなげます。" : "")}");
+        }
         object x = JinjaValue.Number(left!), y = JinjaValue.Number(right!);
         try
         {
@@ -279,10 +306,11 @@ internal sealed class JinjaRendering
         }
         catch (OverflowException e)
         {
-            throw new InvalidDataException(Source.Wrong(offset, "the result is beyond the whole numbers of 64 bits.").Message, e);
+            throw new InvalidDataException(Source.Wrong(
+                offset, "the result is beyond the whole numbers of 64 bits.", "結果が 64 ビットの整数の範囲を超えます。").Message, e);
         }
         double d = Convert.ToDouble(x, CultureInfo.InvariantCulture), f = Convert.ToDouble(y, CultureInfo.InvariantCulture);
-        if (f == 0 && op is "/" or "//" or "%") throw Source.Wrong(offset, "a division by zero.");
+        if (f == 0 && op is "/" or "//" or "%") throw Source.Wrong(offset, "a division by zero.", "0 で割っています。");
         return op switch
         {
             "+" => d + f,
@@ -310,7 +338,7 @@ internal sealed class JinjaRendering
         // Python rounds a quotient down, and a remainder has the divisor's sign.
         object Whole(string op, long m, long n)
         {
-            if (n == 0 && op is "//" or "%") throw Source.Wrong(offset, "a division by zero.");
+            if (n == 0 && op is "//" or "%") throw Source.Wrong(offset, "a division by zero.", "0 で割っています。");
             return checked(op switch
             {
                 "+" => m + n,

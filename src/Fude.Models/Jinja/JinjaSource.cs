@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Models.Jinja;
 
 /// <summary>A template's text and where it comes from: what every message points into.</summary>
@@ -9,7 +11,9 @@ internal sealed class JinjaSource
     {
         Origin = origin;
         if (text.Length > MaxLength)
-            throw new InvalidDataException($"{origin} is {text.Length} characters long; a chat template has at most {MaxLength}.");
+            throw new InvalidDataException(Say(
+                $"{origin} is {text.Length} characters long; a chat template has at most {MaxLength}.",
+                $"{origin} は {text.Length} 文字あります。チャットテンプレートは {MaxLength} 文字までです。"));
         // As Jinja reads a template: one kind of line break, and the last one is not part of it.
         text = text.ReplaceLineEndings("\n");
         Text = text.EndsWith('\n') ? text[..^1] : text;
@@ -22,10 +26,15 @@ internal sealed class JinjaSource
     public string Place(int offset)
     {
         ReadOnlySpan<char> before = Text.AsSpan(0, Math.Min(offset, Text.Length));
-        return $"line {before.Count('\n') + 1}, column {before.Length - before.LastIndexOf('\n')}";
+        (int line, int column) = (before.Count('\n') + 1, before.Length - before.LastIndexOf('\n'));
+        return Say($"line {line}, column {column}", $"{line} 行目の {column} 文字目");
     }
 
-    public InvalidDataException Wrong(int offset, string what) => new($"{Origin}, {Place(offset)}: {what}");
+    /// <summary>What is said of a place in it.</summary>
+    public string Told(int offset, string english, string japanese) =>
+        Say($"{Origin}, {Place(offset)}: {english}", $"{Origin}（{Place(offset)}）: {japanese}");
 
-    public NotSupportedException Unsupported(int offset, string what) => new($"{Origin}, {Place(offset)}: {what}");
+    public InvalidDataException Wrong(int offset, string english, string japanese) => new(Told(offset, english, japanese));
+
+    public NotSupportedException Unsupported(int offset, string english, string japanese) => new(Told(offset, english, japanese));
 }

@@ -1,10 +1,19 @@
 using System.Globalization;
 using System.Text;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Models.Jinja;
 
 /// <summary>A name or attribute that is not there: prints as nothing, is false, and fails when something is done with it.</summary>
-internal sealed record JinjaUndefined(string Name);
+internal sealed record JinjaUndefined(string English, string Japanese)
+{
+    public JinjaUndefined(string name)
+        : this(name, name)
+    {
+    }
+
+    public string Name => Say(English, Japanese);
+}
 
 /// <summary>What namespace() makes: the one thing a loop's body can change for what comes after.</summary>
 internal sealed record JinjaNamespace(OrderedDictionary<string, object?> Values);
@@ -14,9 +23,19 @@ internal sealed record JinjaLoop(List<object?> Items, int Index);
 
 internal delegate object? JinjaFunction(JinjaArguments arguments);
 
+/// <summary>Who takes arguments, as messages call it.</summary>
+internal readonly record struct JinjaCallee(string? Name, string English = "", string Japanese = "")
+{
+    public static JinjaCallee Filter(string name) => new(name, "the filter ", "フィルター ");
+
+    public static JinjaCallee Test(string name) => new(name, "the test ", "テスト ");
+
+    public override string ToString() => Name is null ? Say("this call", "この呼び出し") : Say($"{English}{Name}", $"{Japanese}{Name} ");
+}
+
 /// <summary>The arguments of a function, method, filter or test; each taken once, and none may be left.</summary>
 internal sealed class JinjaArguments(
-    JinjaRendering rendering, string of, int offset, List<object?> values, OrderedDictionary<string, object?> named)
+    JinjaRendering rendering, JinjaCallee of, int offset, List<object?> values, OrderedDictionary<string, object?> named)
 {
     public JinjaRendering Rendering => rendering;
 
@@ -39,20 +58,25 @@ internal sealed class JinjaArguments(
     }
 
     public object? Take(string name) =>
-        TryTake(name, out object? value) ? value : throw rendering.Source.Wrong(offset, $"{of} wants the argument {name}.");
+        TryTake(name, out object? value) ? value : throw rendering.Source.Wrong(
+            offset, $"{of} wants the argument {name}.", $"{of}には引数 {name} が必要です。");
 
-    public string TakeText(string name) => Take(name) as string ?? throw rendering.Source.Wrong(offset, $"{of} wants {name} to be a string.");
+    public string TakeText(string name) => Take(name) as string ?? throw NoString(name);
 
     public string? TakeTextOrNull(string name) => !TryTake(name, out object? value) || value is null ? null
-        : value as string ?? throw rendering.Source.Wrong(offset, $"{of} wants {name} to be a string.");
+        : value as string ?? throw NoString(name);
 
     public long TakeWholeOr(string name, long otherwise) => !TryTake(name, out object? value) ? otherwise
-        : value as long? ?? throw rendering.Source.Wrong(offset, $"{of} wants {name} to be a whole number.");
+        : value as long? ?? throw rendering.Source.Wrong(
+            offset, $"{of} wants {name} to be a whole number.", $"{of}の {name} は整数でなければなりません。");
 
     public void Done()
     {
-        if (!IsEmpty) throw rendering.Source.Wrong(offset, $"{of} has more arguments than it takes.");
+        if (!IsEmpty) throw rendering.Source.Wrong(offset, $"{of} has more arguments than it takes.", $"{of}の引数が多すぎます。");
     }
+
+    private InvalidDataException NoString(string name) =>
+        rendering.Source.Wrong(offset, $"{of} wants {name} to be a string.", $"{of}の {name} は文字列でなければなりません。");
 }
 
 /// <summary>
@@ -77,18 +101,18 @@ internal static class JinjaValue
 
     public static string Kind(object? value) => value switch
     {
-        null => "none",
-        JinjaUndefined undefined => $"undefined ({undefined.Name} is not there)",
-        bool => "a boolean",
-        long => "a whole number",
-        double => "a number",
-        string => "a string",
-        object?[] => "a tuple",
-        IReadOnlyList<object?> => "a list",
-        OrderedDictionary<string, object?> => "a dict",
-        JinjaNamespace => "a namespace",
-        JinjaLoop => "the loop",
-        _ => "a function",
+        null => Say("none", "none という値"),
+        JinjaUndefined undefined => Say($"undefined ({undefined.Name} is not there)", $"未定義の値（{undefined.Name} がありません）"),
+        bool => Say("a boolean", "真偽値"),
+        long => Say("a whole number", "整数"),
+        double => Say("a number", "数値"),
+        string => Say("a string", "文字列"),
+        object?[] => Say("a tuple", "タプル"),
+        IReadOnlyList<object?> => Say("a list", "リスト"),
+        OrderedDictionary<string, object?> => Say("a dict", "辞書"),
+        JinjaNamespace => Say("a namespace", "名前空間"),
+        JinjaLoop => Say("the loop", "変数 loop の値"),
+        _ => Say("a function", "関数"),
     };
 
     public static bool IsNumber(object? value) => value is bool or long or double;
@@ -216,7 +240,8 @@ internal static class JinjaValue
                 text.Append('}');
                 break;
             default:
-                throw to.Source.Wrong(offset, $"{Kind(value)} cannot be written as JSON.");
+                throw to.Source.Wrong(
+                    offset, $"{Kind(value)} cannot be written as JSON.", $"{Kind(value)}は JSON として書けません。");
         }
         to.RequireLength(text.Length, offset);
 
@@ -253,7 +278,8 @@ internal static class JinjaValue
 
     private static void RequireShallow(JinjaRendering to, int offset, int depth)
     {
-        if (depth > MaxDepth) throw to.Source.Wrong(offset, $"a value is nested more than {MaxDepth} deep.");
+        if (depth > MaxDepth)
+            throw to.Source.Wrong(offset, $"a value is nested more than {MaxDepth} deep.", $"値の入れ子が {MaxDepth} 段を超えています。");
     }
 
     /// <summary>Python's str of a float.</summary>

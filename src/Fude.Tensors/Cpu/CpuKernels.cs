@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>The kernels of one instruction set: pointers to the same generic methods over other lanes.</summary>
@@ -60,7 +62,9 @@ internal sealed unsafe class CpuKernels
     {
         foreach (Path known in Paths)
             if (known.Name == path && known.IsSupported) return known.Make();
-        throw new NotSupportedException($"No kernels for {path}. Possible here: {string.Join(", ", InstructionSets.Supported)}.");
+        throw new NotSupportedException(Say(
+            $"No kernels for {path}. Possible here: {string.Join(", ", InstructionSets.Supported)}.",
+            $"{path} 用のカーネルはありません。ここで使えるもの: {string.Join("、", InstructionSets.Supported)}。"));
     }
 
     private static CpuKernels Of<T, TBlocks>(Func<TileCode>? tileCode = null)

@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -27,7 +28,9 @@ internal sealed unsafe class CpuKvCache : KvCache
     public CpuKvCache(int layers, int width, int capacity, NumberFormat format)
     {
         if (format is not (NumberFormat.F32 or NumberFormat.F16 or NumberFormat.BF16 or NumberFormat.Q8_0))
-            throw new NotSupportedException($"Keys and values are not kept in {format}. fude keeps them in F32, F16, BF16 or Q8_0.");
+            throw new NotSupportedException(Say(
+                $"Keys and values are not kept in {format}. fude keeps them in F32, F16, BF16 or Q8_0.",
+                $"キーと値を {format} では保持できません。使えるのは F32、F16、BF16、Q8_0 です。"));
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(layers);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(width);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(capacity);
@@ -102,9 +105,10 @@ internal sealed unsafe class CpuKvCache : KvCache
                 $"The cache was made for {_layers} layers with keys of {_width} numbers; "
                 + $"asked for is layer {layer} with {heads.KeyValue} heads of {heads.Size}.");
         if (Length + count > _capacity || Length + count < 0)
-            throw new InvalidOperationException(
+            throw new InvalidOperationException(Say(
                 $"The cache holds {Length} of at most {_capacity} positions, and {count} more do not fit: "
-                + "make it larger, or shorten the text.");
+                + "make it larger, or shorten the text.",
+                $"キャッシュの {_capacity} 位置のうち {Length} が使われていて、あと {count} は入りません。キャッシュを大きくするか、テキストを短くしてください。"));
         if (_headSize == 0) _headSize = heads.Size;
         if (_headSize != heads.Size)
             throw new ArgumentException($"The cache holds heads of {_headSize} numbers; asked for are heads of {heads.Size}.");

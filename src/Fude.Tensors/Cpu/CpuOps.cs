@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -549,9 +550,12 @@ public sealed unsafe partial class CpuOps : ITrainingOps
             throw new ArgumentException(
                 $"{shape.Dimensions} of {shape.HeadSize} numbers of a head cannot turn: an even number of them can.", nameof(shape));
         if (!(shape.Theta > 0) || !float.IsNormal(shape.Theta))
-            throw new ArgumentException($"A base of {shape.Theta} gives no frequencies.", nameof(shape));
+            throw new ArgumentException(Say(
+                $"A base of {shape.Theta} gives no frequencies.", $"回転位置埋め込みの底 {shape.Theta} からは周波数を求められません。"), nameof(shape));
         if (shape.Scaling is RopeScaling.Dynamic { Context: <= 0 } || (shape.Scaling is RopeScaling.Dynamic && shape.Dimensions <= 2))
-            throw new ArgumentException("Dynamic scaling needs a training context and more than 2 dimensions.", nameof(shape));
+            throw new ArgumentException(Say(
+                "Dynamic scaling needs a training context and more than 2 dimensions.",
+                "dynamic のスケーリングには、訓練時の文脈長と、2 より多い次元が必要です。"), nameof(shape));
         RopeTable table = new(shape);
         _ropes.Add(table);
         return table;

@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>Where the keys and values of a head lie in a layer of a page of the cache: see <see cref="ICachedNumbers"/>. The keys of all heads
@@ -55,14 +57,14 @@ internal readonly record struct HeadLayout(NumberFormat Format, int Size)
                 for (int first = 0; first < Size; first += Piece)
                 {
                     int count = Math.Min(Piece, Size - first);
-                    Narrow(new ReadOnlySpan<float>(key + first, count), narrow, "key");
+                    Narrow(new ReadOnlySpan<float>(key + first, count), narrow, isKey: true);
                     for (int i = 0; i < count; i++) ((ushort*)keys)[(nint)(first + i) * Page + place] = narrow[i];
-                    Narrow(new ReadOnlySpan<float>(value + first, count), (ushort*)values + (nint)place * Padded + first, "value");
+                    Narrow(new ReadOnlySpan<float>(value + first, count), (ushort*)values + (nint)place * Padded + first, isKey: false);
                 }
                 break;
             default:
-                WriteBytes((sbyte*)keys, place, key, Size, apart: Page, first: place, "key");
-                WriteBytes((sbyte*)values, place, value, Padded, apart: 1, first: place * Padded, "value");
+                WriteBytes((sbyte*)keys, place, key, Size, apart: Page, first: place, isKey: true);
+                WriteBytes((sbyte*)values, place, value, Padded, apart: 1, first: place * Padded, isKey: false);
                 break;
         }
     }
@@ -85,24 +87,24 @@ internal readonly record struct HeadLayout(NumberFormat Format, int Size)
         float* across = stackalloc float[Format == NumberFormat.F32 ? 1 : Page * LargestPageSize];
         float* target = Format == NumberFormat.F32 ? (float*)keys : across;
         MatrixProduct.PackB(new() { Numbers = key, RowStride = 1, ColumnStride = width }, 0, Size, 0, count, target);
-        if (Format != NumberFormat.F32) Narrow(new ReadOnlySpan<float>(across, Page * Size), (ushort*)keys, "key");
+        if (Format != NumberFormat.F32) Narrow(new ReadOnlySpan<float>(across, Page * Size), (ushort*)keys, isKey: true);
         for (int i = 0; i < count; i++, value += width)
         {
             if (Format == NumberFormat.F32) Buffer.MemoryCopy(value, (float*)values + (nint)i * Padded, Size * sizeof(float), Size * sizeof(float));
-            else Narrow(new ReadOnlySpan<float>(value, Size), (ushort*)values + (nint)i * Padded, "value");
+            else Narrow(new ReadOnlySpan<float>(value, Size), (ushort*)values + (nint)i * Padded, isKey: false);
         }
     }
 
-    private unsafe void Narrow(ReadOnlySpan<float> numbers, ushort* narrow, string what)
+    private unsafe void Narrow(ReadOnlySpan<float> numbers, ushort* narrow, bool isKey)
     {
         Format.Narrow(numbers, new Span<byte>(narrow, numbers.Length * sizeof(ushort)));
         if (Format != NumberFormat.F16) return;
         for (int i = 0; i < numbers.Length; i++)
-            if ((narrow[i] & 0x7FFF) == 0x7C00 && float.IsFinite(numbers[i])) throw Beyond(what, numbers[i]);
+            if ((narrow[i] & 0x7FFF) == 0x7C00 && float.IsFinite(numbers[i])) throw Beyond(isKey, numbers[i]);
     }
 
     // The scale is a half, and the numbers are multiples of what it is then. Padding is of no consequence.
-    private unsafe void WriteBytes(sbyte* numbers, int place, float* x, int stored, nint apart, nint first, string what)
+    private unsafe void WriteBytes(sbyte* numbers, int place, float* x, int stored, nint apart, nint first, bool isKey)
     {
         ushort* scales = (ushort*)(numbers + (nint)stored * Page);
         for (int group = 0; group < Size; group += Group, scales += Page)
@@ -112,7 +114,7 @@ internal readonly record struct HeadLayout(NumberFormat Format, int Size)
             for (int i = group; i < end; i++)
             {
                 float magnitude = MathF.Abs(x[i]);
-                if (!(magnitude <= 65504f * 127)) throw Beyond(what, x[i]);
+                if (!(magnitude <= 65504f * 127)) throw Beyond(isKey, x[i]);
                 if (magnitude > most) most = magnitude;
             }
             Half scale = (Half)(most / 127);
@@ -126,6 +128,9 @@ internal readonly record struct HeadLayout(NumberFormat Format, int Size)
         }
     }
 
-    private InvalidDataException Beyond(string what, float number) =>
-        new($"A {what} of the text is {number}, which a cache in {Format} cannot hold. Choose a cache in BF16 or F32 (--kv-cache bf16; KvCacheFormat).");
+    private InvalidDataException Beyond(bool isKey, float number) => new(Say(
+        $"A {(isKey ? "key" : "value")} of the text is {number}, which a cache in {Format} cannot hold. " +
+        "Choose a cache in BF16 or F32 (--kv-cache bf16; KvCacheFormat).",
+        $"テキストの{(isKey ? "キー" : "値")}に {number} があり、{Format} のキャッシュでは表せません。" +
+        "BF16 か F32 のキャッシュを選んでください（--kv-cache bf16、KvCacheFormat）。"));
 }

@@ -1,5 +1,6 @@
 using System.Runtime.Intrinsics;
 using System.Runtime.Intrinsics.X86;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -11,16 +12,14 @@ public static class InstructionSets
 
     internal const string Scalar = "scalar", Vector128Name = "vector128", Avx2Name = "avx2", Avx512Name = "avx512", AmxName = "amx";
 
-    private const string Lacking = "this processor lacks it";
-
     // The slowest first, and why each is not possible here, if so. vector128 is portable: Arm runs it with its own fused multiply-add.
     private static readonly (string Name, Func<string?> Refusal)[] Known =
     [
         (Scalar, () => null),
-        (Vector128Name, () => Vector128.IsHardwareAccelerated ? null : Lacking),
-        (Avx2Name, () => Avx2.IsSupported && Fma.IsSupported ? null : Lacking),
-        (Avx512Name, () => Vector512.IsHardwareAccelerated && Avx512F.IsSupported && Avx512DQ.IsSupported ? null : Lacking),
-        (AmxName, () => IsSupported(Avx512Name) ? AmxTile.Refusal : Lacking),
+        (Vector128Name, () => Vector128.IsHardwareAccelerated ? null : Lacking()),
+        (Avx2Name, () => Avx2.IsSupported && Fma.IsSupported ? null : Lacking()),
+        (Avx512Name, () => Vector512.IsHardwareAccelerated && Avx512F.IsSupported && Avx512DQ.IsSupported ? null : Lacking()),
+        (AmxName, () => IsSupported(Avx512Name) ? AmxTile.Refusal : Lacking()),
     ];
 
     /// <summary>Those that are possible here, the slowest first; AMX, which is last, has yet to be measured.</summary>
@@ -41,8 +40,12 @@ public static class InstructionSets
             if (name != wanted) continue;
             return refusal() is { } why ? throw Impossible(why) : name;
         }
-        throw Impossible("fude knows no such instruction set");
+        throw Impossible(Say("fude knows no such instruction set", "fude が対応していない命令セットです"));
 
-        NotSupportedException Impossible(string why) => new($"{Variable}={wanted}: {why}. Possible here: {string.Join(", ", Supported)}.");
+        NotSupportedException Impossible(string why) => new(Say(
+            $"{Variable}={wanted}: {why}. Possible here: {string.Join(", ", Supported)}.",
+            $"{Variable}={wanted}: {why}。ここで使えるもの: {string.Join("、", Supported)}。"));
     }
+
+    private static string Lacking() => Say("this processor lacks it", "このプロセッサーにはありません");
 }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -57,10 +58,12 @@ public sealed class Checkpoint : IWeightStore
     {
         string path = folderOrFile;
         if (Directory.Exists(folderOrFile))
-            path = FindIn(folderOrFile) ?? throw new InvalidDataException(
-                $"{folderOrFile}: the folder has no weights. One of {string.Join(", ", FileNames)} is expected.");
+            path = FindIn(folderOrFile) ?? throw new InvalidDataException(Say(
+                $"{folderOrFile}: the folder has no weights. One of {string.Join(", ", FileNames)} is expected.",
+                $"{folderOrFile}: フォルダーに重みがありません。{string.Join("、", FileNames)} のどれかが必要です。"));
         else if (!File.Exists(folderOrFile))
-            throw new FileNotFoundException($"{folderOrFile}: no such file or folder of weights.", folderOrFile);
+            throw new FileNotFoundException(
+                Say($"{folderOrFile}: no such file or folder of weights.", $"{folderOrFile}: 重みのファイルもフォルダーも見つかりません。"), folderOrFile);
 
         Checkpoint checkpoint = new(path);
         try
@@ -150,21 +153,25 @@ public sealed class Checkpoint : IWeightStore
         {
             string path = System.IO.Path.Combine(folder, shard);
             if (!File.Exists(path))
-                throw new InvalidDataException($"{index}: names the shard '{shard}', which is not beside it. Download it too.");
+                throw new InvalidDataException(Say(
+                    $"{index}: names the shard '{shard}', which is not beside it. Download it too.",
+                    $"{index}: シャード '{shard}' が隣にありません。それもダウンロードしてください。"));
             foreach (StoredTensor tensor in OpenFile(path))
             {
                 if (shardOf.TryGetValue(tensor.Name, out string? home) && home != shard) continue;
                 if (!_tensors.TryAdd(tensor.Name, tensor))
-                    throw new InvalidDataException(
+                    throw new InvalidDataException(Say(
                         $"{path}: has tensor '{tensor.Name}', and so has {_tensors[tensor.Name].File}; " +
-                        $"{index} does not say which one counts.");
+                        $"{index} does not say which one counts.",
+                        $"{path}: テンソル '{tensor.Name}' が {_tensors[tensor.Name].File} にもあり、{index} からはどちらを使うのか分かりません。"));
             }
         }
         foreach ((string name, string shard) in shardOf)
             if (!_tensors.ContainsKey(name))
-                throw new InvalidDataException(
+                throw new InvalidDataException(Say(
                     $"{System.IO.Path.Combine(folder, shard)}: has no tensor '{name}', which {index} says is there. " +
-                    "The files are not of one model.");
+                    "The files are not of one model.",
+                    $"{System.IO.Path.Combine(folder, shard)}: {index} にあるとされるテンソル '{name}' がありません。同じモデルのファイルではありません。"));
     }
 
     private static Dictionary<string, string> ReadIndex(string index)
@@ -172,33 +179,43 @@ public sealed class Checkpoint : IWeightStore
         MappedFile.RequireContent(index);
         long length = new FileInfo(index).Length;
         if (length > MaxIndexBytes)
-            throw new InvalidDataException($"{index}: has {length} bytes, but {MaxIndexBytes} are the most an index of shards may have.");
+            throw new InvalidDataException(Say(
+                $"{index}: has {length} bytes, but {MaxIndexBytes} are the most an index of shards may have.",
+                $"{index}: {length} バイトあります。シャードの索引は {MaxIndexBytes} バイトまでです。"));
         Dictionary<string, string> shardOf = new(StringComparer.Ordinal);
         try
         {
             using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(index));
             if (document.RootElement.ValueKind != JsonValueKind.Object
                 || !document.RootElement.TryGetProperty("weight_map", out JsonElement map) || map.ValueKind != JsonValueKind.Object)
-                throw new InvalidDataException($"{index}: has no object 'weight_map' from tensor names to shards.");
+                throw new InvalidDataException(Say(
+                    $"{index}: has no object 'weight_map' from tensor names to shards.",
+                    $"{index}: テンソル名からシャードを引くオブジェクト 'weight_map' がありません。"));
             foreach (JsonProperty entry in map.EnumerateObject())
             {
                 string shard = entry.Value.GetString() ?? "";
                 if (shard is "" or "." or ".." || shard.AsSpan().IndexOfAny("/\\:\0") >= 0)
-                    throw new InvalidDataException(
+                    throw new InvalidDataException(Say(
                         $"{index}: says that tensor '{entry.Name}' is in '{shard}'. " +
-                        "A shard must be a file beside the index, named without a path.");
+                        "A shard must be a file beside the index, named without a path.",
+                        $"{index}: テンソル '{entry.Name}' の場所が '{shard}' となっています。シャードは索引の隣のファイルを、パスなしの名前で指すものです。"));
                 if (shard.EndsWith(".json", StringComparison.Ordinal))
-                    throw new InvalidDataException(
-                        $"{index}: says that tensor '{entry.Name}' is in '{shard}', which is not a file of weights.");
+                    throw new InvalidDataException(Say(
+                        $"{index}: says that tensor '{entry.Name}' is in '{shard}', which is not a file of weights.",
+                        $"{index}: テンソル '{entry.Name}' の場所が '{shard}' となっていますが、重みのファイルではありません。"));
                 if (!shardOf.TryAdd(entry.Name, shard) && shardOf[entry.Name] != shard)
-                    throw new InvalidDataException($"{index}: names the tensor '{entry.Name}' twice.");
+                    throw new InvalidDataException(Say(
+                        $"{index}: names the tensor '{entry.Name}' twice.", $"{index}: テンソル '{entry.Name}' が 2 度書かれています。"));
             }
         }
         catch (Exception inner) when (inner is JsonException or InvalidOperationException)
         {
-            throw new InvalidDataException($"{index}: is not the JSON of an index of shards: {inner.Message}", inner);
+            throw new InvalidDataException(Say(
+                $"{index}: is not the JSON of an index of shards: {inner.Message}",
+                $"{index}: シャードの索引の JSON として読めません: {inner.Message}"), inner);
         }
-        if (shardOf.Count == 0) throw new InvalidDataException($"{index}: its weight_map is empty.");
+        if (shardOf.Count == 0) throw new InvalidDataException(
+            Say($"{index}: its weight_map is empty.", $"{index}: weight_map が空です。"));
         return shardOf;
     }
 
@@ -206,14 +223,18 @@ public sealed class Checkpoint : IWeightStore
     {
         string expected = $"[{string.Join(", ", shape.ToArray())}]";
         if (!_tensors.TryGetValue(name, out StoredTensor? tensor))
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{Path}: has no tensor '{name}' among its {_tensors.Count}, but config.json asks for it as {expected}. " +
-                "The weights and config.json are not of one model.");
+                "The weights and config.json are not of one model.",
+                $"{Path}: config.json によれば必要な {expected} のテンソル '{name}' が、全 {_tensors.Count} 個の中にありません。" +
+                "重みと config.json が同じモデルのものではありません。"));
         _used.Add(name);
         if (!tensor.Shape.SequenceEqual(shape.ToArray()))
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{tensor.File}: tensor '{name}' is {tensor.ShapeText}, but config.json asks for {expected}. " +
-                "The weights and config.json are not of one model.");
+                "The weights and config.json are not of one model.",
+                $"{tensor.File}: テンソル '{name}' の形は {tensor.ShapeText} ですが、config.json によれば {expected} のはずです。" +
+                "重みと config.json が同じモデルのものではありません。"));
         return tensor;
     }
 
@@ -222,9 +243,11 @@ public sealed class Checkpoint : IWeightStore
         ElementType.F32 or ElementType.F64 => NumberFormat.F32,
         ElementType.F16 => NumberFormat.F16,
         ElementType.BF16 => NumberFormat.BF16,
-        _ => throw new InvalidDataException(
+        _ => throw new InvalidDataException(Say(
             $"{tensor.File}: tensor '{tensor.Name}' {tensor.ShapeText} is {tensor.Type.FileName()}, " +
-            "but weights must be F32, F16, BF16 or F64."),
+            "but weights must be F32, F16, BF16 or F64.",
+            $"{tensor.File}: テンソル '{tensor.Name}' {tensor.ShapeText} は {tensor.Type.FileName()} です。" +
+            "重みは F32、F16、BF16、F64 のどれかでなければなりません。")),
     };
 
     private nint Copy(StoredTensor tensor, NumberFormat format, long rowStride, long columnStride, int rows, int columns)

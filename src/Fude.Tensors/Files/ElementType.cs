@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>What a tensor in a file is made of. Weights are F32, F16, BF16 or F64; the others occur in buffers and
@@ -88,6 +90,8 @@ internal static class ElementTypes
         NumberFormat.F32 => ElementType.F32,
         NumberFormat.F16 => ElementType.F16,
         NumberFormat.BF16 => ElementType.BF16,
-        _ => throw new NotSupportedException($"safetensors files have no {format}: fude writes F32, F16 and BF16 to them."),
+        _ => throw new NotSupportedException(Say(
+            $"safetensors files have no {format}: fude writes F32, F16 and BF16 to them.",
+            $"safetensors に {format} はありません。fude が書き出せるのは F32、F16、BF16 です。")),
     };
 }

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -63,7 +64,7 @@ public sealed partial class Gguf : IWeightStore
     private static Gguf Open(string path, bool tensorsOnly)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
-        if (!File.Exists(path)) throw new FileNotFoundException($"{path}: no such file.", path);
+        if (!File.Exists(path)) throw new FileNotFoundException(Say($"{path}: no such file.", $"{path}: ファイルが見つかりません。"), path);
         Gguf gguf = new(path, skipsArrays: tensorsOnly);
         try
         {
@@ -81,12 +82,12 @@ public sealed partial class Gguf : IWeightStore
 
     /// <summary>A text of the metadata; null when it is not there.</summary>
     /// <exception cref="InvalidDataException">It is something else than a text.</exception>
-    public string? Text(string key) => Value<string>(key, "a text");
+    public string? Text(string key) => Value<string>(key, "a text", "文字列");
 
     /// <summary>A truth value of the metadata; null when it is not there.</summary>
     /// <exception cref="InvalidDataException">It is something else.</exception>
     public bool? Flag(string key) => _metadata.TryGetValue(key, out object? value)
-        ? value as bool? ?? throw Bad(key, value, "a truth value")
+        ? value as bool? ?? throw Bad(key, value, "a truth value", "真偽値")
         : null;
 
     /// <summary>A whole number of the metadata, of whatever size; null when it is not there.</summary>
@@ -101,7 +102,7 @@ public sealed partial class Gguf : IWeightStore
         int x => x,
         long x => x,
         ulong x and <= long.MaxValue => (long)x,
-        _ => throw Bad(key, value, "a whole number"),
+        _ => throw Bad(key, value, "a whole number", "整数"),
     };
 
     /// <summary>A number of the metadata; null when it is not there.</summary>
@@ -110,17 +111,17 @@ public sealed partial class Gguf : IWeightStore
     {
         float x => x,
         double x => x,
-        string or bool or Array => throw Bad(key, value, "a number"),
+        string or bool or Array => throw Bad(key, value, "a number", "数値"),
         _ => Integer(key),
     };
 
     /// <summary>An array of texts; null when it is not there.</summary>
     /// <exception cref="InvalidDataException">It is something else.</exception>
-    public string[]? Texts(string key) => Value<string[]>(key, "an array of texts");
+    public string[]? Texts(string key) => Value<string[]>(key, "an array of texts", "文字列の配列");
 
     /// <summary>An array of float32 numbers; null when it is not there.</summary>
     /// <exception cref="InvalidDataException">It is something else.</exception>
-    public float[]? Reals(string key) => Value<float[]>(key, "an array of float32 numbers");
+    public float[]? Reals(string key) => Value<float[]>(key, "an array of float32 numbers", "float32 の配列");
 
     /// <summary>An array of whole numbers of at most 32 bits; null when it is not there.</summary>
     /// <exception cref="InvalidDataException">It is something else.</exception>
@@ -129,12 +130,12 @@ public sealed partial class Gguf : IWeightStore
         // The order matters: to .NET an array of uint is also one of int.
         _ when value.GetType() == typeof(int[]) => (int[])value,
         _ when value.GetType() == typeof(uint[]) => Array.ConvertAll(
-            (uint[])value, x => x <= int.MaxValue ? (int)x : throw Bad(key, x, "at most 2^31 - 1")),
+            (uint[])value, x => x <= int.MaxValue ? (int)x : throw Bad(key, x, "at most 2^31 - 1", "2^31 - 1 以下の数")),
         _ when value.GetType() == typeof(ushort[]) => Array.ConvertAll((ushort[])value, x => (int)x),
         _ when value.GetType() == typeof(short[]) => Array.ConvertAll((short[])value, x => (int)x),
         _ when value.GetType() == typeof(byte[]) => Array.ConvertAll((byte[])value, x => (int)x),
         _ when value.GetType() == typeof(sbyte[]) => Array.ConvertAll((sbyte[])value, x => (int)x),
-        _ => throw Bad(key, value, "an array of whole numbers of at most 32 bits"),
+        _ => throw Bad(key, value, "an array of whole numbers of at most 32 bits", "32 ビット以下の整数の配列"),
     };
 
     /// <inheritdoc/>
@@ -148,8 +149,9 @@ public sealed partial class Gguf : IWeightStore
             GgufTensor tensor = Find(name, transposed ? [columns, rows] : [rows, columns]);
             if (_weights.TryGetValue((name, transposed), out Weight? known)) return known;
             if (transposed && tensor.Format.IsQuantized())
-                throw new NotSupportedException(
-                    $"{tensor.File}: tensor '{name}' is {tensor.Format} and cannot be transposed: its blocks lie along the rows.");
+                throw new NotSupportedException(Say(
+                    $"{tensor.File}: tensor '{name}' is {tensor.Format} and cannot be transposed: its blocks lie along the rows.",
+                    $"{tensor.File}: テンソル '{name}' は {tensor.Format} のため転置できません。ブロックが行に沿って並んでいます。"));
             Weight weight = new(name, tensor.Format, rows, columns, transposed ? Transpose(tensor, rows, columns) : tensor.Address);
             _weights.Add((name, transposed), weight);
             return weight;
@@ -204,11 +206,14 @@ public sealed partial class Gguf : IWeightStore
         (Dictionary<string, object> metadata, List<GgufTensor> tensors) = new GgufReader(file, _skipsArrays).Read();
         foreach (GgufTensor tensor in tensors)
             if (!_tensors.TryAdd(tensor.Name, tensor))
-                throw new InvalidDataException($"{path}: has tensor '{tensor.Name}', and so has {_tensors[tensor.Name].File}.");
+                throw new InvalidDataException(Say(
+                    $"{path}: has tensor '{tensor.Name}', and so has {_tensors[tensor.Name].File}.",
+                    $"{path}: テンソル '{tensor.Name}' が {_tensors[tensor.Name].File} にもあります。"));
         if (number is int expected && Whole(path, metadata, "split.no") != expected)
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{path}: says that it is number {Whole(path, metadata, "split.no") + 1} of its model, but is named as number " +
-                $"{expected + 1}.");
+                $"{expected + 1}.",
+                $"{path}: 内容ではモデルの {Whole(path, metadata, "split.no") + 1} 番目のファイルですが、ファイル名では {expected + 1} 番目です。"));
         return metadata;
     }
 
@@ -219,9 +224,11 @@ public sealed partial class Gguf : IWeightStore
         int self = name.Success ? int.Parse(name.Groups["number"].ValueSpan, CultureInfo.InvariantCulture) - 1 : -1;
         if (!name.Success || int.Parse(name.Groups["count"].ValueSpan, CultureInfo.InvariantCulture) != count
             || self != Whole(path, opened, "split.no"))
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{path}: is file {Whole(path, opened, "split.no") + 1} of {count} of its model, which must be named " +
-                $"NAME-{Whole(path, opened, "split.no") + 1:D5}-of-{count:D5}.gguf for the others to be found.");
+                $"NAME-{Whole(path, opened, "split.no") + 1:D5}-of-{count:D5}.gguf for the others to be found.",
+                $"{path}: {count} 個に分かれたモデルの {Whole(path, opened, "split.no") + 1} 番目のファイルです。ほかのファイルを探せるように、" +
+                $"名前は NAME-{Whole(path, opened, "split.no") + 1:D5}-of-{count:D5}.gguf の形でなければなりません。"));
         _metadata = opened;
         string folder = System.IO.Path.GetDirectoryName(path)!;
         for (int number = 0; number < count; number++)
@@ -229,47 +236,60 @@ public sealed partial class Gguf : IWeightStore
             if (number == self) continue;
             string other = System.IO.Path.Combine(
                 folder, string.Create(CultureInfo.InvariantCulture, $"{name.Groups["stem"].Value}-{number + 1:D5}-of-{count:D5}.gguf"));
-            if (!File.Exists(other)) throw new InvalidDataException(
-                $"{path}: is one file of {count}, but {other} is not there. Download it too.");
+            if (!File.Exists(other)) throw new InvalidDataException(Say(
+                $"{path}: is one file of {count}, but {other} is not there. Download it too.",
+                $"{path}: {count} 個に分かれたファイルのひとつですが、{other} がありません。それもダウンロードしてください。"));
             Dictionary<string, object> metadata = Add(other, number);
-            if (SplitCount(other, metadata) != count) throw new InvalidDataException($"{other}: is not of the same model as {path}.");
+            if (SplitCount(other, metadata) != count) throw new InvalidDataException(Say(
+                $"{other}: is not of the same model as {path}.", $"{other}: {path} と同じモデルのものではありません。"));
             if (number == 0) _metadata = metadata;
         }
         if (_metadata.ContainsKey("split.tensors.count") && Whole(path, _metadata, "split.tensors.count") is long tensors
             && tensors != _tensors.Count)
-            throw new InvalidDataException($"{path}: its {count} files hold {_tensors.Count} tensors, but {tensors} are announced.");
+            throw new InvalidDataException(Say(
+                $"{path}: its {count} files hold {_tensors.Count} tensors, but {tensors} are announced.",
+                $"{path}: {count} 個のファイルにテンソルが {_tensors.Count} 個ありますが、記載では {tensors} 個です。"));
     }
 
     private static int SplitCount(string path, Dictionary<string, object> metadata)
     {
         long count = metadata.ContainsKey("split.count") ? Whole(path, metadata, "split.count") : 0;
-        return count is >= 0 and <= MaxFiles ? (int)count : throw new InvalidDataException($"{path}: split.count is {count}.");
+        return count is >= 0 and <= MaxFiles ? (int)count : throw new InvalidDataException(
+            Say($"{path}: split.count is {count}.", $"{path}: split.count が {count} です。"));
     }
 
     private static long Whole(string path, Dictionary<string, object> metadata, string key) =>
         metadata.TryGetValue(key, out object? value) && value is byte or ushort or uint or sbyte or short or int
             ? Convert.ToInt64(value, CultureInfo.InvariantCulture)
-            : throw new InvalidDataException($"{path}: {key} is {value ?? "missing"}, but a whole number is expected.");
+            : throw new InvalidDataException(Say(
+                $"{path}: {key} is {value ?? "missing"}, but a whole number is expected.",
+                $"{path}: {key} が{(value is null ? "ありません" : $" {value} です")}。整数が必要です。"));
 
-    private T? Value<T>(string key, string expected)
-        where T : class => !_metadata.TryGetValue(key, out object? value) ? null : value as T ?? throw Bad(key, value, expected);
+    private T? Value<T>(string key, string english, string japanese)
+        where T : class => !_metadata.TryGetValue(key, out object? value) ? null : value as T ?? throw Bad(key, value, english, japanese);
 
-    private InvalidDataException Bad(string key, object value, string expected) =>
-        new($"{Path}: {key} is {(value is Array array ? $"an array of {array.GetType().GetElementType()!.Name}" : value)}, but " +
-            $"{expected} is expected.");
+    private InvalidDataException Bad(string key, object value, string english, string japanese)
+    {
+        string? element = (value as Array)?.GetType().GetElementType()!.Name;
+        return new(Say(
+            $"{Path}: {key} is {(element is null ? value : $"an array of {element}")}, but {english} is expected.",
+            $"{Path}: {key} が{(element is null ? $" {value} " : $" {element} の配列")}ですが、{japanese}が必要です。"));
+    }
 
     private GgufTensor Find(string name, long[] shape)
     {
         string expected = $"[{string.Join(", ", shape)}]";
         if (!_tensors.TryGetValue(name, out GgufTensor? tensor))
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{Path}: has no tensor '{name}' among its {_tensors.Count}, but the model needs it as {expected}. The file is not " +
-                "complete.");
+                "complete.",
+                $"{Path}: モデルに必要な {expected} のテンソル '{name}' が、全 {_tensors.Count} 個の中にありません。ファイルが不完全です。"));
         _used.Add(name);
         if (!tensor.Shape.SequenceEqual(shape))
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{tensor.File}: tensor '{name}' is {tensor.ShapeText}, but the metadata asks for {expected}. The file contradicts " +
-                "itself.");
+                "itself.",
+                $"{tensor.File}: テンソル '{name}' の形は {tensor.ShapeText} ですが、メタデータによれば {expected} のはずです。ファイルの中で食い違っています。"));
         return tensor;
     }
 

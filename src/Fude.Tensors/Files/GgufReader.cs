@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Text;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -24,21 +25,30 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
 
     public (Dictionary<string, object> Metadata, List<GgufTensor> Tensors) Read()
     {
-        if (!Take(4, "the first four letters").SequenceEqual("GGUF"u8))
-            throw new InvalidDataException($"{file.Path}: does not begin with the letters GGUF. This is not a GGUF file.");
-        uint version = ReadUInt32("the version");
+        if (!Take(4, () => Say("the first four letters", "先頭の 4 文字")).SequenceEqual("GGUF"u8))
+            throw new InvalidDataException(Say(
+                $"{file.Path}: does not begin with the letters GGUF. This is not a GGUF file.",
+                $"{file.Path}: 先頭が GGUF の 4 文字ではありません。GGUF ファイルではありません。"));
+        uint version = ReadUInt32(() => Say("the version", "バージョン"));
         if (version is not (2 or 3))
-            throw new NotSupportedException($"{file.Path}: is of GGUF version {version}{(version > 0xFFFF
-                ? ", or big-endian" : "")}; fude reads versions 2 and 3, little-endian. Convert the model again.");
-        ulong tensors = ReadUInt64("the number of tensors"), entries = ReadUInt64("the number of metadata entries");
+            throw new NotSupportedException(Say(
+                $"{file.Path}: is of GGUF version {version}{(version > 0xFFFF ? ", or big-endian" : "")}; fude reads versions 2 and 3, " +
+                "little-endian. Convert the model again.",
+                $"{file.Path}: GGUF のバージョンが {version} です{(version > 0xFFFF ? "（またはビッグエンディアンです）" : "")}。fude が読めるのは" +
+                "リトルエンディアンのバージョン 2 と 3 です。モデルを変換し直してください。"));
+        ulong tensors = ReadUInt64(() => Say("the number of tensors", "テンソルの数"));
+        ulong entries = ReadUInt64(() => Say("the number of metadata entries", "メタデータの項目数"));
 
         // Both numbers only end the loops; memory grows with what was really read.
         Dictionary<string, object> metadata = new(StringComparer.Ordinal);
         for (ulong i = 0; i < entries; i++)
         {
-            string key = ReadName($"the key of metadata entry {i}");
-            object value = ReadValue(ReadUInt32($"the type of '{key}'"), $"'{key}'", 0);
-            if (!metadata.TryAdd(key, value)) throw new InvalidDataException($"{file.Path}: the metadata has '{key}' twice.");
+            ulong entry = i;
+            string key = ReadName(() => Say($"the key of metadata entry {entry}", $"メタデータの項目 {entry} のキー"));
+            object value = ReadValue(ReadUInt32(() => Say($"the type of '{key}'", $"'{key}' の型")), () => Say($"'{key}'", $"'{key}' の値"), 0);
+            if (!metadata.TryAdd(key, value))
+                throw new InvalidDataException(Say(
+                    $"{file.Path}: the metadata has '{key}' twice.", $"{file.Path}: メタデータに '{key}' が 2 度あります。"));
         }
         long alignment = AlignmentOf(metadata);
         List<Claim> claims = [];
@@ -46,7 +56,9 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         for (ulong i = 0; i < tensors; i++)
         {
             Claim claim = ReadClaim(i, alignment);
-            if (!names.Add(claim.Name)) throw new InvalidDataException($"{file.Path}: has tensor '{claim.Name}' twice.");
+            if (!names.Add(claim.Name))
+                throw new InvalidDataException(Say(
+                    $"{file.Path}: has tensor '{claim.Name}' twice.", $"{file.Path}: テンソル '{claim.Name}' が 2 つあります。"));
             claims.Add(claim);
         }
         return (metadata, Place(claims, (_position + alignment - 1) / alignment * alignment));
@@ -58,44 +70,57 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         // A smaller one than 8, which the format does not allow, would put numbers where they cannot be read in place.
         return value is uint alignment && alignment >= 8 && alignment <= MaxAlignment && (alignment & (alignment - 1)) == 0
             ? alignment
-            : throw new InvalidDataException(
-                $"{file.Path}: general.alignment is {value}, but a power of two from 8 to {MaxAlignment} is expected.");
+            : throw new InvalidDataException(Say(
+                $"{file.Path}: general.alignment is {value}, but a power of two from 8 to {MaxAlignment} is expected.",
+                $"{file.Path}: general.alignment が {value} ですが、8 から {MaxAlignment} までの 2 の累乗が必要です。"));
     }
 
     private Claim ReadClaim(ulong index, long alignment)
     {
-        string name = ReadName($"the name of tensor {index}");
-        uint dimensions = ReadUInt32($"the number of dimensions of tensor '{name}'");
+        string name = ReadName(() => Say($"the name of tensor {index}", $"テンソル {index} の名前"));
+        uint dimensions = ReadUInt32(() => Say($"the number of dimensions of tensor '{name}'", $"テンソル '{name}' の次元数"));
         if (dimensions is < 1 or > MaxDimensions)
-            throw new InvalidDataException($"{file.Path}: tensor '{name}' has {dimensions} dimensions, but 1 to {MaxDimensions} are " +
-                "possible.");
+            throw new InvalidDataException(Say(
+                $"{file.Path}: tensor '{name}' has {dimensions} dimensions, but 1 to {MaxDimensions} are possible.",
+                $"{file.Path}: テンソル '{name}' が {dimensions} 次元ですが、1 から {MaxDimensions} 次元まででなければなりません。"));
         long[] shape = new long[dimensions];
         for (int axis = shape.Length - 1; axis >= 0; axis--)
         {
-            ulong size = ReadUInt64($"the dimensions of tensor '{name}'");
-            if (size is 0 or > long.MaxValue) throw new InvalidDataException(
-                $"{file.Path}: tensor '{name}' has {size} numbers along one dimension.");
+            ulong size = ReadUInt64(() => Say($"the dimensions of tensor '{name}'", $"テンソル '{name}' の各次元の大きさ"));
+            if (size is 0 or > long.MaxValue)
+                throw new InvalidDataException(Say(
+                    $"{file.Path}: tensor '{name}' has {size} numbers along one dimension.",
+                    $"{file.Path}: テンソル '{name}' に大きさ {size} の次元があります。"));
             shape[axis] = (long)size;
         }
-        uint type = ReadUInt32($"the type of tensor '{name}'");
+        uint type = ReadUInt32(() => Say($"the type of tensor '{name}'", $"テンソル '{name}' の型"));
         NumberFormat format = GgufTypes.FormatOf(type) ?? (GgufTypes.OtherName(type) is string other
-            ? throw new NotSupportedException(
+            ? throw new NotSupportedException(Say(
                 $"{file.Path}: tensor '{name}' is {other}, which fude does not read. It reads " +
-                $"{string.Join(", ", Enum.GetNames<NumberFormat>())}.")
-            : throw new InvalidDataException($"{file.Path}: tensor '{name}' is of type {type}, which there is not."));
-        ulong offset = ReadUInt64($"the offset of tensor '{name}'");
+                $"{string.Join(", ", Enum.GetNames<NumberFormat>())}.",
+                $"{file.Path}: テンソル '{name}' の形式 {other} には対応していません。fude が読める形式: " +
+                $"{string.Join("、", Enum.GetNames<NumberFormat>())}。"))
+            : throw new InvalidDataException(Say(
+                $"{file.Path}: tensor '{name}' is of type {type}, which there is not.",
+                $"{file.Path}: テンソル '{name}' の型が {type} ですが、そのような型はありません。")));
+        ulong offset = ReadUInt64(() => Say($"the offset of tensor '{name}'", $"テンソル '{name}' のオフセット"));
         if (offset > long.MaxValue || (long)offset % alignment != 0)
-            throw new InvalidDataException($"{file.Path}: tensor '{name}' begins at byte {offset}, which is no multiple of {alignment}.");
+            throw new InvalidDataException(Say(
+                $"{file.Path}: tensor '{name}' begins at byte {offset}, which is no multiple of {alignment}.",
+                $"{file.Path}: テンソル '{name}' の先頭が {offset} バイト目で、{alignment} の倍数ではありません。"));
 
         if (shape[^1] % format.BlockLength() != 0)
-            throw new InvalidDataException(
-                $"{file.Path}: tensor '{name}' has rows of {shape[^1]} numbers, which are not whole blocks of {format}.");
+            throw new InvalidDataException(Say(
+                $"{file.Path}: tensor '{name}' has rows of {shape[^1]} numbers, which are not whole blocks of {format}.",
+                $"{file.Path}: テンソル '{name}' の行の長さ {shape[^1]} は {format} のブロック長で割り切れません。"));
         UInt128 bytes = (UInt128)(shape[^1] / format.BlockLength()) * (UInt128)format.BlockBytes();
         for (int axis = 0; axis < shape.Length - 1 && bytes <= (UInt128)file.Length; axis++) bytes *= (UInt128)shape[axis];
         if (bytes > (UInt128)file.Length)
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{file.Path}: tensor '{name}' claims to be {format} [{string.Join(", ", shape)}], more than the file's {file.Length} " +
-                "bytes. The file is cut off or damaged: download or copy it again.");
+                "bytes. The file is cut off or damaged: download or copy it again.",
+                $"{file.Path}: テンソル '{name}' は {format} [{string.Join(", ", shape)}] とされ、ファイルの {file.Length} バイトより大きくなります。" +
+                "ファイルが途中で切れているか、破損しています。ダウンロードまたはコピーをやり直してください。"));
         return new Claim(name, format, shape, (long)offset, (long)bytes);
     }
 
@@ -107,18 +132,23 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         foreach (Claim claim in claims.OrderBy(claim => claim.Begin))
         {
             if (claim.Begin > available - claim.Bytes)
-                throw new InvalidDataException(
+                throw new InvalidDataException(Say(
                     $"{file.Path}: tensor '{claim.Name}' claims bytes {claim.Begin} to {(UInt128)claim.Begin + (UInt128)claim.Bytes} " +
-                    $"of the {Math.Max(available, 0)} after the header. The file is cut off or damaged: download or copy it again.");
+                    $"of the {Math.Max(available, 0)} after the header. The file is cut off or damaged: download or copy it again.",
+                    $"{file.Path}: テンソル '{claim.Name}' は {claim.Begin} から {(UInt128)claim.Begin + (UInt128)claim.Bytes} バイト目にあるとされますが、" +
+                    $"ヘッダーの後は {Math.Max(available, 0)} バイトです。ファイルが途中で切れているか、破損しています。" +
+                    "ダウンロードまたはコピーをやり直してください。"));
             if (claim.Begin < covered)
-                throw new InvalidDataException($"{file.Path}: tensor '{claim.Name}' overlaps the one before it.");
+                throw new InvalidDataException(Say(
+                    $"{file.Path}: tensor '{claim.Name}' overlaps the one before it.",
+                    $"{file.Path}: テンソル '{claim.Name}' が前のテンソルと重なっています。"));
             covered = claim.Begin + claim.Bytes;
             tensors.Add(new GgufTensor(file.Path, claim.Name, claim.Format, claim.Shape, file.At(start + claim.Begin)));
         }
         return tensors;
     }
 
-    private object ReadValue(uint type, string what, int depth)
+    private object ReadValue(uint type, Func<string> what, int depth)
     {
         switch (type)
         {
@@ -130,19 +160,23 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         }
     }
 
-    private Array ReadArray(string what, int depth)
+    private Array ReadArray(Func<string> what, int depth)
     {
-        if (depth > MaxNesting) throw new InvalidDataException(
-            $"{file.Path}: {what} is an array of arrays, {depth} deep; {MaxNesting} are possible.");
-        uint type = ReadUInt32($"the type of the elements of {what}");
+        if (depth > MaxNesting)
+            throw new InvalidDataException(Say(
+                $"{file.Path}: {what()} is an array of arrays, {depth} deep; {MaxNesting} are possible.",
+                $"{file.Path}: {what()}は配列の配列が {depth} 段になっています。上限は {MaxNesting} 段です。"));
+        uint type = ReadUInt32(() => Say($"the type of the elements of {what()}", $"{what()}の要素の型"));
         if (GgufTypes.BytesOf(type) is not int bytes) throw UnknownType(type, what);
-        ulong count = ReadUInt64($"the length of {what}");
+        ulong count = ReadUInt64(() => Say($"the length of {what()}", $"{what()}の長さ"));
         // A text takes 8 bytes at least, an array 12.
         long least = type == GgufTypes.Text ? 8 : type == GgufTypes.Array ? 12 : bytes;
         if (count > (ulong)(Left / least) || count > (ulong)Array.MaxLength)
-            throw new InvalidDataException(
-                $"{file.Path}: {what} claims {count} elements, but the file has {Left} bytes after that. It is cut off or damaged: " +
-                "download or copy it again.");
+            throw new InvalidDataException(Say(
+                $"{file.Path}: {what()} claims {count} elements, but the file has {Left} bytes after that. It is cut off or damaged: " +
+                "download or copy it again.",
+                $"{file.Path}: {what()}の要素数が {count} とされていますが、その後は {Left} バイトしかありません。ファイルが途中で切れているか、" +
+                "破損しています。ダウンロードまたはコピーをやり直してください。"));
         if (skipsArrays && type != GgufTypes.Array)
         {
             if (type != GgufTypes.Text) Skip((long)count * bytes);
@@ -177,7 +211,7 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         };
     }
 
-    private T[] Numbers<T>(ulong count, int bytes, string what)
+    private T[] Numbers<T>(ulong count, int bytes, Func<string> what)
         where T : unmanaged
     {
         T[] numbers = new T[count];
@@ -190,7 +224,7 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         return numbers;
     }
 
-    private object Scalar(Type type, ReadOnlySpan<byte> bytes, string what)
+    private object Scalar(Type type, ReadOnlySpan<byte> bytes, Func<string> what)
     {
         if (type == typeof(byte)) return bytes[0];
         if (type == typeof(sbyte)) return (sbyte)bytes[0];
@@ -205,17 +239,19 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         return BinaryPrimitives.ReadDoubleLittleEndian(bytes);
     }
 
-    private bool Truth(byte value, string what) =>
-        value <= 1 ? value == 1 : throw new InvalidDataException(
-            $"{file.Path}: {what} holds a truth value {value}, but 0 or 1 is expected.");
+    private bool Truth(byte value, Func<string> what) =>
+        value <= 1 ? value == 1 : throw new InvalidDataException(Say(
+            $"{file.Path}: {what()} holds a truth value {value}, but 0 or 1 is expected.",
+            $"{file.Path}: {what()}は真偽値のはずですが {value} です。0 か 1 が必要です。"));
 
-    private string ReadName(string what)
+    private string ReadName(Func<string> what)
     {
         string name = ReadText(what, MaxNameBytes);
-        return name.Length > 0 ? name : throw new InvalidDataException($"{file.Path}: {what} is empty.");
+        return name.Length > 0 ? name : throw new InvalidDataException(Say(
+            $"{file.Path}: {what()} is empty.", $"{file.Path}: {what()}が空です。"));
     }
 
-    private string ReadText(string what, long limit)
+    private string ReadText(Func<string> what, long limit)
     {
         ReadOnlySpan<byte> bytes = Take(ReadLength(what, limit), what);
         try
@@ -224,27 +260,34 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
         }
         catch (DecoderFallbackException inner)
         {
-            throw new InvalidDataException($"{file.Path}: a text of {what} is not UTF-8.", inner);
+            throw new InvalidDataException(Say(
+                $"{file.Path}: a text of {what()} is not UTF-8.", $"{file.Path}: {what()}に UTF-8 でない文字列があります。"), inner);
         }
     }
 
-    private int ReadLength(string what, long limit)
+    private int ReadLength(Func<string> what, long limit)
     {
         ulong length = ReadUInt64(what);
-        return length <= (ulong)Math.Min(Left, Math.Min(limit, Array.MaxLength)) ? (int)length : throw new InvalidDataException(
-            $"{file.Path}: a text of {what} claims {length} bytes, but {Math.Min(Left, limit)} are possible there. " +
-            "The file is cut off or damaged: download or copy it again.");
+        return length <= (ulong)Math.Min(Left, Math.Min(limit, Array.MaxLength)) ? (int)length : throw new InvalidDataException(Say(
+            $"{file.Path}: a text of {what()} claims {length} bytes, but {Math.Min(Left, limit)} are possible there. " +
+            "The file is cut off or damaged: download or copy it again.",
+            $"{file.Path}: {what()}に {length} バイトの文字列があるとされますが、そこに入るのは {Math.Min(Left, limit)} バイトまでです。" +
+            "ファイルが途中で切れているか、破損しています。ダウンロードまたはコピーをやり直してください。"));
     }
 
-    private uint ReadUInt32(string what) => BinaryPrimitives.ReadUInt32LittleEndian(Take(4, what));
+    private uint ReadUInt32(Func<string> what) => BinaryPrimitives.ReadUInt32LittleEndian(Take(4, what));
 
-    private ulong ReadUInt64(string what) => BinaryPrimitives.ReadUInt64LittleEndian(Take(8, what));
+    private ulong ReadUInt64(Func<string> what) => BinaryPrimitives.ReadUInt64LittleEndian(Take(8, what));
 
     private long Left => file.Length - _position;
 
-    private ReadOnlySpan<byte> Take(int bytes, string what)
+    // What is read is put into words only where reading it fails.
+    private ReadOnlySpan<byte> Take(int bytes, Func<string> what)
     {
-        if (bytes > Left) throw new InvalidDataException($"{file.Path}: ends within {what}. Download or copy it again.");
+        if (bytes > Left)
+            throw new InvalidDataException(Say(
+                $"{file.Path}: ends within {what()}. Download or copy it again.",
+                $"{file.Path}: {what()}の途中で終わっています。ダウンロードまたはコピーをやり直してください。"));
         ReadOnlySpan<byte> taken = file.Span(_position, bytes);
         _position += bytes;
         return taken;
@@ -253,6 +296,7 @@ internal sealed class GgufReader(MappedFile file, bool skipsArrays = false)
     // What was held against Left before.
     private void Skip(long bytes) => _position += bytes;
 
-    private InvalidDataException UnknownType(uint type, string what) =>
-        new($"{file.Path}: {what} has values of type {type}, which there is not.");
+    private InvalidDataException UnknownType(uint type, Func<string> what) => new(Say(
+        $"{file.Path}: {what()} has values of type {type}, which there is not.",
+        $"{file.Path}: {what()}の型が {type} ですが、そのような型はありません。"));
 }

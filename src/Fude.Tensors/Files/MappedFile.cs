@@ -1,5 +1,6 @@
 using System.IO.MemoryMappedFiles;
 using System.Runtime.InteropServices;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -32,8 +33,12 @@ internal sealed unsafe partial class MappedFile : IDisposable
     public static MappedFile Open(string path)
     {
         if (!BitConverter.IsLittleEndian)
-            throw new PlatformNotSupportedException($"{path}: weight files hold little-endian numbers, this machine is big-endian.");
-        if (Directory.Exists(path)) throw new InvalidDataException($"{path}: is a folder, but a file of weights is expected.");
+            throw new PlatformNotSupportedException(Say(
+                $"{path}: weight files hold little-endian numbers, this machine is big-endian.",
+                $"{path}: 重みのファイルの数値はリトルエンディアンですが、このマシンはビッグエンディアンです。"));
+        if (Directory.Exists(path))
+            throw new InvalidDataException(Say(
+                $"{path}: is a folder, but a file of weights is expected.", $"{path}: フォルダーです。重みのファイルを指定してください。"));
         RequireContent(path);
         using FileStream file = new(path, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
         long length = file.Length;
@@ -59,7 +64,10 @@ internal sealed unsafe partial class MappedFile : IDisposable
     {
         FileInfo file = new(path);
         if (file.LinkTarget is not null) file = new(file.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
-        if (file.Exists && file.Length == 0) throw new InvalidDataException($"{path}: the file is empty. Download or copy it again.");
+        if (file.Exists && file.Length == 0)
+            throw new InvalidDataException(Say(
+                $"{path}: the file is empty. Download or copy it again.",
+                $"{path}: ファイルが空です。ダウンロードまたはコピーをやり直してください。"));
     }
 
     /// <summary>Where the byte at <paramref name="offset"/> lies. The caller has checked that what it reads from there is in

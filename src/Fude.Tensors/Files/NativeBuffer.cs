@@ -1,4 +1,5 @@
 using System.Runtime.InteropServices;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -23,7 +24,9 @@ public sealed unsafe partial class NativeBuffer : IDisposable
         }
         catch (OutOfMemoryException inner)
         {
-            throw new InsufficientMemoryException($"{bytes} bytes of memory for weights are not to be had on this machine.", inner);
+            throw new InsufficientMemoryException(Say(
+                $"{bytes} bytes of memory for weights are not to be had on this machine.",
+                $"このマシンでは、重みに必要な {bytes} バイトのメモリーを確保できません。"), inner);
         }
     }
 

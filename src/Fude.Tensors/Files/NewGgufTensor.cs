@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>A tensor that is going to be written to a GGUF file: its shape at once, its numbers when their turn comes.</summary>
@@ -64,7 +66,8 @@ public sealed unsafe record NewGgufTensor(string Name, NumberFormat Format, IRea
             }
             catch (AggregateException failures) when (failures.InnerException is InvalidDataException inner)
             {
-                throw new InvalidDataException($"tensor '{weight.Name}': {inner.Message}", inner);
+                throw new InvalidDataException(
+                    Say($"tensor '{weight.Name}': {inner.Message}", $"テンソル '{weight.Name}': {inner.Message}"), inner);
             }
             stream.Write(piece, 0, rows * rowBytes);
         }

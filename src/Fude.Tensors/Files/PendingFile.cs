@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>A file that is being written under another name beside the one it shall replace: it is there whole, or not at all.</summary>
@@ -10,9 +12,13 @@ internal sealed class PendingFile : IDisposable
     {
         _path = Path.GetFullPath(path);
         // Told now and by its own name: renaming at the end would fail, and name the other.
-        if (Directory.Exists(_path)) throw new IOException($"{path} is a folder: give the name of a file to write.");
+        if (Directory.Exists(_path))
+            throw new IOException(Say(
+                $"{path} is a folder: give the name of a file to write.", $"{path} はフォルダーです。書き出すファイルの名前を指定してください。"));
         if (Path.GetDirectoryName(_path) is not { } folder || !Directory.Exists(folder))
-            throw new DirectoryNotFoundException($"{path}: there is no folder {Path.GetDirectoryName(_path)} to write it into.");
+            throw new DirectoryNotFoundException(Say(
+                $"{path}: there is no folder {Path.GetDirectoryName(_path)} to write it into.",
+                $"{path}: 書き出し先のフォルダー {Path.GetDirectoryName(_path)} がありません。"));
         _temporary = Path.Combine(folder, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
         // Taking the room at once tells of a full disk before anything is computed.
         Stream = new FileStream(_temporary, new FileStreamOptions

@@ -1,5 +1,6 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.Intrinsics;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -27,9 +28,12 @@ public sealed unsafe class RandomWeights : IWeightStore
     public RandomWeights(NumberFormat format, ulong seed = 0)
     {
         if (!format.CanNarrow())
-            throw new NotSupportedException(
-                $"fude reads {format} but does not make it; random weights can be of the formats that it makes: " +
-                $"{string.Join(", ", Enum.GetValues<NumberFormat>().Where(other => other.CanNarrow()))}.");
+        {
+            IEnumerable<NumberFormat> made = Enum.GetValues<NumberFormat>().Where(other => other.CanNarrow());
+            throw new NotSupportedException(Say(
+                $"fude reads {format} but does not make it; random weights can be of the formats that it makes: {string.Join(", ", made)}.",
+                $"fude は {format} を読めますが、作れません。乱数の重みに使えるのは fude が作れる形式です: {string.Join("、", made)}。"));
+        }
         (_format, _seed) = (format, seed);
     }
 
@@ -86,8 +90,9 @@ public sealed unsafe class RandomWeights : IWeightStore
     private Weight? Known(string name, int rows, int columns)
     {
         if (!_weights.TryGetValue(name, out Weight? known)) return null;
-        return (known.Rows, known.Columns) == (rows, columns) ? known : throw new InvalidDataException(
-            $"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].");
+        return (known.Rows, known.Columns) == (rows, columns) ? known : throw new InvalidDataException(Say(
+            $"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].",
+            $"テンソル '{name}' が [{known.Rows}, {known.Columns}] と [{rows}, {columns}] の 2 通りの形で使われています。"));
     }
 
     private Weight Allocate(string name, NumberFormat numberFormat, int rows, int columns)

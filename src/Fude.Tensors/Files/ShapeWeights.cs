@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>Weights without numbers: what a model asks for, counted. A model made on it tells its parameters
@@ -38,7 +40,9 @@ public sealed class ShapeWeights(NumberFormat format = NumberFormat.F32) : IWeig
         if (_weights.TryGetValue(name, out Weight? known))
         {
             if ((known.Rows, known.Columns) != (rows, columns))
-                throw new InvalidDataException($"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].");
+                throw new InvalidDataException(Say(
+                    $"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].",
+                    $"テンソル '{name}' が [{known.Rows}, {known.Columns}] と [{rows}, {columns}] の 2 通りの形で使われています。"));
             return known;
         }
         long bytes = (rows * ofThis.Bytes(columns) + 63) / 64 * 64;

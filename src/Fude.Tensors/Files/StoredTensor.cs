@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -88,7 +89,9 @@ public sealed unsafe class StoredTensor
         ElementType.I32 => Convert<int, float>(static x => x),
         ElementType.U64 => Convert<ulong, float>(static x => x),
         ElementType.I64 => Convert<long, float>(static x => x),
-        _ => throw new NotSupportedException($"{File}: tensor '{Name}' is {Type.FileName()}, which fude does not read as numbers."),
+        _ => throw new NotSupportedException(Say(
+            $"{File}: tensor '{Name}' is {Type.FileName()}, which fude does not read as numbers.",
+            $"{File}: テンソル '{Name}' は {Type.FileName()} です。fude はこの型を数値として読めません。")),
     };
 
     /// <summary>All numbers of an integer tensor, in the order of the shape: token ids in reference values.</summary>
@@ -104,7 +107,9 @@ public sealed unsafe class StoredTensor
         ElementType.U16 => Convert<ushort, long>(static x => x),
         ElementType.U8 => Convert<byte, long>(static x => x),
         ElementType.Bool => Convert<byte, long>(static x => x == 0 ? 0 : 1),
-        _ => throw new NotSupportedException($"{File}: tensor '{Name}' is {Type.FileName()}, not integers."),
+        _ => throw new NotSupportedException(Say(
+            $"{File}: tensor '{Name}' is {Type.FileName()}, not integers.",
+            $"{File}: テンソル '{Name}' は {Type.FileName()} で、整数ではありません。")),
     };
 
     /// <summary>Writes the bytes of all numbers in the order of the shape.</summary>
@@ -144,7 +149,9 @@ public sealed unsafe class StoredTensor
         where TFrom : unmanaged
     {
         if (Count > Array.MaxLength)
-            throw new NotSupportedException($"{File}: tensor '{Name}' has {Count} numbers, more than an array holds ({Array.MaxLength}).");
+            throw new NotSupportedException(Say(
+                $"{File}: tensor '{Name}' has {Count} numbers, more than an array holds ({Array.MaxLength}).",
+                $"{File}: テンソル '{Name}' の要素数は {Count} で、配列の上限 {Array.MaxLength} を超えています。"));
         CheckCountAgainstMemory();
         TTo[] numbers = new TTo[Count];
         Walk walk = new(_shape, _strides);
@@ -164,15 +171,18 @@ public sealed unsafe class StoredTensor
         for (int axis = 0; axis < _shape.Length; axis++)
         {
             if (_strides[axis] == 0 && _shape[axis] > 1)
-                throw new InvalidDataException(
+                throw new InvalidDataException(Say(
                     $"{File}: tensor '{Name}' {ShapeText} repeats the same numbers along dimension {axis}. " +
-                    "Weights have numbers of their own.");
+                    "Weights have numbers of their own.",
+                    $"{File}: テンソル '{Name}' {ShapeText} は次元 {axis} に沿って同じ数を繰り返しています。重みの要素はそれぞれ別の数でなければなりません。"));
             if (_shape[axis] > 1) reach += (_shape[axis] - 1) * _strides[axis];
         }
         if (Count > reach)
-            throw new InvalidDataException(
+            throw new InvalidDataException(Say(
                 $"{File}: tensor '{Name}' {ShapeText} with strides [{string.Join(", ", _strides)}] takes {Count} numbers out of {reach}, " +
-                "some of them again and again. Weights have numbers of their own.");
+                "some of them again and again. Weights have numbers of their own.",
+                $"{File}: テンソル '{Name}' {ShapeText}（ストライド [{string.Join(", ", _strides)}]）は {reach} 個の数から {Count} 個を、" +
+                "重複して取り出しています。重みの要素はそれぞれ別の数でなければなりません。"));
     }
 
     private static bool IsDense(long[] shape, long[] strides)

@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -19,18 +20,20 @@ internal static class StoredZip
     {
         (long directory, long directoryBytes) = FindDirectory(file);
         if (directory < 0 || directoryBytes < 0 || directoryBytes > int.MaxValue || directory > file.Length - directoryBytes)
-            throw Bad(file, $"its directory of {directoryBytes} bytes at {directory} is not in the file of {file.Length}");
+            throw Bad(
+                file, $"its directory of {directoryBytes} bytes at {directory} is not in the file of {file.Length}",
+                $"位置 {directory} から {directoryBytes} バイトのディレクトリーが、{file.Length} バイトのファイルに収まりません");
 
         Dictionary<string, Entry> entries = new(StringComparer.Ordinal);
         ReadOnlySpan<byte> rest = file.Span(directory, (int)directoryBytes);
         while (rest.Length > 0)
         {
-            if (rest.Length < EntryBytes || U32(rest) != EntrySignature) throw Bad(file, "its directory is damaged");
+            if (rest.Length < EntryBytes || U32(rest) != EntrySignature) throw Bad(file, "its directory is damaged", "ディレクトリーが破損しています");
             int nameBytes = U16(rest[28..]), extraBytes = U16(rest[30..]), bytes = EntryBytes + nameBytes + extraBytes + U16(rest[32..]);
-            if (bytes > rest.Length) throw Bad(file, "its directory is cut off");
+            if (bytes > rest.Length) throw Bad(file, "its directory is cut off", "ディレクトリーが途中で切れています");
             string name = Encoding.UTF8.GetString(rest.Slice(EntryBytes, nameBytes));
             if (!entries.TryAdd(name, Locate(file, name, rest, rest.Slice(EntryBytes + nameBytes, extraBytes))))
-                throw Bad(file, $"it has two files named '{name}'");
+                throw Bad(file, $"it has two files named '{name}'", $"'{name}' という名前のファイルが 2 つあります");
             rest = rest[bytes..];
         }
         return entries;
@@ -49,18 +52,20 @@ internal static class StoredZip
                 return (U32(end[16..]), U32(end[12..]));
             return FindDirectory64(file, tailOffset + at);
         }
-        throw Bad(file, "it has no end: it is cut off. Download or copy it again");
+        throw Bad(
+            file, "it has no end: it is cut off. Download or copy it again",
+            "終端がなく、途中で切れています。ダウンロードまたはコピーをやり直してください");
     }
 
     private static (long Offset, long Bytes) FindDirectory64(MappedFile file, long end)
     {
-        if (end < Locator64Bytes) throw Bad(file, "its ZIP64 end is missing");
+        if (end < Locator64Bytes) throw Bad(file, "its ZIP64 end is missing", "ZIP64 の終端がありません");
         ReadOnlySpan<byte> locator = file.Span(end - Locator64Bytes, Locator64Bytes);
         ulong offset = U64(locator[8..]);
         if (U32(locator) != Locator64Signature || file.Length < End64Bytes || offset > (ulong)(file.Length - End64Bytes))
-            throw Bad(file, "its ZIP64 end is damaged");
+            throw Bad(file, "its ZIP64 end is damaged", "ZIP64 の終端が破損しています");
         ReadOnlySpan<byte> record = file.Span((long)offset, End64Bytes);
-        if (U32(record) != End64Signature) throw Bad(file, "its ZIP64 end is damaged");
+        if (U32(record) != End64Signature) throw Bad(file, "its ZIP64 end is damaged", "ZIP64 の終端が破損しています");
         return ((long)U64(record[48..]), (long)U64(record[40..]));
     }
 
@@ -72,18 +77,28 @@ internal static class StoredZip
         if (length == uint.MaxValue) length = Take(file, name, ref zip64);
         if (stored == uint.MaxValue) stored = Take(file, name, ref zip64);
         if (local == uint.MaxValue) local = Take(file, name, ref zip64);
-        if ((U16(entry[8..]) & 1) != 0) throw new NotSupportedException($"{file.Path}: '{name}' is encrypted, which fude does not read.");
+        if ((U16(entry[8..]) & 1) != 0)
+            throw new NotSupportedException(Say(
+                $"{file.Path}: '{name}' is encrypted, which fude does not read.",
+                $"{file.Path}: '{name}' は暗号化されています。fude は暗号化されたファイルに対応していません。"));
         if (U16(entry[10..]) != 0)
-            throw new NotSupportedException(
+            throw new NotSupportedException(Say(
                 $"{file.Path}: '{name}' is compressed, but fude maps weights where they lie, uncompressed as torch.save leaves them. " +
-                "Pack the archive again without compression (zip -0), or save the model as safetensors.");
-        if (stored != length) throw Bad(file, $"'{name}' is stored as it is, yet has two lengths, {stored} and {length}");
-        if (file.Length < LocalBytes || local > (ulong)(file.Length - LocalBytes)) throw Bad(file, $"'{name}' would begin beyond the end");
+                "Pack the archive again without compression (zip -0), or save the model as safetensors.",
+                $"{file.Path}: '{name}' が圧縮されています。fude は torch.save が書くとおりの無圧縮の重みを、ファイルのまま割り当てて読みます。" +
+                "無圧縮 (zip -0) でまとめ直すか、モデルを safetensors で保存してください。"));
+        if (stored != length)
+            throw Bad(
+                file, $"'{name}' is stored as it is, yet has two lengths, {stored} and {length}",
+                $"'{name}' は無圧縮なのに、長さが {stored} と {length} の 2 通りあります");
+        if (file.Length < LocalBytes || local > (ulong)(file.Length - LocalBytes))
+            throw Bad(file, $"'{name}' would begin beyond the end", $"'{name}' の先頭がファイルの終わりを越えています");
         ReadOnlySpan<byte> header = file.Span((long)local, LocalBytes);
-        if (U32(header) != LocalSignature) throw Bad(file, $"'{name}' is not where the directory says");
+        if (U32(header) != LocalSignature) throw Bad(file, $"'{name}' is not where the directory says", $"'{name}' がディレクトリーの示す位置にありません");
         long offset = (long)local + LocalBytes + U16(header[26..]) + U16(header[28..]);
         if (offset > file.Length || length > (ulong)(file.Length - offset))
-            throw Bad(file, $"'{name}' of {length} bytes would end beyond the end");
+            throw Bad(
+                file, $"'{name}' of {length} bytes would end beyond the end", $"{length} バイトの '{name}' がファイルの終わりを越えています");
         return new Entry(offset, (long)length);
     }
 
@@ -102,13 +117,14 @@ internal static class StoredZip
 
     private static ulong Take(MappedFile file, string name, ref ReadOnlySpan<byte> zip64)
     {
-        if (zip64.Length < 8) throw Bad(file, $"the ZIP64 size of '{name}' is missing");
+        if (zip64.Length < 8) throw Bad(file, $"the ZIP64 size of '{name}' is missing", $"'{name}' の ZIP64 のサイズがありません");
         ulong value = U64(zip64);
         zip64 = zip64[8..];
         return value;
     }
 
-    private static InvalidDataException Bad(MappedFile file, string what) => new($"{file.Path}: is not a sound PyTorch archive: {what}.");
+    private static InvalidDataException Bad(MappedFile file, string english, string japanese) => new(Say(
+        $"{file.Path}: is not a sound PyTorch archive: {english}.", $"{file.Path}: PyTorch のアーカイブとして正しくありません。{japanese}。"));
 
     private static ushort U16(ReadOnlySpan<byte> bytes) => BinaryPrimitives.ReadUInt16LittleEndian(bytes);
 

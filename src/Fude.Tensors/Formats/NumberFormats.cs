@@ -1,6 +1,7 @@
 using System.Runtime.CompilerServices;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -54,8 +55,9 @@ public static class NumberFormats
         int length = format.BlockLength();
         if (count % length != 0)
             throw new ArgumentException(
-                $"{count} numbers are not whole blocks of {format}, which has {length} in a block. Choose a format whose blocks fit " +
-                "the row.",
+                Say($"{count} numbers are not whole blocks of {format}, which has {length} in a block. Choose a format whose blocks fit " +
+                    "the row.",
+                    $"{count} 個の数は {format} の {length} 個ずつのブロックに分けられません。ブロックが行に収まる形式を選んでください。"),
                 nameof(count));
         return checked(count / length * format.BlockBytes());
     }
@@ -133,8 +135,9 @@ public static class NumberFormats
             case NumberFormat.Q5_K: Q5_K.Narrow(numbers, bytes, importance); break;
             case NumberFormat.Q6_K: Q6_K.Narrow(numbers, bytes, importance); break;
             default:
-                throw new NotSupportedException(
-                    $"fude reads {format} but does not make it. It quantises to Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K.");
+                throw new NotSupportedException(Say(
+                    $"fude reads {format} but does not make it. It quantises to Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K and Q6_K.",
+                    $"fude は {format} を読めますが、作れません。量子化できるのは Q8_0、Q4_0、Q4_1、Q5_0、Q5_1、Q4_K、Q5_K、Q6_K です。"));
         }
     }
 
@@ -144,9 +147,10 @@ public static class NumberFormats
             throw new ArgumentException($"{importance.Length} importances are given for {numbers.Length} numbers.", nameof(importance));
         for (int i = 0; i < numbers.Length; i++)
             if (!(MathF.Abs(numbers[i]) <= Largest))
-                throw new InvalidDataException(
+                throw new InvalidDataException(Say(
                     $"number {i} of a row is {numbers[i]}, but {format} stores numbers from -{Largest} to {Largest}. The weights are " +
-                    "damaged.");
+                    "damaged.",
+                    $"ある行の数 {i} が {numbers[i]} ですが、{format} で表せるのは -{Largest} から {Largest} までです。重みが破損しています。"));
         foreach (float weight in importance)
             if (!(weight >= 0 && float.IsFinite(weight)))
                 throw new ArgumentException($"An importance is {weight}, but it must be finite and not negative.", nameof(importance));

@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>A device that computes nothing and hands out addresses without memory: how much memory a training pass would take on
@@ -20,7 +22,8 @@ public sealed class PassMeter(int threads) : ITrainingOps
 
     /// <inheritdoc/>
     public KvCache CreateCache(int layers, int width, int capacity, NumberFormat format = NumberFormat.F32) =>
-        throw new NotSupportedException("Training reads whole texts: it has no caches.");
+        throw new NotSupportedException(
+            Say("Training reads whole texts: it has no caches.", "訓練ではテキスト全体を読むため、キャッシュはありません。"));
 
     /// <inheritdoc/>
     public Tensor Embed(Batch batch, Weight tokens, Weight? positions = null)
@@ -78,7 +81,8 @@ public sealed class PassMeter(int threads) : ITrainingOps
     }
 
     /// <summary>There is nothing to read.</summary>
-    public ReadOnlySpan<float> Read(Tensor x) => throw new NotSupportedException("A meter computes no numbers.");
+    public ReadOnlySpan<float> Read(Tensor x) => throw new NotSupportedException(
+        Say("A meter computes no numbers.", "計測用のデバイスは数値を計算しません。"));
 
     /// <inheritdoc/>
     public Tensor New(int rows, int columns) => new((nint)(FirstAddress + Take((long)rows * columns * sizeof(float))), rows, columns);

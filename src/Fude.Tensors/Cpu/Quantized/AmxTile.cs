@@ -3,6 +3,7 @@ using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
 using static Iced.Intel.AssemblerRegisters;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -45,11 +46,11 @@ internal static unsafe partial class AmxTile
     internal static readonly nint[] Plain = new nint[Rows + 1], Minimum = new nint[Rows + 1], TwoScales = new nint[Rows + 1];
     internal static nint Opening, Closing;
 
-    private static readonly Lazy<string?> Found = new(FindRefusal);
+    private static readonly Lazy<(string English, string Japanese)?> Found = new(FindRefusal);
     private static readonly Lock Making = new();
 
     /// <summary>Why it cannot be used here, or null where it can. The system is asked for its permission once.</summary>
-    public static string? Refusal => Found.Value;
+    public static string? Refusal => Found.Value is { } why ? Say(why.English, why.Japanese) : null;
 
     /// <summary>The routine for a number of rows, between <see cref="Open"/> and <see cref="Close"/>.</summary>
     /// <returns>void(byte* panel, byte* x, float* sums, long runs): the two groups' runs lie <see cref="GroupProduct.PanelApart"/> apart,
@@ -211,36 +212,41 @@ internal static unsafe partial class AmxTile
         }
     }
 
-    private static string? FindRefusal()
+    private static (string English, string Japanese)? FindRefusal()
     {
         const int Tile = 1 << 24, Int8 = 1 << 25;
         if (RuntimeInformation.ProcessArchitecture != Architecture.X64 || !Avx512F.IsSupported || X86Base.CpuId(0, 0).Eax < 7
             || (X86Base.CpuId(7, 0).Edx & (Tile | Int8)) != (Tile | Int8))
-            return "this processor lacks it";
-        if (!VnniTile.IsSupported) return "the system allows fude no machine code of its own";
+            return ("this processor lacks it", "このプロセッサーにはありません");
+        if (!VnniTile.IsSupported) return ("the system allows fude no machine code of its own", "fude が機械語を実行することをシステムが許していません");
         const ulong Configuration = 1 << 17, Data = 1 << 18;
-        if ((EnabledStates() & (Configuration | Data)) != (Configuration | Data)) return "the system does not switch the tile registers on";
+        if ((EnabledStates() & (Configuration | Data)) != (Configuration | Data))
+            return ("the system does not switch the tile registers on", "システムがタイルレジスターを有効にしていません");
         if (OperatingSystem.IsWindows()) return WindowsRefusal(Data);
         // x86-64's arch_prctl, and what asm/prctl.h calls ARCH_REQ_XCOMP_PERM: Linux wants to be asked for state of 8 KB a thread.
         const long ArchPrctl = 158, RequestPermission = 0x1023, TileData = 18, NoSpace = 28;
         if (SystemCall(ArchPrctl, RequestPermission, TileData) == 0) return null;
         int error = Marshal.GetLastPInvokeError();
+        string message = Marshal.GetPInvokeErrorMessage(error);
         return error == NoSpace
-            ? "the system does not allow it, for the alternate signal stack of some thread has no room for the tile registers"
-            : $"the system does not allow it (arch_prctl: {Marshal.GetPInvokeErrorMessage(error)})";
+            ? ("the system does not allow it, for the alternate signal stack of some thread has no room for the tile registers",
+                "システムが許可しません。代替シグナルスタックにタイルレジスターの入らないスレッドがあります")
+            : ($"the system does not allow it (arch_prctl: {message})", $"システムが許可しません（arch_prctl: {message}）");
     }
 
     // From Windows 11 and Server 2022 on; where the function is missing, the registers are not kept for a thread.
-    private static string? WindowsRefusal(ulong states)
+    private static (string English, string Japanese)? WindowsRefusal(ulong states)
     {
-        const string NotKept = "this version of Windows does not give the tile registers to programs";
+        (string, string) notKept = (
+            "this version of Windows does not give the tile registers to programs",
+            "この Windows はタイルレジスターをプログラムに使わせません");
         try
         {
-            return EnableOptionalStates(states) != 0 ? null : NotKept;
+            return EnableOptionalStates(states) != 0 ? null : notKept;
         }
         catch (EntryPointNotFoundException)
         {
-            return NotKept;
+            return notKept;
         }
     }
 

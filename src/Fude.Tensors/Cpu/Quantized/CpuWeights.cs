@@ -1,3 +1,5 @@
+using static Fude.Tensors.Wording;
+
 namespace Fude.Tensors;
 
 /// <summary>Weights as <see cref="CpuOps"/> wants them: quantised matrices laid out anew for its int8 kernels, everything else as it
@@ -35,8 +37,9 @@ public sealed unsafe class CpuWeights : IWeightStore
         lock (_lock)
         {
             if (_matrices.TryGetValue((name, transposed), out Weight? known))
-                return (known.Rows, known.Columns) == (rows, columns) ? known : throw new InvalidDataException(
-                    $"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].");
+                return (known.Rows, known.Columns) == (rows, columns) ? known : throw new InvalidDataException(Say(
+                    $"tensor '{name}' is asked for as [{known.Rows}, {known.Columns}] and as [{rows}, {columns}].",
+                    $"テンソル '{name}' が [{known.Rows}, {known.Columns}] と [{rows}, {columns}] の 2 通りの形で使われています。"));
             Weight stored = _weights.Matrix(name, rows, columns, transposed);
             AreQuantized |= stored.Format.IsQuantized();
             // A store of shapes alone has nothing to lay out: its addresses are of no memory.

@@ -1,5 +1,6 @@
 using System.Runtime.InteropServices;
 using Iced.Intel;
+using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
@@ -53,7 +54,8 @@ internal static unsafe partial class MachineCode
     public static nint MakeAnother(Action<Assembler> write)
     {
         nint routine = Make(write);
-        return routine != 0 ? routine : throw new InsufficientMemoryException("The system gave memory for a routine once, but not again.");
+        return routine != 0 ? routine : throw new InsufficientMemoryException(Say(
+            "The system gave memory for a routine once, but not again.", "機械語を置くメモリーを、システムから 2 度目は得られませんでした。"));
     }
 
     private static nint Install(ReadOnlySpan<byte> code)

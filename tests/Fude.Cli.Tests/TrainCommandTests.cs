@@ -65,6 +65,22 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_run_with_rounded_products_learns_goes_on_and_is_another_than_one_without()
+    {
+        string shard = await Shard();
+        await Succeed(Train(shard, "--steps", "40", "--schedule", "constant", "--precision", "bf16", "--threads", "1"));
+        byte[] whole = File.ReadAllBytes(_folder["run/model/model.safetensors"]);
+        Assert.True(JsonDocument.Parse(File.ReadLines(_folder["run/metrics.jsonl"]).Last()).RootElement.GetProperty("held_out_loss").GetDouble() < 3);
+        Directory.Delete(_folder["run"], recursive: true);
+        await Succeed(Train(shard, "--steps", "20", "--schedule", "constant", "--precision", "bf16"));
+        await Succeed(Train(shard, "--steps", "40", "--schedule", "constant", "--precision", "bf16", "--threads", "2"));
+        Assert.Equal(whole, File.ReadAllBytes(_folder["run/model/model.safetensors"]));
+        Directory.Delete(_folder["run"], recursive: true);
+        await Succeed(Train(shard, "--steps", "40", "--schedule", "constant"));
+        Assert.NotEqual(whole, File.ReadAllBytes(_folder["run/model/model.safetensors"]));
+    }
+
+    [Fact]
     public async Task A_run_goes_on_can_be_made_longer_and_refuses_what_is_another_run()
     {
         string shard = await Shard();
@@ -76,6 +92,7 @@ public sealed class TrainCommandTests : IDisposable
         await Succeed(Train(shard, "--steps", "30", "--schedule", "constant"));
         Assert.Equal(File.ReadAllBytes(_folder["run/model/model.safetensors"]), resumed);
 
+        Assert.Contains("began with precision 'f32', and now it is 'bf16'", (await Fude.Run(Train(shard, "--steps", "40", "--precision", "bf16"))).Failure(), StringComparison.Ordinal);
         Assert.Contains("began with seed", (await Fude.Run(Train(shard, "--steps", "40", "--seed", "2"))).Failure(), StringComparison.Ordinal);
         Assert.Contains("began with shard 1", (await Fude.Run(Train(_folder["shards/held"], "--steps", "40"))).Failure(), StringComparison.Ordinal);
         string[] other = Train(shard, "--steps", "40");

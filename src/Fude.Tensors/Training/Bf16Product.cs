@@ -10,7 +10,13 @@ namespace Fude.Tensors;
 /// of B; rows, columns and a second number that are not there are 0. For the rest see <see cref="MatrixProduct"/>.</remarks>
 internal static unsafe class Bf16Product
 {
+    // Rows that are fetched before they are packed: each is in another place of memory.
+    private const int Ahead = 16;
+
     private const int Rows = Bf16Tile.Rows, Columns = Bf16Tile.Columns, Piece = MatrixProduct.Piece;
+
+    /// <summary>Twice as many as of float32 numbers, which take as much scratch.</summary>
+    internal const int LargestItemRows = 2 * MatrixProduct.LargestItemRows;
 
     /// <summary>Whether this processor has the instructions.</summary>
     public static bool IsSupported => Bf16Tile.IsSupported;
@@ -114,6 +120,8 @@ internal static unsafe class Bf16Product
         int k = 0;
         for (; k < count - 1; k += 2, source += 2 * stride, target += width)
         {
+            Sse.Prefetch0(source + Ahead * stride);
+            Sse.Prefetch0(source + (Ahead + 1) * stride);
             Vector512<float> first = Avx512F.MaskLoad(source, read, zero), second = Avx512F.MaskLoad(source + stride, read, zero);
             Avx512F.MaskStore(target, write, Bf16Numbers.Pairs(first, second));
         }

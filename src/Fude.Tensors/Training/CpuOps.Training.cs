@@ -305,7 +305,7 @@ public sealed unsafe partial class CpuOps
         job.Packed = (float*)_arena.Take(MatrixProduct.PackedNumbers(job) * sizeof(float));
         if (RoundsProducts && HasPairProducts)
         {
-            int tiles = MatrixProduct.Plan(ref job, Threads, Bf16Tile.Rows);
+            int tiles = MatrixProduct.Plan(ref job, Threads, Bf16Tile.Rows, Bf16Product.LargestItemRows);
             _crew.Run(&Bf16Product.Pack, &job, MatrixProduct.PackItems(job));
             _crew.Run(&Bf16Product.Run, &job, tiles);
         }

@@ -64,10 +64,10 @@ internal static unsafe class MatrixProduct
     internal static int PackItems(in Job job) => checked(((job.K + Piece - 1) / Piece) * ((job.N + PackedColumns - 1) / PackedColumns));
 
     /// <summary>Splits the product into items of whole strips and returns their number.</summary>
-    internal static int Plan(ref Job job, int threads, int stripRows = Rows)
+    internal static int Plan(ref Job job, int threads, int stripRows = Rows, int largestRows = LargestItemRows)
     {
         job.ItemColumns = RoundUp(job.N, Columns);
-        job.ItemRows = Math.Min(LargestItemRows, RoundUp(job.M, stripRows));
+        job.ItemRows = Math.Min(largestRows, RoundUp(job.M, stripRows));
         // Enough items that a thread held up elsewhere leaves its share to the others.
         while (Items(job) < threads * 4 && job.ItemRows > 4 * stripRows) job.ItemRows = RoundUp(job.ItemRows / 2, stripRows);
         while (Items(job) < threads * 4 && job.ItemColumns > 4 * Columns) job.ItemColumns = RoundUp(job.ItemColumns / 2, Columns);

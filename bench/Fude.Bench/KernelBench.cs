@@ -40,7 +40,7 @@ internal static class KernelBench
             .AddJob(Job.Default.WithToolchain(InProcessNoEmitToolchain.Instance)
                 .WithWarmupCount(2).WithIterationCount(7).WithIterationTime(TimeInterval.FromMilliseconds(100)))
             .AddColumnProvider(DefaultColumnProviders.Params)
-            .AddColumn(StatisticColumn.Min, StatisticColumn.Median, new RoofColumn("GB/s", "of memory", isMemory: true), new RoofColumn("GFLOP/s", "of float32", isMemory: false))
+            .AddColumn(StatisticColumn.Min, StatisticColumn.Median, new RoofColumn("GB/s", "of memory", isMemory: true), new RoofColumn("GFLOP/s", "of float32", isMemory: false), new RoofColumn("GOP/s", "of int8", isMemory: false, isInteger: true))
             .AddDiagnoser(MemoryDiagnoser.Default).AddColumnProvider(DefaultColumnProviders.Metrics)
             .AddLogger(ConsoleLogger.Default)
             .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(80))
@@ -51,7 +51,7 @@ internal static class KernelBench
     }
 
     /// <summary>The rate of an op's fastest iteration, and what part of the roof it is.</summary>
-    private sealed class RoofColumn(string unit, string roof, bool isMemory) : IColumn
+    private sealed class RoofColumn(string unit, string roof, bool isMemory, bool isInteger = false) : IColumn
     {
         public string Id => ColumnName;
 
@@ -61,7 +61,7 @@ internal static class KernelBench
 
         public ColumnCategory Category => ColumnCategory.Custom;
 
-        public int PriorityInCategory => isMemory ? 0 : 1;
+        public int PriorityInCategory => isMemory ? 0 : isInteger ? 2 : 1;
 
         public bool IsNumeric => false;
 
@@ -69,13 +69,15 @@ internal static class KernelBench
 
         public string Legend => isMemory
             ? "What it reads and writes if nothing is in a cache, beside reading memory at several places a thread"
+            : isInteger ? "Products of quantised weights: operations, two for a multiply-add, beside int8 multiply-adds in registers"
             : "Operations, two for a multiply-add, beside float32 multiply-adds in registers";
 
         public string GetValue(Summary summary, BenchmarkCase benchmarkCase)
         {
             KernelCase kernel = (KernelCase)benchmarkCase.Parameters[nameof(KernelBenchmarks.Case)];
             if (summary[benchmarkCase]?.ResultStatistics is not { } times || !KernelBenchmarks.Roofs.TryGetValue(kernel.Name, out Roofline? roofline)) return "?";
-            double rate = (isMemory ? kernel.Bytes : kernel.Flops) / (times.Min / 1e9), limit = isMemory ? roofline.BytesPerSecond : roofline.FlopsPerSecond;
+            if (isInteger && (!kernel.IsInteger || roofline.IntegerOpsPerSecond == 0)) return "";
+            double rate = (isMemory ? kernel.Bytes : kernel.Flops) / (times.Min / 1e9), limit = isMemory ? roofline.BytesPerSecond : isInteger ? roofline.IntegerOpsPerSecond : roofline.FlopsPerSecond;
             return string.Create(CultureInfo.InvariantCulture, $"{rate / 1e9:F1}, {rate / limit:P0}");
         }
 
@@ -132,7 +134,10 @@ public class KernelBenchmarks
         Roofs[Case.Name] = new Roofline(
             Math.Max(before.OneStreamBytesPerSecond, after.OneStreamBytesPerSecond),
             Math.Max(before.BytesPerSecond, after.BytesPerSecond),
-            Math.Max(before.FlopsPerSecond, after.FlopsPerSecond));
+            Math.Max(before.FlopsPerSecond, after.FlopsPerSecond))
+        {
+            IntegerOpsPerSecond = Math.Max(before.IntegerOpsPerSecond, after.IntegerOpsPerSecond),
+        };
         KernelCase.Free();
         _ops.Dispose();
     }
@@ -210,6 +215,8 @@ public sealed unsafe class KernelCase
 
     internal Func<CpuOps, KernelInputs, Tensor> Op { get; }
 
+    internal bool IsInteger { get; private init; }
+
     internal static IEnumerable<KernelCase> All => [.. Products(), .. RowOps(), .. Attentions()];
 
     /// <summary>The op and its shape.</summary>
@@ -234,7 +241,10 @@ public sealed unsafe class KernelCase
                     yield return new KernelCase(
                         $"MatMul {format} [{rows}, {inputs}] x [{outputs}, {inputs}]", rows,
                         outputs * format.Bytes(inputs), 2.0 * rows * inputs * outputs,
-                        (ops, data) => ops.MatMul(inputs == Width ? data.X : data.Y, data.Next(format, outputs, inputs)));
+                        (ops, data) => ops.MatMul(inputs == Width ? data.X : data.Y, data.Next(format, outputs, inputs)))
+                    {
+                        IsInteger = format.IsQuantized(),
+                    };
     }
 
     // Bytes: what is read and written, if nothing is found in a cache.

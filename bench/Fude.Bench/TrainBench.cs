@@ -8,8 +8,8 @@ using Fude.Training;
 namespace Fude.Bench;
 
 /// <summary>train: whole training steps (forward, loss, backward, clipping, AdamW) of a new Llama, in tokens a second and as a fraction of the
-/// float32 multiply-add peak, which is measured between the first steps. Options: --width --layers --vocabulary --context --rows --steps --threads
-/// --recompute --tied.</summary>
+/// multiply-add peak (float32, or bfloat16 with --bf16), which is measured between the first steps. Options: --width --layers --vocabulary
+/// --context --rows --steps --threads --recompute --tied --bf16.</summary>
 /// <remarks>The operations counted are 6 for each weight of a matrix product and each token (Kaplan et al., 2020, arXiv:2001.08361): attention,
 /// the embedding's rows and everything else count as nothing. A core second is a second of one core whoever else uses the machine.</remarks>
 internal static class TrainBench
@@ -28,7 +28,8 @@ internal static class TrainBench
         using Process process = Process.GetCurrentProcess();
         long before = process.WorkingSet64;
         using TrainableModel model = TrainableModel.Create(config, new InitialNumbers(1));
-        using CpuOps device = new(threads) { RoundsProducts = args.Contains("--bf16") }, one = new(1);
+        bool rounds = args.Contains("--bf16");
+        using CpuOps device = new(threads) { RoundsProducts = rounds }, one = new(1) { RoundsProducts = rounds };
         using AdamW optimizer = new(model, new AdamWOptions(), ParameterGroup.AsTransformersTrainer(0.1));
         Learner learner = new(model, device);
         learner.Tape.Recomputes = args.Contains("--recompute");
@@ -41,7 +42,7 @@ internal static class TrainBench
         double operations = 6.0 * products * rows * context, best = double.MaxValue, bestCore = double.MaxValue, peak = 0;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"Llama of width {width}, {layers} layers, {vocabulary} pieces: {model.Count / 1e6:F1} M weights, {products / 1e6:F1} M in products; " +
-            $"{rows} × {context} tokens a step, {threads} threads, {device.InstructionSet}"));
+            $"{rows} × {context} tokens a step, {threads} threads, {device.InstructionSet}, {(rounds ? "bfloat16" : "float32")} products"));
         for (int step = -1; step < steps; step++)
         {
             if (step < 2) peak = Math.Max(peak, Roofline.MatrixPeak(one));

@@ -79,11 +79,11 @@ internal static class BenchCommand
     }
 
     /// <summary>What was measured; speeds are medians. MatrixBytes are those of the weights that decoding a token reads, MatrixParameters
-    /// the numbers it is multiplied with.</summary>
+    /// the numbers it is multiplied with. Prompts are beside the int8 roof where weights are quantised and there is one, else beside the float32 one.</summary>
     private sealed record Measured(
         string Architecture, long Parameters, string InstructionSet, int Threads, int Prompt, int Decode, int Depth, int Sequences, int Repetitions,
         double PromptPerSecond, double DecodePerSecond, long MatrixBytes, long MatrixParameters, Roofline Roof,
-        double PromptRoofFraction, double DecodeRoofFraction, double AllocatedBytesPerToken)
+        double PromptRoofFraction, double DecodeRoofFraction, double AllocatedBytesPerToken, bool IsPromptOfIntegers)
     {
         public double DecodeBytesPerSecond => DecodePerSecond / Sequences * MatrixBytes;
 
@@ -115,6 +115,9 @@ internal static class BenchCommand
         ModelSummary summary = ModelSummary.Of(model.Config);
         List<(double Speed, double Roof)> prompts = [];
         List<(double Seconds, double Roof)> decodes = [];
+        Weight[] read = [.. matrices.Where(summary.IsMultiplied)];
+        // Weights in blocks of int8 or less are multiplied as such.
+        bool isInteger = read.Count(weight => weight.Format.IsQuantized()) > read.Length / 2;
         double[] seconds = new double[decode], roofNow = new double[decode];
         using NativeBuffer probe = Roofline.CreateProbe();
         List<Roofline> roofs = [Roofline.Measure(ops)];
@@ -154,30 +157,34 @@ internal static class BenchCommand
             }
             roofs.Add(Roofline.Measure(ops));
             if (run == 0) continue;
-            if (prompt > 0) prompts.Add((prompt / promptSeconds, (roofs[^2].FlopsPerSecond + roofs[^1].FlopsPerSecond) / 2));
+            if (prompt > 0) prompts.Add((prompt / promptSeconds, (MatrixRoof(roofs[^2]) + MatrixRoof(roofs[^1])) / 2));
             for (int i = 0; i < decode; i++) decodes.Add((seconds[i], roofNow[i]));
         }
-        Weight[] read = [.. matrices.Where(summary.IsMultiplied)];
         long bytes = read.Sum(weight => weight.Bytes), parameters = read.Sum(weight => (long)weight.Rows * weight.Columns);
         Roofline roof = new(
             Median(roofs.Select(r => r.OneStreamBytesPerSecond)),
             Median(decode > 0 ? decodes.Select(token => token.Roof) : roofs.Select(r => r.BytesPerSecond)),
-            Median(roofs.Select(r => r.FlopsPerSecond)));
+            Median(roofs.Select(r => r.FlopsPerSecond)))
+        {
+            IntegerOpsPerSecond = Median(roofs.Select(r => r.IntegerOpsPerSecond)),
+        };
         return new Measured(summary.Architecture, summary.Parameters, ops.InstructionSet, ops.Threads, prompt, decode, depth, sequences, repetitions,
             prompt > 0 ? Median(prompts.Select(run => run.Speed)) : 0, decode > 0 ? sequences / Median(decodes.Select(token => token.Seconds)) : 0,
             bytes, parameters, roof,
             prompt > 0 ? Median(prompts.Select(run => run.Speed * 2 * parameters / run.Roof)) : 0,
             decode > 0 ? Median(decodes.Select(token => bytes / token.Seconds / token.Roof)) : 0,
-            decode > 0 ? allocated : 0);
+            decode > 0 ? allocated : 0, isInteger && roof.IntegerOpsPerSecond > 0);
+
+        double MatrixRoof(Roofline measured) => isInteger && measured.IntegerOpsPerSecond > 0 ? measured.IntegerOpsPerSecond : measured.FlopsPerSecond;
     }
 
     private static void WriteText(TextWriter output, Measured m)
     {
         string Line(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
         output.WriteLine(Line($"{m.Architecture}, {m.Parameters:N0} parameters, {m.MatrixBytes / 1e9:F2} GB read per token; {m.InstructionSet}, {m.Threads} threads, median of {m.Repetitions}"));
-        output.WriteLine(Line($"roofs    memory {m.Roof.BytesPerSecond / 1e9:F1} GB/s (one stream a thread {m.Roof.OneStreamBytesPerSecond / 1e9:F1}), float32 matrix {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s"));
+        output.WriteLine(Line($"roofs    memory {m.Roof.BytesPerSecond / 1e9:F1} GB/s (one stream a thread {m.Roof.OneStreamBytesPerSecond / 1e9:F1}), float32 matrix {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s{(m.Roof.IntegerOpsPerSecond > 0 ? Line($", int8 matrix {m.Roof.IntegerOpsPerSecond / 1e9:F0} GOP/s") : "")}"));
         if (m.Prompt > 0)
-            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GFLOP/s  {m.PromptRoofFraction:P1} of the matrix roof"));
+            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} {(m.IsPromptOfIntegers ? "GOP/s  " : "GFLOP/s")}  {m.PromptRoofFraction:P1} of the {(m.IsPromptOfIntegers ? "int8" : "float32")} matrix roof"));
         if (m.Decode > 0)
             output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeRoofFraction:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token{(m.Depth > 0 ? $", at depth {m.Depth}" : "")}{(m.Sequences > 1 ? $", {m.Sequences} sequences" : "")}"));
     }
@@ -194,6 +201,7 @@ internal static class BenchCommand
         json.WriteNumber("memory_roof_bytes_per_second", m.Roof.BytesPerSecond);
         json.WriteNumber("memory_one_stream_bytes_per_second", m.Roof.OneStreamBytesPerSecond);
         json.WriteNumber("matrix_roof_flops_per_second", m.Roof.FlopsPerSecond);
+        json.WriteNumber("integer_roof_ops_per_second", m.Roof.IntegerOpsPerSecond);
         json.WriteNumber("prompt_tokens", m.Prompt);
         json.WriteNumber("prompt_tokens_per_second", m.PromptPerSecond);
         json.WriteNumber("prompt_matrix_roof_fraction", m.PromptRoofFraction);

@@ -11,6 +11,10 @@ namespace Fude.Tensors;
 /// <remarks>Williams, Waterman and Patterson, 2009, "Roofline", doi:10.1145/1498765.1498785.</remarks>
 public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double BytesPerSecond, double FlopsPerSecond)
 {
+    /// <summary>Int8 multiply-adds in the instructions that products of quantised weights use, two operations each: the roof of their prompts. 0 where
+    /// they have none of their own.</summary>
+    public double IntegerOpsPerSecond { get; init; }
+
     private const int Streams = 8, Items = 64, Chunk = 4 << 20;
     private const int Rounds = 4096, Accumulators = 16;
 
@@ -26,13 +30,20 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
     public static Roofline Measure(CpuOps ops)
     {
         ArgumentNullException.ThrowIfNull(ops);
-        return ops.InstructionSet switch
+        Roofline roofs = ops.InstructionSet switch
         {
             InstructionSets.Avx512Name or InstructionSets.AmxName => Measure<Lanes512>(ops.Crew),
             InstructionSets.Avx2Name => Measure<Lanes256>(ops.Crew),
             InstructionSets.Vector128Name => Measure<Lanes128>(ops.Crew),
             _ => Measure<LanesScalar>(ops.Crew),
         };
+        PeakCode.Loop? integers = ops.InstructionSet switch
+        {
+            InstructionSets.AmxName => PeakCode.Amx,
+            InstructionSets.Avx512Name when VnniTile.IsSupported => PeakCode.Int8,
+            _ => null,
+        };
+        return integers is { } loop ? roofs with { IntegerOpsPerSecond = Peak(ops.Crew, loop) } : roofs;
     }
 
     /// <summary>Measures <see cref="FlopsPerSecond"/> alone, or of bfloat16 pairs where the device's training products run on these: takes a
@@ -40,7 +51,7 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
     public static double MatrixPeak(CpuOps ops)
     {
         ArgumentNullException.ThrowIfNull(ops);
-        if (ops.RoundsProducts && ops.HasPairProducts) return Items * (4.0 * 16 * Bf16Tile.PeakProducts * Rounds) / Best(ops.Crew, &PairProducts, null);
+        if (ops.RoundsProducts && ops.HasPairProducts) return Peak(ops.Crew, PeakCode.Bf16);
         return ops.InstructionSet switch
         {
             InstructionSets.Avx512Name or InstructionSets.AmxName => MatrixPeak<Lanes512>(ops.Crew),
@@ -184,11 +195,9 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         T.Store(a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + b0 + b1 + b2 + b3 + b4 + b5 + b6 + b7, job->Sums + item * 16);
     }
 
-    private static void PairProducts(void* argument, int item, int worker)
-    {
-        long rounds = Rounds;
-        ((delegate* unmanaged[SuppressGCTransition]<long*, void>)Bf16Tile.Peak)(&rounds);
-    }
+    private static double Peak(Crew crew, PeakCode.Loop loop) => Items * loop.Operations * Rounds / Best(crew, &RunLoop, &loop);
+
+    private static void RunLoop(void* argument, int item, int worker) => PeakCode.Run(*(PeakCode.Loop*)argument, Rounds);
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
     private static void Ahead(float* place)

@@ -38,11 +38,6 @@ internal static unsafe class Bf16Tile
     /// <summary>The same with C = C + A·B.</summary>
     public static nint Adds { get; } = IsSupported ? MachineCode.MakeAnother(code => Write(code, adds: true)) : 0;
 
-    internal const int PeakProducts = 2 * Rows;
-
-    /// <summary>void(long* rounds): as many times <see cref="PeakProducts"/> VDPBF16PS on registers, for <see cref="Roofline"/>.</summary>
-    public static nint Peak { get; } = IsSupported ? MachineCode.MakeAnother(WritePeak) : 0;
-
     private static AssemblerRegisterZMM Zmm(int number) => new(Register.ZMM0 + number);
 
     private static void Write(Assembler code, bool adds)
@@ -81,16 +76,5 @@ internal static unsafe class Bf16Tile
             }
             code.add(c, r10);
         }
-    }
-
-    private static void WritePeak(Assembler code)
-    {
-        code.mov(rax, __qword_ptr[MachineCode.Arguments[0]]);
-        for (int i = 0; i < PeakProducts + 2; i++) code.vpxord(Zmm(i), Zmm(i), Zmm(i));
-        Label next = code.CreateLabel();
-        code.Label(ref next);
-        for (int i = 0; i < PeakProducts; i++) code.vdpbf16ps(Zmm(i), Zmm(PeakProducts), Zmm(PeakProducts + 1));
-        code.dec(rax);
-        code.jnz(next);
     }
 }

@@ -11,5 +11,14 @@ public sealed class RooflineTests
         Assert.InRange(roofs.BytesPerSecond, 1e7, 1e14);
         Assert.InRange(roofs.OneStreamBytesPerSecond, 1e7, roofs.BytesPerSecond);
         Assert.InRange(roofs.FlopsPerSecond, 1e7, 1e16);
+        if (ops.InstructionSet == InstructionSets.Avx512Name && VnniTile.IsSupported) Assert.InRange(roofs.IntegerOpsPerSecond, 1e7, 1e17);
+        else if (ops.InstructionSet != InstructionSets.AmxName) Assert.Equal(0, roofs.IntegerOpsPerSecond);
+    }
+
+    [Fact]
+    public void Training_with_rounded_products_has_a_peak_of_its_own_where_there_are_instructions_for_it()
+    {
+        using CpuOps ops = new(1) { RoundsProducts = true };
+        Assert.InRange(Roofline.MatrixPeak(ops), 1e7, 1e17);
     }
 }

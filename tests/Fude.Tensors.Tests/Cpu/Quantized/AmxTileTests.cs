@@ -72,6 +72,18 @@ public sealed unsafe class AmxTileTests
             Count(9, Mnemonic.Vcvtdq2ps, Mnemonic.Vmulps, Mnemonic.Vfmadd231ps) - Count(8, Mnemonic.Vcvtdq2ps, Mnemonic.Vmulps, Mnemonic.Vfmadd231ps));
     }
 
+    [Fact]
+    public void The_loop_of_its_roof_multiplies_whole_tiles_and_gives_the_registers_up()
+    {
+        byte* configuration = stackalloc byte[AmxTile.ConfigurationBytes];
+        PeakCode.Describe(new Span<byte>(configuration, AmxTile.ConfigurationBytes));
+        InstructionInterpreter interpreter = new();
+        interpreter.Allow(configuration, AmxTile.ConfigurationBytes);
+        interpreter.Run(MachineCode.Assemble(PeakCode.OnTiles), 5, (nint)configuration);
+        Assert.Equal(4 * 5, interpreter.Counts[Mnemonic.Tdpbssd]);
+        Assert.False(interpreter.HasTiles);
+    }
+
     private static void Open(InstructionInterpreter interpreter, int last, bool hasTwoScales)
     {
         byte* configuration = stackalloc byte[AmxTile.ConfigurationBytes];

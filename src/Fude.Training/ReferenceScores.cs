@@ -19,7 +19,8 @@ public static class ReferenceScores
     /// <param name="score">Computes: <see cref="Learner.Score(PreferencePair)"/> of the reference, or of the model in training with its
     /// adapter off.</param>
     /// <param name="progress">Told how many pairs are done, when they have to be computed; or null.</param>
-    /// <param name="variant">What else the scores depend on: the format that the reference's weights are quantised to.</param>
+    /// <param name="variant">What else the scores depend on: the format that the reference's weights are quantised to, and
+    /// whether products are rounded.</param>
     public static AnswerScores[] Of(
         string file, string modelFolder, IReadOnlyList<PreferencePair> pairs, Func<PreferencePair, AnswerScores> score, Action<int>? progress = null,
         string variant = "")

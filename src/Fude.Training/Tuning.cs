@@ -164,7 +164,7 @@ public sealed class Tuning : IDisposable
             {
                 stop.ThrowIfCancellationRequested();
                 progress?.Invoke(done);
-            }, _settings.BaseFormat?.ToString() ?? "");
+            }, $"{_settings.BaseFormat}{(_settings.RoundsProducts ? " bf16 products" : "")}");
         }
         finally
         {

@@ -47,6 +47,61 @@ public sealed unsafe class Bf16ProductTests
             }
     }
 
+    [Theory]
+    [InlineData(1, 1, 1)]
+    [InlineData(5, 3, 7)]
+    [InlineData(12, 32, 32)]
+    [InlineData(13, 33, 47)]
+    [InlineData(200, 70, 300)]
+    public void Nothing_beyond_the_matrices_is_touched(int m, int n, int k)
+    {
+        float[] a = Numbers.Normal(m * k, 1), b = Numbers.Normal(k * n, 2), c = Numbers.Normal(m * n, 3);
+        foreach (bool turnsA in (ReadOnlySpan<bool>)[false, true])
+            foreach (bool turnsB in (ReadOnlySpan<bool>)[false, true])
+            {
+                float[]? rounded = null;
+                foreach (string path in InstructionSets.Supported)
+                {
+                    _ = Guarded(path, rounds: false, inPairs: false, turnsA, turnsB);
+                    float[] found = Guarded(path, rounds: true, inPairs: false, turnsA, turnsB);
+                    Numbers.SameBits(rounded ??= found, found, path);
+                }
+                if (Bf16Product.IsSupported) Numbers.SameBits(rounded!, Guarded("", rounds: true, inPairs: true, turnsA, turnsB));
+            }
+
+        float[] Guarded(string path, bool rounds, bool inPairs, bool turnsA, bool turnsB)
+        {
+            using GuardedMemory left = GuardedMemory.Of(a), right = GuardedMemory.Of(b), sum = GuardedMemory.Of(c);
+            MatrixProduct.Job job = new()
+            {
+                A = new() { Numbers = (float*)left.Address, RowStride = turnsA ? 1 : k, ColumnStride = turnsA ? m : 1 },
+                B = new() { Numbers = (float*)right.Address, RowStride = turnsB ? 1 : n, ColumnStride = turnsB ? k : 1 },
+                C = (float*)sum.Address,
+                CStride = n,
+                M = m,
+                N = n,
+                K = k,
+                Adds = true,
+                Rounds = rounds,
+            };
+            using GuardedMemory packed = new(MatrixProduct.PackedNumbers(job) * sizeof(float)), scratch = new(MatrixProduct.ScratchBytes);
+            job.Packed = (float*)packed.Address;
+            job.Scratch = (byte*)scratch.Address;
+            int items = inPairs ? MatrixProduct.Plan(ref job, 1, Bf16Tile.Rows, Bf16Product.LargestItemRows) : MatrixProduct.Plan(ref job, 1);
+            for (int item = 0; item < MatrixProduct.PackItems(job); item++)
+            {
+                if (inPairs) Bf16Product.Pack(&job, item, 0);
+                else MatrixProduct.Pack(&job, item, 0);
+            }
+            for (int item = 0; item < items; item++)
+            {
+                if (inPairs) Bf16Product.Run(&job, item, 0);
+                else TrainingKernels.Of(path).Product(&job, item, 0);
+            }
+            return sum.Floats.ToArray();
+        }
+    }
+
     [Fact]
     public void They_are_the_products_of_the_rounded_numbers()
     {

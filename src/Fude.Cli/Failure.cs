@@ -26,14 +26,14 @@ internal sealed class Failure : Exception
             ArgumentException argument => MessageOf(argument),
             UnauthorizedAccessException => Language.Say(
                 $"{failure.Message} Check the permissions of the file and its folder.",
-                $"{failure.Message} ファイルとフォルダーの権限を確かめてください。"),
+                $"アクセスが拒否されました（{failure.Message}）。ファイルとフォルダーの権限を確かめてください。"),
             IOException when DiskFull.Contains(failure.HResult) => Language.Say(
                 $"{failure.Message.TrimEnd('.')}. Make room on the disk, then run the command again.",
-                $"{failure.Message.TrimEnd('.')}。ディスクの空きを増やしてから、もう一度実行してください。"),
+                $"{failure.Message.TrimEnd('.', '。')}。ディスクの空きを増やしてから、もう一度実行してください。"),
             // .NET's own words for it; what fude itself says of a missing file is longer.
             FileNotFoundException { FileName: { } file } when failure.Message.StartsWith("Could not find file", StringComparison.Ordinal) =>
                 Language.Say($"{file}: there is no such file.", $"{file}: そのようなファイルはありません。"),
-            IOException => failure.Message,
+            IOException => OfSystem(failure.Message),
             OutOfMemoryException => Language.Say(
                 "There is not enough memory. `fude inspect` shows what a model needs; a smaller model, context or batch needs less.",
                 "メモリーが足りません。必要量は `fude inspect` で分かります。モデル、文脈長、バッチを小さくしてください。"),
@@ -41,18 +41,12 @@ internal sealed class Failure : Exception
                 $"an error in fude itself: {failure.Message} Run again with --verbose and report what it prints.",
                 $"fude の内部エラーです: {failure.Message} --verbose を付けて実行し、表示された内容を報告してください。"),
         };
-        return $"fude: {OneLine(Language.Say(text, $"{KindOf(failure)}{text}"))}";
+        return $"fude: {OneLine(text)}";
     }
 
-    // The libraries speak English, but for what instruction data lack: a Japanese reader is told at least what kind of thing is wrong.
-    private static string KindOf(Exception failure) => failure switch
-    {
-        FileNotFoundException or DirectoryNotFoundException => "見つかりません: ",
-        InvalidDataException => "ファイルの内容に問題があります: ",
-        NotSupportedException => "対応していません: ",
-        ArgumentException => "指定に問題があります: ",
-        _ => "",
-    };
+    // What .NET and the system say is English: a Japanese reader is told at least what kind of thing is wrong.
+    private static string OfSystem(string message) =>
+        Language.Say(message, message.Any(letter => letter is >= '\u3041' and <= '\u30FF') ? message : $"読み書きできません: {message}");
 
     /// <summary>The text without line breaks and other control characters: names out of a hostile file steer no terminal.</summary>
     internal static string OneLine(string text) => string.Create(text.Length, text, static (line, source) =>

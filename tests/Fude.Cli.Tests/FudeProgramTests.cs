@@ -56,16 +56,31 @@ public sealed class FudeProgramTests
     }
 
     [Fact]
-    public async Task What_kind_of_thing_is_wrong_is_told_in_Japanese()
+    public async Task What_is_wrong_is_told_in_Japanese()
     {
         using TemporaryFolder folder = new();
         string model = folder["model"];
         Directory.CreateDirectory(model);
-        Assert.StartsWith($"fude: 見つかりません: {folder["none"]}", (await Fude.RunInJapanese("inspect", folder["none"])).Said, StringComparison.Ordinal);
-        Assert.StartsWith("fude: ファイルの内容に問題があります: ", (await Fude.RunInJapanese("inspect", model)).Said, StringComparison.Ordinal);
+        await Tells(folder["none"], "inspect", folder["none"]);
+        await Tells(model, "inspect", model);
         File.WriteAllText(Path.Combine(model, "config.json"), """{"model_type": "bert"}""");
-        Assert.StartsWith("fude: 対応していません: ", (await Fude.RunInJapanese("inspect", model)).Said, StringComparison.Ordinal);
-        Assert.StartsWith("fude: 指定に問題があります: ", (await Fude.RunInJapanese("generate", Fude.Model("llama-gqa"), "--ids", "1", "--max-new-tokens", "10000")).Said, StringComparison.Ordinal);
+        await Tells("bert", "inspect", model);
+        File.WriteAllText(Path.Combine(model, "config.json"), "{");
+        await Tells("config.json", "inspect", model);
+        await Tells("10000", "generate", Fude.Model("llama-gqa"), "--ids", "1", "--max-new-tokens", "10000");
+        await Tells(folder["none"], "generate", Fude.Model("llama-gqa"), "--adapter", folder["none"], "--ids", "1");
+        await Tells(folder["none"], "corpus", "tokenize", folder["none"], "--tokenizer", folder["none"], "--out", folder["out"]);
+        await Tells(folder["none"], "train", "--config", folder["none"], "--data", folder["none"], "--steps", "1", "--out", folder["run"]);
+
+        async Task Tells(string named, params string[] arguments)
+        {
+            (int status, string said) = await Fude.RunInJapanese(arguments);
+            Assert.True(status != 0, said);
+            Assert.Contains(named, said, StringComparison.Ordinal);
+            // A sentence, and none of English: names of files, keys and models are not three words in a row.
+            Assert.Matches("(です|ます|ません|ください)", said);
+            Assert.DoesNotMatch("[a-z]+ [a-z]+ [a-z]+ ", said);
+        }
     }
 
     [Fact]

@@ -156,7 +156,7 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Contains($"除外 1 件（JSON が壊れています）: {bad}:13", said, StringComparison.Ordinal);
         Assert.Contains($"除外 1 件（\"output\" が空です）: {bad}:14", said, StringComparison.Ordinal);
         Assert.Contains($"注意 1 件（64 トークンより長いため除外）: {bad}:15", said, StringComparison.Ordinal);
-        Assert.Contains($"fude: ファイルの内容に問題があります: {bad}:13: JSON が壊れています（2 文字目", (await Fude.RunInJapanese([.. command[..^1], _folder["ja2"]])).Said, StringComparison.Ordinal);
+        Assert.Contains($"fude: {bad}:13: JSON が壊れています（2 文字目", (await Fude.RunInJapanese([.. command[..^1], _folder["ja2"]])).Said, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -48,6 +48,14 @@ internal static unsafe class Bf16Tile
         for (int i = 0; i < 2 * Rows; i++) code.vpxord(Zmm(i), Zmm(i), Zmm(i));
         code.mov(rax, __qword_ptr[shape]);
         code.mov(r10, __qword_ptr[shape + 8]);
+        // C is wanted at the end, from the second-level cache or farther.
+        code.mov(r11, c);
+        for (int i = 0; i < Rows; i++)
+        {
+            code.prefetchw(__byte_ptr[r11]);
+            code.prefetchw(__byte_ptr[r11 + 64]);
+            code.add(r11, r10);
+        }
         Label next = code.CreateLabel(), done = code.CreateLabel();
         code.test(rax, rax);
         code.jz(done);

@@ -48,7 +48,7 @@ internal static class ChatCommand
             Conversation conversation = new(terminal, interrupts, generator, options) { Format = guess.Format, System = args.GetValue(system) };
             terminal.Error.WriteLine(Say(
                 $"{generator.Folder.Name}, prompt format {guess.Format}{(guess.IsSure ? "" : $" (a guess: {guess.Reason} --format NAME chooses another)")}. /help lists the commands.",
-                $"{generator.Folder.Name}、プロンプト書式 {guess.Format}{(guess.IsSure ? "" : "（推定。--format NAME で変えられます）")}。/help で命令の一覧。"));
+                $"{generator.Folder.Name}、プロンプト書式 {guess.Format}{(guess.IsSure ? "" : $"（推定: {guess.Reason}--format NAME で変えられます）")}。/help で命令の一覧。"));
             if (!guess.Format.HasTurns)
                 terminal.Error.WriteLine(Say(
                     "This format has no place for earlier turns: each message is answered by itself.",

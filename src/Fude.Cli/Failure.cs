@@ -26,7 +26,7 @@ internal sealed class Failure : Exception
             ArgumentException argument => MessageOf(argument),
             UnauthorizedAccessException => Language.Say(
                 $"{failure.Message} Check the permissions of the file and its folder.",
-                $"アクセスが拒否されました（{failure.Message}）。ファイルとフォルダーの権限を確かめてください。"),
+                $"{(IsJapanese(failure.Message) ? failure.Message : $"アクセスが拒否されました（{failure.Message.TrimEnd('.')}）。")}ファイルとフォルダーの権限を確かめてください。"),
             IOException when DiskFull.Contains(failure.HResult) => Language.Say(
                 $"{failure.Message.TrimEnd('.')}. Make room on the disk, then run the command again.",
                 $"{failure.Message.TrimEnd('.', '。')}。ディスクの空きを増やしてから、もう一度実行してください。"),
@@ -45,8 +45,10 @@ internal sealed class Failure : Exception
     }
 
     // What .NET and the system say is English: a Japanese reader is told at least what kind of thing is wrong.
-    private static string OfSystem(string message) =>
-        Language.Say(message, message.Any(letter => letter is >= '\u3041' and <= '\u30FF') ? message : $"読み書きできません: {message}");
+    private static string OfSystem(string message) => Language.Say(message, IsJapanese(message) ? message : $"読み書きできません: {message}");
+
+    // Kana, which no sentence is without.
+    private static bool IsJapanese(string message) => message.Any(letter => letter is >= '\u3041' and <= '\u30FF');
 
     /// <summary>The text without line breaks and other control characters: names out of a hostile file steer no terminal.</summary>
     internal static string OneLine(string text) => string.Create(text.Length, text, static (line, source) =>

@@ -1,5 +1,4 @@
 using System.Globalization;
-using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers;
 

@@ -65,7 +65,7 @@ public sealed class FudeProgramTests
         await Tells(model, "inspect", model);
         File.WriteAllText(Path.Combine(model, "config.json"), """{"model_type": "bert"}""");
         await Tells("bert", "inspect", model);
-        File.WriteAllText(Path.Combine(model, "config.json"), "{");
+        File.WriteAllText(Path.Combine(model, "config.json"), "[]");
         await Tells("config.json", "inspect", model);
         await Tells("10000", "generate", Fude.Model("llama-gqa"), "--ids", "1", "--max-new-tokens", "10000");
         await Tells(folder["none"], "generate", Fude.Model("llama-gqa"), "--adapter", folder["none"], "--ids", "1");

@@ -47,8 +47,8 @@ internal sealed class Failure : Exception
     // What .NET and the system say is English: a Japanese reader is told at least what kind of thing is wrong.
     private static string OfSystem(string message) => Language.Say(message, IsJapanese(message) ? message : $"読み書きできません: {message}");
 
-    // Kana, which no sentence is without.
-    private static bool IsJapanese(string message) => message.Any(letter => letter is >= '\u3041' and <= '\u30FF');
+    // The libraries' sentences end so; the system's may have the Japanese name of a file in them.
+    private static bool IsJapanese(string message) => message.EndsWith('。');
 
     /// <summary>The text without line breaks and other control characters: names out of a hostile file steer no terminal.</summary>
     internal static string OneLine(string text) => string.Create(text.Length, text, static (line, source) =>

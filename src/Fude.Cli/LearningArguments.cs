@@ -31,8 +31,8 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
         Description = Say("Compute blocks again on the way back: less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（省メモリー、結果は同じ）。"),
     };
     private readonly Option<Choice<bool>> _precision = WordOption.Of(
-        "--precision", Say("What matrix products take their numbers as; bf16 rounds them, sums stay float32: about half again as fast with AVX512_BF16.",
-            "行列積の入力の精度。bf16 は入力を丸め、和は float32 のまま。AVX512_BF16 があれば約 1.5 倍速い。"), ("f32", false), ("bf16", true));
+        "--precision", Say("What the layers' matrix products take their numbers as. bf16 rounds them; sums, weights and memory stay float32. Training is about half again as fast with AVX512_BF16, a little slower without. A run keeps the one it began with.",
+            "層の行列積の入力の精度。bf16 は入力だけを丸め、和、重み、メモリー量は float32 のまま。学習は AVX512_BF16 があれば約 1.5 倍速く、なければ少し遅い。再開時には変えられない。"), ("f32", false), ("bf16", true));
     private readonly Option<long> _evaluate = Of(
         "--evaluate-every", Say("Steps between evaluations on what is held out; 0 for none.", "検証用データで評価する間隔（ステップ）。0 なら評価しない。"), evaluateEvery, AtLeast(0L));
     private readonly Option<int> _patience = Of(

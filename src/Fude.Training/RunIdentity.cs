@@ -10,7 +10,8 @@ namespace Fude.Training;
 /// <param name="Name">What it is, in a word or two.</param>
 /// <param name="Value">Tells it from others.</param>
 /// <param name="Place">Where it is now, for messages; or null.</param>
-public readonly record struct RunTrait(string Name, string Value, string? Place = null);
+/// <param name="Before">What it was in runs of earlier versions, which did not note it; null where nobody knows.</param>
+public readonly record struct RunTrait(string Name, string Value, string? Place = null, string? Before = null);
 
 /// <summary>What makes a run the run it is: a resume with another model or other data is refused, not continued to something else.</summary>
 public static class RunIdentity
@@ -20,7 +21,7 @@ public static class RunIdentity
     /// <summary>Writes the identity of a new run into its folder, or compares with what the run began with.</summary>
     /// <param name="folder">The run's folder, which need not exist.</param>
     /// <param name="traits">Names and values, in an order of their own; what may change between resumes is not among them.</param>
-    /// <param name="later">Further traits, which runs that earlier versions began do not have: those are taken as they are now.</param>
+    /// <param name="later">Further traits, which runs that earlier versions began do not have: they are taken for what was before, or where nobody knows it for what is now.</param>
     /// <param name="hasBegun">Whether there is a checkpoint. Without one there is nothing to go on with, and what failed before its first step binds nobody.</param>
     /// <exception cref="InvalidDataException">The folder's run is another one.</exception>
     public static void Check(string folder, IReadOnlyList<KeyValuePair<string, string>> traits, IReadOnlyList<RunTrait>? later = null, bool hasBegun = true)
@@ -38,10 +39,11 @@ public static class RunIdentity
         bool isNew = false;
         for (int i = 0; i < all.Length; i++)
         {
-            (string name, string value, string? place) = all[i];
-            RunTrait? old = begun.Exists(trait => trait.Name == name) ? begun.Find(trait => trait.Name == name) : null;
-            if (old?.Value == value) continue;
-            if (old is null && i >= traits.Count)
+            (string name, string value, string? place, string? before) = all[i];
+            bool isNoted = begun.Exists(trait => trait.Name == name);
+            RunTrait? old = isNoted ? begun.Find(trait => trait.Name == name) : before is null ? null : new RunTrait(name, before);
+            if (isNoted && old?.Value == value) continue;
+            if (!isNoted && i >= traits.Count && (before ?? value) == value)
             {
                 begun.Add(all[i]);
                 isNew = true;
@@ -61,7 +63,7 @@ public static class RunIdentity
     }
 
     /// <summary>The precision of matrix products as a trait.</summary>
-    internal static RunTrait Precision(bool roundsProducts) => new("precision", roundsProducts ? "bf16" : "f32");
+    internal static RunTrait Precision(bool roundsProducts) => new("precision", roundsProducts ? "bf16" : "f32", Before: "f32");
 
     /// <summary>A short fingerprint of a file's bytes: the first 16 hexadecimal digits of their SHA-256.</summary>
     public static string FingerprintOf(string file)

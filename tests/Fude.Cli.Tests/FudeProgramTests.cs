@@ -62,6 +62,9 @@ public sealed class FudeProgramTests
         string model = folder["model"];
         Directory.CreateDirectory(model);
         await Tells(folder["none"], "inspect", folder["none"]);
+        // The system's own words, of a file whose name is Japanese: at least what kind of thing is wrong.
+        string said = (await Fude.RunInJapanese("perplexity", Fude.Model("llama-gqa"), "--ids-file", folder["モデル/ids.json"])).Said;
+        Assert.StartsWith("fude: 読み書きできません: ", said, StringComparison.Ordinal);
         await Tells(model, "inspect", model);
         File.WriteAllText(Path.Combine(model, "config.json"), """{"model_type": "bert"}""");
         await Tells("bert", "inspect", model);

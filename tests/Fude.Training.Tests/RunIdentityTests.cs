@@ -34,6 +34,16 @@ public sealed class RunIdentityTests : IDisposable
         Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [new RunTrait("tokenizer", "y")]));
     }
 
+    [Fact]
+    public void One_whose_value_was_known_before_it_was_noted_is_held_to_that()
+    {
+        RunIdentity.Check(_folder.Path, Traits(("seed", "1")), hasBegun: false);
+        Assert.Contains("began with precision 'f32', and now it is 'bf16'",
+            Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [RunIdentity.Precision(true)])).Message, StringComparison.Ordinal);
+        RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [RunIdentity.Precision(false)]);
+        Assert.Contains("precision", File.ReadAllText(Path.Combine(_folder.Path, "identity.json")), StringComparison.Ordinal);
+    }
+
     public void Dispose() => _folder.Dispose();
 
     private string Refusal(params (string, string)[] traits) =>

@@ -68,7 +68,7 @@ internal static class EvaluateCommand
             foreach (string file in text.Of(args).Files)
             {
                 string[] documents = [.. text.Of(args, [file]).Documents(stop: stop).Select(document => document.Text)];
-                if (documents.Length == 0) throw new InvalidDataException($"{file}: has no document to measure.");
+                if (documents.Length == 0) throw new Failure($"{file}: has no document to measure.", $"{file}: 測る文書がありません。");
                 int done = 0;
                 IProgress<int> told = progress.Of(Path.GetFileName(file), documents.Length);
                 IEnumerable<string> counting = documents.Select(document =>

@@ -92,7 +92,7 @@ internal sealed class FormatArguments
     public static Option<Choice<NumberFormat?>> KvCache() => WordOption.Of(
         "--kv-cache",
         Say("Number format of the cached keys and values; narrower ones are quicker in long texts and round a little. auto is f16 beside quantised weights, f32 elsewhere.",
-            "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかに丸める。auto は重みが量子化されていれば f16、それ以外は f32。"),
+            "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかな丸め誤差が出る。auto は重みが量子化されていれば f16、それ以外は f32。"),
         ("auto", (NumberFormat?)null), ("f32", NumberFormat.F32), ("f16", NumberFormat.F16), ("bf16", NumberFormat.BF16), ("q8_0", NumberFormat.Q8_0));
 
     /// <summary>Says how far quantising is, and stops it.</summary>

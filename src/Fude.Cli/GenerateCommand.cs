@@ -155,7 +155,7 @@ internal static class GenerateCommand
         if (set.MaxNewTokens is null && set.MaxLength is null && results.Any(result => result.Finish == FinishReason.Length))
             error.WriteLine(Say(
                 "[stopped at transformers' default length of 20 tokens, the prompt's included; --max-new-tokens N writes more]",
-                "[transformers の既定値である全 20 トークンで止まりました。--max-new-tokens N で長くできます]"));
+                "[transformers の既定の長さ（プロンプトを含めて 20 トークン）で止まりました。--max-new-tokens N で長くできます]"));
     }
 
     private static string ReadPrompt(Terminal terminal)

@@ -15,9 +15,9 @@ internal sealed class GenerationArguments
     private readonly Option<int?> _maxLength = Number<int>("--max-length", null,
         "Tokens at most, the prompt's included.", "プロンプトを含むトークン数の上限。");
     private readonly Option<int?> _minNewTokens = Number<int>("--min-new-tokens", null,
-        "New tokens before the text may end.", "終わってよいまでの新しいトークン数。");
+        "New tokens before the text may end.", "これより少ない新しいトークン数では終わらない。");
     private readonly Option<int?> _minLength = Number<int>("--min-length", null,
-        "Tokens, the prompt's included, before the text may end.", "プロンプトを含め、終わってよいまでのトークン数。");
+        "Tokens, the prompt's included, before the text may end.", "プロンプトを含めてこれより少ないトークン数では終わらない。");
     private readonly Option<bool?> _doSample = Switch("--do-sample",
         "Draw tokens at random; the likeliest otherwise.", "トークンを確率で選ぶ（なければ最も確からしいもの）。");
     private readonly Option<double?> _temperature = Number<double>("--temperature", null, "Divides the logits.", "ロジットを割る温度。");
@@ -68,7 +68,7 @@ internal sealed class GenerationArguments
     private readonly Option<int[]?> _suppressTokens = Ids("--suppress-tokens", "Ids that are never written.", "決して書かないトークン ID。");
     private readonly Option<int[]?> _beginSuppressTokens = Ids("--begin-suppress-tokens", "Ids that do not come first.", "最初に書かないトークン ID。");
     private readonly Option<int?> _forcedBosTokenId = Number<int>("--forced-bos-token-id", null,
-        "The id after a prompt of one.", "プロンプトが一つだけのとき次に書くトークン ID。");
+        "The id after a prompt of one.", "プロンプトが 1 トークンのとき、次に書くトークン ID。");
     private readonly Option<int[]?> _forcedEosTokenId = Ids("--forced-eos-token-id",
         "The id that is last when the limit is reached.", "上限に達したとき最後に書くトークン ID。");
     private readonly Option<ExponentialDecay?> _exponentialDecay = Parsed<ExponentialDecay?>("--exponential-decay-length-penalty", "START,FACTOR",

@@ -22,7 +22,7 @@ internal static class InspectCommand
         };
         Option<bool> train = new("--train")
         {
-            Description = Say("Show what training takes of memory instead.", "代わりに、訓練に必要なメモリーを表示する。"),
+            Description = Say("Show what training takes of memory instead.", "代わりに、学習に必要なメモリーを表示する。"),
         };
         Option<int> rows = Of("--rows", Say("--train: rows of a micro-batch.", "--train: マイクロバッチの行数。"), 4, AtLeast(1));
         Option<int?> context = Optional<int>(
@@ -34,7 +34,7 @@ internal static class InspectCommand
         Option<string?> lora = new("--adapter-config")
         {
             HelpName = "FILE",
-            Description = Say("--train: only the adapter of this adapter_config.json is trained.", "--train: この adapter_config.json のアダプターだけを訓練する。"),
+            Description = Say("--train: only the adapter of this adapter_config.json is trained.", "--train: この adapter_config.json のアダプターだけを学習する。"),
         };
         Option<int?> threads = Arguments.Threads();
         Option<bool> json = Arguments.Json();
@@ -49,7 +49,7 @@ internal static class InspectCommand
             if (result.GetResult(train) is not null) return;
             foreach (Option option in (Option[])[rows, context, recompute, lora, threads])
                 if (result.GetResult(option) is { Implicit: false })
-                    result.AddError(Say($"{option.Name} says how a model is trained: give --train with it.", $"{option.Name} は訓練の設定です。--train と一緒に指定してください。"));
+                    result.AddError(Say($"{option.Name} says how a model is trained: give --train with it.", $"{option.Name} は学習の設定です。--train と一緒に指定してください。"));
         });
         command.SetAction(args =>
         {

@@ -83,7 +83,9 @@ internal static class PerplexityCommand
         }
         catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
         {
-            throw new InvalidDataException($"{file} is not a JSON array of token ids, as in [1, 2, 3]: {e.Message}", e);
+            throw new InvalidDataException(Say(
+                $"{file} is not a JSON array of token ids, as in [1, 2, 3]: {e.Message}",
+                $"{file} はトークン ID の JSON 配列（[1, 2, 3] など）として読めません: {e.Message}"), e);
         }
     }
 }

@@ -72,7 +72,7 @@ internal static partial class PromptWarnings
                     $"{name} looks like a special token, but this tokenizer reads it as plain text: the prompt is meant for another model, or " +
                     "a .model file was given in place of the model's folder.",
                     $"{name} は特殊トークンのようですが、このトークナイザーはただの文字列として読みます。" +
-                    "別のモデル用のプロンプトか、モデルのフォルダーの代わりに .model ファイルを指定したためです。"));
+                    "プロンプトが別のモデル用であるか、モデルのフォルダーの代わりに .model ファイルが指定されています。"));
         }
     }
 
@@ -82,7 +82,7 @@ internal static partial class PromptWarnings
         if (replaced > 0)
             yield return new("mojibake", Say(
                 string.Create(CultureInfo.InvariantCulture, $"The text has {replaced} replacement characters (U+FFFD): something before fude failed to decode it."),
-                string.Create(CultureInfo.InvariantCulture, $"テキストに置換文字 (U+FFFD) が {replaced} 個あります。fude に渡る前に文字コードの変換に失敗しています。")));
+                string.Create(CultureInfo.InvariantCulture, $"テキストに置換文字（U+FFFD）が {replaced} 個あります。fude に渡る前に文字コードの変換に失敗しています。")));
         string? encoding =
             Utf8AsLatin().IsMatch(text) ? "UTF-8 → Latin-1/Windows-1252" :
             IsUtf8AsShiftJis(text) ? "UTF-8 → Shift_JIS" :

@@ -12,10 +12,10 @@ internal static class ReportCommand
         Argument<string> run = new("run")
         {
             HelpName = "RUN",
-            Description = Say("The folder of a training run, with metrics.jsonl.", "訓練の記録（metrics.jsonl）のあるフォルダー。"),
+            Description = Say("The folder of a training run, with metrics.jsonl.", "学習の記録（metrics.jsonl）のあるフォルダー。"),
         };
         Command command = new("report", Say(
-            "Write report.html of a training run: its curves and settings.", "訓練の曲線と設定を report.html に書き出す。")) { run };
+            "Write report.html of a training run: its curves and settings.", "学習の曲線と設定を report.html に書き出す。")) { run };
         command.SetAction(args =>
         {
             terminal.Output.WriteLine(RunReport.Write(args.GetRequiredValue(run)));

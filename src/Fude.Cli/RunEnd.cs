@@ -23,7 +23,7 @@ internal static class RunEnd
         if (endedEarly)
             output.WriteLine(Say(
                 $"ended early after step {state.Step:N0} of {steps:N0}: {state.EvaluationsSinceBest} evaluations in a row were not below the best held-out loss, {best}",
-                $"ステップ {state.Step:N0} / {steps:N0} で早期終了: 評価 {state.EvaluationsSinceBest} 回続けて検証損失の最良値 {best} を下回りませんでした"));
+                $"ステップ {state.Step:N0} / {steps:N0} で早期終了: 評価が {state.EvaluationsSinceBest} 回続けて検証損失の最良値 {best} を下回りませんでした"));
         if (result is { } step && step != state.Step)
             output.WriteLine(Say(
                 $"the weights of step {step:N0} are written, which had the best held-out loss, {best}",

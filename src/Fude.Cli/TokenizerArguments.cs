@@ -23,7 +23,7 @@ internal sealed partial class TokenizerArguments
     private readonly Option<string?> _padding = new("--padding")
     {
         HelpName = "PIECE",
-        Description = Say("A piece to fill batches with, such as <pad>.", "バッチを埋める語彙（<pad> など）。"),
+        Description = Say("A piece to fill batches with, such as <pad>.", "バッチの余りを埋める語（<pad> など）。"),
     };
     private readonly Option<bool> _splitDigits = Flag("--split-digits", Say("Every digit stays alone.", "数字を 1 桁ずつ分ける。"));
     private readonly Option<bool> _noDummyPrefix = Flag("--no-dummy-prefix", Say("Put no space before a text.", "テキストの前に空白を補わない。"));

@@ -19,8 +19,8 @@ internal static class TokenizerCommand
             "--model", Say("The kind of model.", "モデルの種類。"), ("unigram", TokenizerModel.Unigram), ("bpe", TokenizerModel.Bpe));
         Option<int> size = Of("--vocab-size", Say("Pieces in all, special ones and bytes included.", "語彙数（特殊トークンとバイトを含む）。"), absent.VocabularySize, AtLeast(1));
         Option<double> coverage = Of(
-            "--character-coverage", Say("The share of the text's characters that get a piece of their own.", "単独の語彙を持つ文字の割合。"), absent.CharacterCoverage, PartAboveZero);
-        Option<int> longest = Of("--max-piece-length", Say("The longest piece, in characters.", "語彙の最大文字数。"), absent.MaxPieceLength, AtLeast(1));
+            "--character-coverage", Say("The share of the text's characters that get a piece of their own.", "テキストの文字のうち、単独で語にするものの割合。"), absent.CharacterCoverage, PartAboveZero);
+        Option<int> longest = Of("--max-piece-length", Say("The longest piece, in characters.", "1 語の最大文字数。"), absent.MaxPieceLength, AtLeast(1));
         Option<bool> noByteFallback = TokenizerArguments.Flag("--no-byte-fallback", Say("Rare characters become unknown instead of bytes.", "まれな文字をバイトに分けず未知語にする。"));
         Option<bool> nfkc = TokenizerArguments.Flag("--nfkc", Say("Normalise by NFKC; nothing is changed otherwise.", "NFKC で正規化する（省略時は何も変えない）。"));
         Option<int> sample = Of("--sample-lines", Say("Lines drawn at random from the text; 0 for all.", "無作為に選ぶ行数。0 なら全行。"), 0, AtLeast(0));

@@ -61,7 +61,7 @@ internal static class TrainCommand
             if ((long)args.GetValue(rows) * args.GetValue(context) > Array.MaxLength)
                 throw new Failure(
                     $"--rows {args.GetValue(rows)} of --context {args.GetValue(context)}: a micro-batch has at most {Array.MaxLength} tokens; --accumulate adds several to a step.",
-                    $"--rows {args.GetValue(rows)} × --context {args.GetValue(context)}: マイクロバッチは {Array.MaxLength} トークンまでです。--accumulate で増やしてください。");
+                    $"--rows {args.GetValue(rows)} × --context {args.GetValue(context)}: マイクロバッチは {Array.MaxLength} トークンまでです。1 ステップの量は --accumulate で増やしてください。");
             long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * args.GetValue(context);
             long all = args.GetValue(tokens) is { } wanted ? ((wanted - 1) / perStep) + 1 : args.GetValue(steps)!.Value;
             long rise = args.GetValue(warmUpTokens) is > 0 and { } rising ? rising / perStep : args.GetValue(warmUp);

@@ -95,9 +95,12 @@ internal sealed class TrainingLine : IDisposable
         double speed = _speed / _weight;
         string percent = string.Create(CultureInfo.InvariantCulture, $"{100.0 * report.Step / _steps:F1} %");
         string loss = (_loss / _weight).ToString("F4", CultureInfo.InvariantCulture), tokens = speed.ToString("N0", CultureInfo.InvariantCulture);
-        string peak = _flopsPerToken > 0 && _peak is > 0
-            ? string.Create(CultureInfo.InvariantCulture, $" ({100 * speed * _flopsPerToken / _peak.Value:F0} {Say("% of peak", "% ピーク比")})")
-            : "";
+        string peak = "";
+        if (_flopsPerToken > 0 && _peak is > 0)
+        {
+            string share = (100 * speed * _flopsPerToken / _peak.Value).ToString("F0", CultureInfo.InvariantCulture);
+            peak = Say($" ({share} % of peak)", $" (ピーク比 {share} %)");
+        }
         string heldOut = report.HeldOutLoss is { } held
             ? string.Create(CultureInfo.InvariantCulture, $"  {Say("held-out", "検証")} {held:F4}")
             : "";

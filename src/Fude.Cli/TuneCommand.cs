@@ -142,7 +142,7 @@ internal static class TuneCommand
         if (data.Encoder.Straddling > 0)
             output.WriteLine(Say(
                 $"note: {data.Encoder.Straddling:N0} tokens straddle the border of prompt and answer; they are learnt, but generation meets other tokens there. --audit shows them.",
-                $"注意: プロンプトと応答の境目をまたぐトークンが {data.Encoder.Straddling:N0} 個あります。学習しますが、生成時の境目とは異なります。--audit で確かめられます。"));
+                $"注意: プロンプトと応答の境目をまたぐトークンが {data.Encoder.Straddling:N0} 個あります。学習しますが、生成時にはそこが別のトークンに分かれます。--audit で確かめられます。"));
     }
 
     private static string Describe(SourceSummary source)

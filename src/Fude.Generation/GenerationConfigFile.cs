@@ -61,8 +61,8 @@ internal static class GenerationConfigFile
     {
         if (json.ValueKind != JsonValueKind.Object)
             throw new InvalidDataException(Say(
-                $"{file} holds a JSON {json.ValueKind}; expected an object.",
-                $"{file}: JSON のオブジェクトではなく {json.ValueKind} です。"));
+                $"{file} holds {KindOf(json.ValueKind)}; expected an object.",
+                $"{file}: JSON のオブジェクトではなく{KindOf(json.ValueKind)}です。"));
         GenerationOptions options = new();
         foreach (JsonProperty property in json.EnumerateObject())
         {

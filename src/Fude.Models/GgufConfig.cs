@@ -187,7 +187,7 @@ internal static class GgufConfig
             if (gguf.Integer("llama.expert_count") is > 0)
                 throw new NotSupportedException(Say(
                     $"{gguf.Path}: is a mixture of {gguf.Integer("llama.expert_count")} experts; fude computes dense models.",
-                    $"{gguf.Path}: エキスパート {gguf.Integer("llama.expert_count")} 個の混合モデル (MoE) です。fude が対応しているのは密なモデルだけです。"));
+                    $"{gguf.Path}: エキスパート {gguf.Integer("llama.expert_count")} 個の混合モデル（MoE）です。fude が対応しているのは密なモデルだけです。"));
         }
         WriteScaling(json, gguf, arch);
     }

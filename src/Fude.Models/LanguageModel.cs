@@ -117,7 +117,7 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     {
         ModelConfig config = Config;
         int count = batch.Tokens.Length;
-        if (count == 0) throw new ArgumentException(Say("The batch has no tokens.", "トークンがありません。"), nameof(batch));
+        if (count == 0) throw new ArgumentException(Say("The batch has no tokens.", "バッチにトークンがありません。"), nameof(batch));
         if (batch.Positions.Length != count)
             throw new ArgumentException($"The batch has {count} tokens, but {batch.Positions.Length} positions.", nameof(batch));
         foreach (int token in batch.Tokens)

@@ -62,7 +62,7 @@ public sealed record Perplexity
         if (stride < 1 || stride > context)
             throw new ArgumentException(Say(
                 $"A stride of {stride} is not from 1 to the window of {context} tokens: tokens would be left out.",
-                $"ずらす幅 {stride} が、1 から窓の長さ {context} トークンまでの範囲にありません。抜けるトークンが出ます。"), nameof(stride));
+                $"ずらす幅 {stride} が、1 から窓の長さ {context} トークンまでの範囲にありません。読み飛ばされるトークンが出ます。"), nameof(stride));
 
         foreach (int token in tokens.Span)
             if ((uint)token >= (uint)model.Config.Vocabulary)

@@ -431,7 +431,7 @@ public sealed class PromptFormat
     private NotSupportedException WithoutSystem() =>
         new(Say(
             $"The prompt format {Name} has no place for a system text; {With(format => format.HasSystem)} have.",
-            $"プロンプト書式 {Name} には役割の文 (system) を入れる場所がありません。あるのは {With(format => format.HasSystem)} です。"));
+            $"プロンプト書式 {Name} には役割の文（system）を入れる場所がありません。あるのは {With(format => format.HasSystem)} です。"));
 
     /// <inheritdoc/>
     public override string ToString() => Name;

@@ -115,7 +115,7 @@ public sealed class Weight
                 if (float.IsFinite(numbers[i]) && !Half.IsFinite((Half)numbers[i]))
                     throw new InvalidDataException(Say(
                         $"number {i} of row {row} is {numbers[i]}, which F16 cannot hold. Choose BF16.",
-                        $"行 {row} の数 {i} は {numbers[i]} で、F16 では表せません。BF16 を選んでください。"));
+                        $"行 {row} の要素 {i} は {numbers[i]} で、F16 では表せません。BF16 を選んでください。"));
         format.Narrow(numbers, bytes, importance);
     }
 

@@ -33,13 +33,13 @@ public sealed class TuningData
     public TuningData(TuningSettings settings, IProgress<int>? progress = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(settings);
-        if (settings.Data.Count == 0) throw new ArgumentException(Say("There is no file of examples.", "例のファイルが指定されていません。"), nameof(settings));
+        if (settings.Data.Count == 0) throw new ArgumentException(Say("There is no file of examples.", "学習例のファイルが指定されていません。"), nameof(settings));
         settings.Check();
         _settings = settings;
         Folder = ModelFolder.Open(settings.Model);
         if (!Folder.HasTokenizer) throw new InvalidDataException(Say(
             $"{Folder.Path} has no tokenizer: examples are texts. Put tokenizer.json or tokenizer.model beside the weights.",
-            $"{Folder.Path} に、例のテキストを読むためのトークナイザーがありません。重みの隣に tokenizer.json か tokenizer.model を置いてください。"));
+            $"{Folder.Path} に、学習例のテキストを読むためのトークナイザーがありません。重みの隣に tokenizer.json か tokenizer.model を置いてください。"));
         Encoder = Open(settings, Folder);
         Tally = new DataTally(settings.SkipBad);
         foreach (DataSource source in settings.Data)
@@ -107,7 +107,7 @@ public sealed class TuningData
                 throw new ArgumentException(Say(
                     $"{guess.Reason} Say which prompt format the model is to learn (--format): " +
                     $"{string.Join(", ", PromptFormat.All)}, or {PromptFormat.TemplateName} for the folder's own.",
-                    $"{guess.Reason} 学習させるプロンプトの書式を --format で指定してください: " +
+                    $"{guess.Reason}学習させるプロンプトの書式を --format で指定してください: " +
                     $"{string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（フォルダーのもの）。"), nameof(settings));
             format = guess.Format;
         }

@@ -128,7 +128,7 @@ public sealed class WordingTests : IDisposable
         Both(() => PromptFormat.Named("vicuna"), "There is no prompt format 'vicuna'; there are plain, llm-jp-base-v1, ",
             "'vicuna' というプロンプト書式はありません。あるのは plain、llm-jp-base-v1、");
         Both(() => PromptFormat.Plain.Write("a", system: "b"), "The prompt format plain has no place for a system text; llm-jp-instruct-v1.1, ",
-            "プロンプト書式 plain には役割の文 (system) を入れる場所がありません。あるのは llm-jp-instruct-v1.1、");
+            "プロンプト書式 plain には役割の文（system）を入れる場所がありません。あるのは llm-jp-instruct-v1.1、");
     }
 
     [Theory]

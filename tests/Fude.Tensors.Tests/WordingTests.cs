@@ -148,7 +148,7 @@ public sealed class WordingTests : IDisposable
         {
             tensor.WriteNumbers(Stream.Null);
             return null;
-        }, "tensor 'a': number 1 of row 0 is 70000, which F16 cannot hold. Choose BF16.", "テンソル 'a': 行 0 の数 1 は 70000 で、F16 では表せません。BF16 を選んでください。");
+        }, "tensor 'a': number 1 of row 0 is 70000, which F16 cannot hold. Choose BF16.", "テンソル 'a': 行 0 の要素 1 は 70000 で、F16 では表せません。BF16 を選んでください。");
     }
 
     [Fact]

@@ -23,7 +23,7 @@ public sealed class WordingTests : IDisposable
         Assert.Equal(expected, UserLanguage.In(culture, () => Wording.Say("is English", "日本語です")));
 
     [Theory]
-    [InlineData("{", "tokenizer.json is no JSON: ", "tokenizer.json が JSON になっていません（1 行 2 バイト目）: ")]
+    [InlineData("{", "tokenizer.json is no JSON: ", "tokenizer.json が JSON になっていません（1 行目の 2 バイト目）: ")]
     [InlineData("", "tokenizer.json is empty. Download or copy it again.", "tokenizer.json が空です。ダウンロードまたはコピーをやり直してください。")]
     [InlineData("[]", "tokenizer.json: the file should be an object, but is a list.", "tokenizer.json: ファイル全体が正しくありません（必要: オブジェクト、実際: リスト）。")]
     [InlineData("{}", "tokenizer.json: the file has no \"model\".", "tokenizer.json: ファイル全体に \"model\" がありません。")]
@@ -74,8 +74,8 @@ public sealed class WordingTests : IDisposable
     public void Broken_training_text_is_told_by_its_place_in_both_languages()
     {
         string file = _folder.Write("a.jsonl", "{\"text\": \"猫\"}\n{\"text\": 1}\n");
-        Same(() => new TrainingText(file).Documents().Count(), $"{file}:2: the field 'text' is no string, but Number. Correct the line, or allow a number of broken lines to be skipped (--skip-bad N).",
-            $"{file}:2: フィールド 'text' が文字列ではなく Number です。行を直すか、読み飛ばしてよい行数を --skip-bad N で指定してください。");
+        Same(() => new TrainingText(file).Documents().Count(), $"{file}:2: the field 'text' is no string, but a number. Correct the line, or allow a number of broken lines to be skipped (--skip-bad N).",
+            $"{file}:2: フィールド 'text' が文字列ではなく数です。行を直すか、読み飛ばしてよい行数を --skip-bad N で指定してください。");
         _folder.Write("a.jsonl", "{}\n{\"text\" 1}\n");
         Same(() => new TrainingText(file) { SkipBadLines = 1 }.Documents().Count(), $"{file}:2: broken JSON (column 9: ", $"{file}:2: JSON が壊れています（9 文字目: ");
         Same(() => new TrainingText(file) { SkipBadLines = 1 }.Documents().Count(), "). This is broken line 2; 1 were to be skipped at most.", "）。壊れた行はこれで 2 行目です。読み飛ばしてよいのは 1 行までです。");

@@ -75,7 +75,7 @@ public sealed class WordingTests : IDisposable
         Same(() => new DialogueReader().Read(file, new DataTally(1)).Count(), $"{file}:2: \"output\" is empty. This is bad record 2; 1 may be left out at most (--skip-bad).",
             $"{file}:2: \"output\" が空です。不良レコードはこれで 2 件目です。除いてよいのは 1 件までです（--skip-bad）。");
         Same(() => new DialogueReader().Read(file, new DataTally(2)).Count(), $"{file}:3: broken JSON (column 2: ", $"{file}:3: JSON が壊れています（2 文字目: ");
-        Same(() => new DialogueReader().Read(_folder["b"], new DataTally()).Count(), $"{_folder["b"]}: there is no such file of examples.", $"{_folder["b"]}: そのような例のファイルはありません。");
+        Same(() => new DialogueReader().Read(_folder["b"], new DataTally()).Count(), $"{_folder["b"]}: there is no such file of examples.", $"{_folder["b"]}: そのような学習例のファイルはありません。");
     }
 
     [Fact]

@@ -10,7 +10,7 @@ internal static class NearestName
     {
         (string Name, int Distance) best = known.Select(name => (name, Distance(given, name))).OrderBy(pair => pair.Item2).FirstOrDefault();
         return best.Name is not null && best.Distance <= Math.Max(1, Math.Min(given.Length, best.Name.Length) / 2)
-            ? Say($" Did you mean '{best.Name}'?", $" '{best.Name}' のことですか。")
+            ? Say($" Did you mean '{best.Name}'?", $"'{best.Name}' のことですか。")
             : "";
     }
 

@@ -121,7 +121,7 @@ internal sealed partial class Recipe
         string[] names = [.. known.Order(StringComparer.Ordinal)];
         return member.Place.Wrong(
             $"there is no '{member.Name}' in {owner}.{NearestName.Hint(member.Name, names)} There are: {string.Join(", ", names)}.",
-            $"{owner}に '{member.Name}' はありません。{NearestName.Hint(member.Name, names)} あるのは: {string.Join("、", names)}。");
+            $"{owner}に '{member.Name}' はありません。{NearestName.Hint(member.Name, names)}あるのは: {string.Join("、", names)}。");
     }
 
     private void ReadVariables(RecipeMember? member, IReadOnlyDictionary<string, string> given, string file)
@@ -149,7 +149,7 @@ internal sealed partial class Recipe
         string word = Require(named.Value, RecipeValueKind.String, StepKey).Text;
         StepKind kind = StepKind.All.FirstOrDefault(kind => kind.Name == word) ?? throw named.Value.Place.Wrong(
             $"there is no step '{word}'.{NearestName.Hint(word, StepKind.All.Select(kind => kind.Name))} There are: {string.Join(", ", StepKind.All.Select(kind => kind.Name))}.",
-            $"'{word}' という手順はありません。{NearestName.Hint(word, StepKind.All.Select(kind => kind.Name))} あるのは: {string.Join("、", StepKind.All.Select(kind => kind.Name))}。");
+            $"'{word}' という手順はありません。{NearestName.Hint(word, StepKind.All.Select(kind => kind.Name))}あるのは: {string.Join("、", StepKind.All.Select(kind => kind.Name))}。");
         string name = value[NameKey] is { } given ? Require(given.Value, RecipeValueKind.String, NameKey).Text : word;
         if (name.Length == 0 || name.Any(char.IsControl))
             throw value[NameKey]!.Value.Place.Wrong("a step's name is a word.", "手順の名前が空か、制御文字を含んでいます。");

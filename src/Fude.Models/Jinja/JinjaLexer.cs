@@ -136,7 +136,7 @@ internal sealed class JinjaLexer(JinjaSource source)
             }
             else throw source.Wrong(
                 start, $"the character '{c}' (U+{(int)c:X4}) has no meaning in an expression.",
-                $"文字 '{c}' (U+{(int)c:X4}) は式の中では使えません。");
+                $"文字 '{c}'（U+{(int)c:X4}）は式の中では使えません。");
         }
     }
 

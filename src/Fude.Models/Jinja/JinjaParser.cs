@@ -170,7 +170,7 @@ internal sealed class JinjaParser
         Expression items = ReadOr();
         Expression? condition = SkipName("if") ? ReadExpression() : null;
         if (IsName("recursive")) throw _source.Unsupported(
-            Current.Offset, "a recursive for is not supported.", "再帰の for (recursive) には対応していません。");
+            Current.Offset, "a recursive for is not supported.", "再帰の for（recursive）には対応していません。");
         EndTag();
         Statement[] body = ReadBody(tag, "else", "endfor"), otherwise = [];
         if (Next().Value == "else")

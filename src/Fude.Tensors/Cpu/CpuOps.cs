@@ -555,7 +555,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         if (shape.Scaling is RopeScaling.Dynamic { Context: <= 0 } || (shape.Scaling is RopeScaling.Dynamic && shape.Dimensions <= 2))
             throw new ArgumentException(Say(
                 "Dynamic scaling needs a training context and more than 2 dimensions.",
-                "dynamic のスケーリングには、訓練時の文脈長と、2 より多い次元が必要です。"), nameof(shape));
+                "dynamic のスケーリングには、学習時の文脈長と、2 より多い次元が必要です。"), nameof(shape));
         RopeTable table = new(shape);
         _ropes.Add(table);
         return table;

@@ -198,7 +198,7 @@ public sealed class Checkpoint : IWeightStore
                     throw new InvalidDataException(Say(
                         $"{index}: says that tensor '{entry.Name}' is in '{shard}'. " +
                         "A shard must be a file beside the index, named without a path.",
-                        $"{index}: テンソル '{entry.Name}' の場所が '{shard}' となっています。シャードは索引の隣のファイルを、パスなしの名前で指すものです。"));
+                        $"{index}: テンソル '{entry.Name}' の場所が '{shard}' となっています。シャードには、索引と同じフォルダーにあるファイルの名前を、パスを付けずに書きます。"));
                 if (shard.EndsWith(".json", StringComparison.Ordinal))
                     throw new InvalidDataException(Say(
                         $"{index}: says that tensor '{entry.Name}' is in '{shard}', which is not a file of weights.",

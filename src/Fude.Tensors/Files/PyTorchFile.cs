@@ -167,7 +167,7 @@ internal sealed class PyTorchFile : IDisposable
                 throw new NotSupportedException(Say(
                     $"{_file.Path}: '{name}' is not a tensor. fude reads a model's weights, not a whole training state: " +
                     "save model.state_dict().",
-                    $"{_file.Path}: '{name}' はテンソルではありません。fude が読むのはモデルの重みで、訓練の状態全体ではありません。" +
+                    $"{_file.Path}: '{name}' はテンソルではありません。fude が読むのはモデルの重みで、学習の途中状態全体ではありません。" +
                     "model.state_dict() を保存してください。"));
             yield return (name, tensor);
         }

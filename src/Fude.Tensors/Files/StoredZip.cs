@@ -85,8 +85,8 @@ internal static class StoredZip
             throw new NotSupportedException(Say(
                 $"{file.Path}: '{name}' is compressed, but fude maps weights where they lie, uncompressed as torch.save leaves them. " +
                 "Pack the archive again without compression (zip -0), or save the model as safetensors.",
-                $"{file.Path}: '{name}' が圧縮されています。fude は torch.save が書くとおりの無圧縮の重みを、ファイルのまま割り当てて読みます。" +
-                "無圧縮 (zip -0) でまとめ直すか、モデルを safetensors で保存してください。"));
+                $"{file.Path}: '{name}' が圧縮されています。fude は torch.save が書くとおりの無圧縮の重みを、ファイルのままメモリーに割り当てて読みます。" +
+                "無圧縮（zip -0）でまとめ直すか、モデルを safetensors で保存してください。"));
         if (stored != length)
             throw Bad(
                 file, $"'{name}' is stored as it is, yet has two lengths, {stored} and {length}",

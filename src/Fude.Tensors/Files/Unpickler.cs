@@ -252,7 +252,7 @@ internal ref struct Unpickler(ReadOnlySpan<byte> pickle, string path)
                     // INST: names a class and makes one. Allowed names are never written so, but a refusal should tell the name.
                     string instanceModule = Text(Line());
                     _ = Allowed(instanceModule, Text(Line()));
-                    throw Bad("it makes an instance (INST) where torch.save never does", "torch.save が書くことのないインスタンス生成 (INST) があります");
+                    throw Bad("it makes an instance (INST) where torch.save never does", "torch.save が書くことのないインスタンス生成（INST）があります");
                 case 'R' or '\x81':
                     Tuple arguments = Pop<Tuple>("a tuple of arguments", "引数のタプル");
                     Push(Make(Pop<Global>("a name that may be called", "呼び出せる名前"), arguments.Items));

@@ -150,7 +150,7 @@ public static class NumberFormats
                 throw new InvalidDataException(Say(
                     $"number {i} of a row is {numbers[i]}, but {format} stores numbers from -{Largest} to {Largest}. The weights are " +
                     "damaged.",
-                    $"ある行の数 {i} が {numbers[i]} ですが、{format} で表せるのは -{Largest} から {Largest} までです。重みが破損しています。"));
+                    $"ある行の要素 {i} が {numbers[i]} ですが、{format} で表せるのは -{Largest} から {Largest} までです。重みが破損しています。"));
         foreach (float weight in importance)
             if (!(weight >= 0 && float.IsFinite(weight)))
                 throw new ArgumentException($"An importance is {weight}, but it must be finite and not negative.", nameof(importance));

@@ -9,8 +9,8 @@ namespace Fude.Tensors;
 /// <remarks>
 /// The instruction adds two products to a float32 sum, one fused multiply-add after the other, that of the upper halves first (Intel's manual;
 /// processors of AMD do the same). With the earlier k in the upper half this is the chain that <see cref="MatrixProduct"/> defines. It takes
-/// subnormal numbers for 0: <see cref="Bf16Numbers"/> leaves none. Twenty-four sums, two vectors of B and one number of A are 27 registers;
-/// fourteen loads feed twenty-four products.
+/// subnormal numbers for 0: <see cref="Bf16Numbers"/> leaves none. Twenty-four sums, two vectors of B and four numbers of A in turn are 30
+/// registers; fourteen loads feed twenty-four products.
 /// </remarks>
 internal static unsafe class Bf16Tile
 {

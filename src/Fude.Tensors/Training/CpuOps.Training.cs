@@ -11,8 +11,8 @@ public sealed unsafe partial class CpuOps
 
     /// <summary>Whether the matrix products of training (<see cref="Multiply"/> and <see cref="MultiplyBackward"/>) take their numbers rounded
     /// to bfloat16; products and sums are float32, and so is all else.</summary>
-    /// <remarks>The results have the same bits on every machine. With AVX512_BF16 the products take about half the time, elsewhere a little
-    /// more than without.</remarks>
+    /// <remarks>The results have the same bits on every machine, but for those of a NaN, which is one on all. With AVX512_BF16 the products
+    /// take about half the time, elsewhere a little more than without.</remarks>
     public bool RoundsProducts { get; set; }
 
     /// <summary>Whether rounded products run in instructions of their own.</summary>

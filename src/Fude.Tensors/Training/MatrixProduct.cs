@@ -41,7 +41,7 @@ internal static unsafe class MatrixProduct
         /// <summary>Whether numbers of A and B are rounded to bfloat16 first: see <see cref="Bf16Numbers"/>.</summary>
         public bool Rounds;
 
-        /// <summary>Rows and columns of C in one item; multiples of <see cref="Rows"/> and <see cref="Columns"/>.</summary>
+        /// <summary>Rows and columns of C in one item; multiples of the tile's (<see cref="Rows"/> or <see cref="Bf16Tile.Rows"/>, and <see cref="Columns"/>).</summary>
         public int ItemRows, ItemColumns;
 
         /// <summary><see cref="PackedNumbers"/> numbers: B, piece after piece, each as panels.</summary>

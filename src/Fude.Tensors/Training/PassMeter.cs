@@ -23,7 +23,7 @@ public sealed class PassMeter(int threads) : ITrainingOps
     /// <inheritdoc/>
     public KvCache CreateCache(int layers, int width, int capacity, NumberFormat format = NumberFormat.F32) =>
         throw new NotSupportedException(
-            Say("Training reads whole texts: it has no caches.", "訓練ではテキスト全体を読むため、キャッシュはありません。"));
+            Say("Training reads whole texts: it has no caches.", "学習ではテキスト全体を読むため、キャッシュはありません。"));
 
     /// <inheritdoc/>
     public Tensor Embed(Batch batch, Weight tokens, Weight? positions = null)

@@ -296,8 +296,22 @@ internal static class GgufTokenizerFile
         internal T? Find<T>(string key)
             where T : class =>
             !metadata.TryGetValue(key, out object? value) ? null : value as T ?? throw Bad(key, Say(
-                $"is of the type {value.GetType().Name}, but {typeof(T).Name} is expected",
-                $"の型が {value.GetType().Name} です（必要: {typeof(T).Name}）"));
+                $"is {KindOf(value.GetType())}, but {KindOf(typeof(T))} is expected",
+                $"が正しくありません（必要: {KindOf(typeof(T))}、実際: {KindOf(value.GetType())}）"));
+
+        private static string KindOf(Type type)
+        {
+            (string english, string japanese) = Type.GetTypeCode(type.GetElementType() ?? type) switch
+            {
+                TypeCode.String => ("text", "文字列"),
+                TypeCode.Boolean => ("truth value", "真偽値"),
+                TypeCode.Single => ("float32 number", "float32 の数"),
+                TypeCode.Double => ("float64 number", "float64 の数"),
+                TypeCode.Object => ("array", "配列"),
+                _ => ("whole number", "整数"),
+            };
+            return type.IsArray ? Say($"an array of {english}s", $"{japanese}の配列") : Say($"a {english}", japanese);
+        }
 
         internal bool? Flag(string key) =>
             !metadata.TryGetValue(key, out object? value) ? null : value as bool? ?? throw Bad(key, Say("is no truth value", "が真偽値ではありません"));

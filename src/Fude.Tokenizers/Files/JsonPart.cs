@@ -50,7 +50,7 @@ internal readonly struct JsonPart
             string what = e.Message.Split(" LineNumber:")[0];
             throw new InvalidDataException(Say(
                 string.Create(CultureInfo.InvariantCulture, $"{source} is no JSON: {what} (line {e.LineNumber + 1}, byte {e.BytePositionInLine + 1})."),
-                string.Create(CultureInfo.InvariantCulture, $"{source} が JSON になっていません（{e.LineNumber + 1} 行 {e.BytePositionInLine + 1} バイト目）: {what}")), e);
+                string.Create(CultureInfo.InvariantCulture, $"{source} が JSON になっていません（{e.LineNumber + 1} 行目の {e.BytePositionInLine + 1} バイト目）: {what}")), e);
         }
     }
 
@@ -198,12 +198,9 @@ internal readonly struct JsonPart
     {
         string found = _element.ValueKind switch
         {
-            JsonValueKind.Object => Say("an object", "オブジェクト"),
-            JsonValueKind.Array => Say("a list", "リスト"),
-            JsonValueKind.String => Say("a string", "文字列"),
-            JsonValueKind.Number => _element.GetRawText().Length <= 40 ? _element.GetRawText() : Say("a number", "数"),
-            JsonValueKind.Null => "null",
-            _ => _element.GetRawText(),
+            JsonValueKind.True or JsonValueKind.False or JsonValueKind.Null => _element.GetRawText(),
+            JsonValueKind.Number when _element.GetRawText() is { Length: <= 40 } number => number,
+            JsonValueKind kind => KindOf(kind),
         };
         return new(Say($"{Source}: {Place} should be {expected}, but is {found}.", $"{Source}: {PlaceInJapanese}が正しくありません（必要: {expected}、実際: {found}）。"));
     }

@@ -153,7 +153,7 @@ public sealed record TokenizerTrainerOptions
             if (piece.Kind == PieceKind.UserDefined && piece.Text.Contains(' ', StringComparison.Ordinal))
                 throw new ArgumentException(Say(
                     $"The user-defined piece '{piece.Text}' holds a space; write ▁ (U+2581), as spaces become in text.",
-                    $"ユーザー定義の語 '{piece.Text}' に空白があります。テキスト中の空白と同じく ▁ (U+2581) と書いてください。"));
+                    $"ユーザー定義の語 '{piece.Text}' に空白があります。テキスト中の空白と同じく ▁（U+2581）と書いてください。"));
             if (!seen.Add(piece.Text)) throw new ArgumentException(Say(
                 $"The piece '{piece.Text}' is given twice in the options; each piece has one id.",
                 $"語 '{piece.Text}' がオプションに 2 回あります。1 つの語の ID は 1 つです。"));

@@ -229,8 +229,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         {
             Utf8JsonReader reader = new(line);
             if (!reader.Read() || reader.TokenType != JsonTokenType.StartObject) return Broken(Say(
-                $"no JSON object, but {reader.TokenType}",
-                $"JSON オブジェクトではなく {reader.TokenType} です"));
+                $"no JSON object, but {KindOf(reader.TokenType)}",
+                $"JSON オブジェクトではなく{KindOf(reader.TokenType)}です"));
             string? text = null;
             while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName)
             {
@@ -242,8 +242,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                     continue;
                 }
                 if (reader.TokenType != JsonTokenType.String) return Broken(Say(
-                    $"the field '{Field}' is no string, but {reader.TokenType}",
-                    $"フィールド '{Field}' が文字列ではなく {reader.TokenType} です"));
+                    $"the field '{Field}' is no string, but {KindOf(reader.TokenType)}",
+                    $"フィールド '{Field}' が文字列ではなく{KindOf(reader.TokenType)}です"));
                 text = reader.GetString();
             }
             if (reader.Read()) return Broken(Say("something follows the JSON object", "JSON オブジェクトの後に余分なものがあります"));

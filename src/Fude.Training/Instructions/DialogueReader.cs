@@ -96,7 +96,7 @@ public sealed class DialogueReader
     {
         foreach (string? key in (ReadOnlySpan<string?>)[questionKey, inputKey, answerKey, "system"])
             if (key is not null && record.TryGetProperty(key, out JsonElement value) && value.ValueKind is not (JsonValueKind.String or JsonValueKind.Null))
-                return Bad(Say($"\"{key}\" is no text but {value.ValueKind}", $"\"{key}\" が文字列ではなく {value.ValueKind} です"));
+                return Bad(Say($"\"{key}\" is no text but {KindOf(value.ValueKind)}", $"\"{key}\" が文字列ではなく{KindOf(value.ValueKind)}です"));
         string question = Text(record, questionKey) ?? "", input = (inputKey is null ? null : Text(record, inputKey)) ?? "", answer = Text(record, answerKey) ?? "";
         if (string.IsNullOrWhiteSpace(answer)) return Bad(Say($"\"{answerKey}\" is empty", $"\"{answerKey}\" が空です"));
         if (string.IsNullOrWhiteSpace(question)) (question, input) = (input, "");

@@ -17,10 +17,10 @@ internal static class JsonRecords
     {
         if (Directory.Exists(file)) throw new InvalidDataException(Say(
             $"{file} is a folder; a file of examples is expected.",
-            $"{file} はフォルダーです。例のファイルを指定してください。"));
+            $"{file} はフォルダーです。学習例のファイルを指定してください。"));
         if (!File.Exists(file)) throw new FileNotFoundException(Say(
             $"{file}: there is no such file of examples.",
-            $"{file}: そのような例のファイルはありません。"), file);
+            $"{file}: そのような学習例のファイルはありません。"), file);
         return Opened(file, tally);
     }
 
@@ -82,14 +82,19 @@ internal static class JsonRecords
     /// <param name="before">Bytes that stand before it in its line; a text of an array stands from the beginning of its file.</param>
     private static JsonElement? Parse(ReadOnlyMemory<byte> json, out (string Reason, string? Detail) problem, JsonValueKind kind = JsonValueKind.Object, int before = 0)
     {
-        problem = (Say("the text is no UTF-8", "UTF-8 ではありません"), null);
-        if (!Utf8.IsValid(json.Span)) return null;
+        if (!Utf8.IsValid(json.Span))
+        {
+            problem = (Say("the text is no UTF-8", "UTF-8 ではありません"), null);
+            return null;
+        }
         try
         {
             RequireText(json.Span);
             using JsonDocument document = JsonDocument.Parse(json);
+            problem = default;
+            if (document.RootElement.ValueKind == kind) return document.RootElement.Clone();
             problem = (Unexpected(kind, document.RootElement.ValueKind), null);
-            return document.RootElement.ValueKind == kind ? document.RootElement.Clone() : null;
+            return null;
         }
         catch (JsonException e)
         {
@@ -104,7 +109,7 @@ internal static class JsonRecords
     }
 
     private static string Unexpected(JsonValueKind expected, JsonValueKind found) => Say(
-        $"a JSON {(expected == JsonValueKind.Array ? "array" : "object")} is expected, not {found}", $"JSON の{(expected == JsonValueKind.Array ? "配列" : "オブジェクト")}ではなく {found} です");
+        $"a JSON {(expected == JsonValueKind.Array ? "array" : "object")} is expected, not {KindOf(found)}", $"JSON の{(expected == JsonValueKind.Array ? "配列" : "オブジェクト")}ではなく{KindOf(found)}です");
 
     // The reader counts lines and bytes from 0; a person counts lines and characters of the file from 1. The line of JSONL is named already.
     private static string PlaceOf(JsonException e, ReadOnlySpan<byte> json, bool ofFile, int before)
@@ -115,7 +120,7 @@ internal static class JsonRecords
         int column = 1 + (start == 0 ? before : 0) + PackedLines.Characters(json[start..end]);
         string what = e.Message.Split(" LineNumber:")[0].TrimEnd('.');
         return ofFile
-            ? Say($"line {e.LineNumber + 1}, column {column}: {what}", $"{e.LineNumber + 1} 行 {column} 文字目: {what}")
+            ? Say($"line {e.LineNumber + 1}, column {column}: {what}", $"{e.LineNumber + 1} 行目の {column} 文字目: {what}")
             : Say($"column {column}: {what}", $"{column} 文字目: {what}");
     }
 

@@ -99,6 +99,14 @@ public sealed class EvaluateCommandTests : IDisposable
         return bits;
     }
 
+    [Fact]
+    public async Task A_file_without_a_document_is_named_in_both_languages()
+    {
+        string model = Model(hasBegin: true), file = _folder.Write("empty.txt", "\n");
+        Assert.Contains($"{file}: has no document to measure.", (await Fude.Run("evaluate", model, file)).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"fude: {file}: 測る文書がありません。", (await Fude.RunInJapanese("evaluate", model, file)).Said, StringComparison.Ordinal);
+    }
+
     private string Text(string name, IEnumerable<string> documents) =>
         _folder.Write(name, string.Concat(documents.Select(document => JsonSerializer.Serialize(new Dictionary<string, string> { ["text"] = document }) + "\n")));
 

@@ -74,6 +74,8 @@ public sealed class FudeProgramTests
         await Tells(folder["none"], "generate", Fude.Model("llama-gqa"), "--adapter", folder["none"], "--ids", "1");
         await Tells(folder["none"], "corpus", "tokenize", folder["none"], "--tokenizer", folder["none"], "--out", folder["out"]);
         await Tells(folder["none"], "train", "--config", folder["none"], "--data", folder["none"], "--steps", "1", "--out", folder["run"]);
+        string ids = folder.Write("ids.json", "{}");
+        Assert.Contains("[1, 2, 3] など）として読めません: ", (await Fude.RunInJapanese("perplexity", Fude.Model("llama-gqa"), "--ids-file", ids)).Said, StringComparison.Ordinal);
 
         async Task Tells(string named, params string[] arguments)
         {
@@ -84,6 +86,14 @@ public sealed class FudeProgramTests
             Assert.Matches("(です|ます|ません|ください)", said);
             Assert.DoesNotMatch("[a-z]+ [a-z]+ [a-z]+ ", said);
         }
+    }
+
+    [Fact]
+    public void Nothing_that_a_file_can_provoke_is_told_in_one_language_alone()
+    {
+        IReadOnlyList<string>? places = UserLanguage.OneLanguageIn("Fude.Cli");
+        Assert.SkipWhen(places is null, "The sources are not beside the tests.");
+        Assert.Empty(places);
     }
 
     [Fact]

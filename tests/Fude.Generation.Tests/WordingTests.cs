@@ -51,6 +51,13 @@ public sealed class WordingTests : IDisposable
     }
 
     [Fact]
+    public void A_generation_config_that_is_no_object_is_told_by_what_it_is()
+    {
+        string file = _folder.Write("generation_config.json", "[1]");
+        Same(() => GenerationOptions.Load(file), $"{file} holds a list; expected an object.", $"{file}: JSON のオブジェクトではなくリストです。");
+    }
+
+    [Fact]
     public void Nothing_that_a_file_can_provoke_is_told_in_one_language_alone()
     {
         IReadOnlyList<string>? places = UserLanguage.OneLanguageIn("Fude.Generation");

@@ -66,6 +66,12 @@ public sealed class WordingTests : IDisposable
     {
         Dictionary<string, object> metadata = new() { [GgufTokenizerFile.Model] = "llama", [GgufTokenizerFile.Tokens] = (string[])["a", "b"], [GgufTokenizerFile.TokenScores] = (float[])[1] };
         Same(() => GgufTokenizerFile.Read(metadata, "a.gguf"), "a.gguf: tokenizer.ggml.scores has 1 numbers for 2 tokens.", "a.gguf: tokenizer.ggml.scores の数が 1 個で、トークンの 2 個と合いません。");
+        metadata[GgufTokenizerFile.TokenScores] = (uint[])[1, 2];
+        Same(() => GgufTokenizerFile.Read(metadata, "a.gguf"), "a.gguf: tokenizer.ggml.scores is an array of whole numbers, but an array of float32 numbers is expected.",
+            "a.gguf: tokenizer.ggml.scores が正しくありません（必要: float32 の数の配列、実際: 整数の配列）。");
+        metadata[GgufTokenizerFile.Model] = 1f;
+        Same(() => GgufTokenizerFile.Read(metadata, "a.gguf"), "a.gguf: tokenizer.ggml.model is a float32 number, but a text is expected.",
+            "a.gguf: tokenizer.ggml.model が正しくありません（必要: 文字列、実際: float32 の数）。");
         metadata[GgufTokenizerFile.Model] = "bert";
         Same(() => GgufTokenizerFile.Read(metadata, "a.gguf"), "a.gguf: has a tokenizer of the kind 'bert'; ", "a.gguf: 種類 'bert' のトークナイザーには対応していません。");
     }
@@ -79,6 +85,18 @@ public sealed class WordingTests : IDisposable
         _folder.Write("a.jsonl", "{}\n{\"text\" 1}\n");
         Same(() => new TrainingText(file) { SkipBadLines = 1 }.Documents().Count(), $"{file}:2: broken JSON (column 9: ", $"{file}:2: JSON が壊れています（9 文字目: ");
         Same(() => new TrainingText(file) { SkipBadLines = 1 }.Documents().Count(), "). This is broken line 2; 1 were to be skipped at most.", "）。壊れた行はこれで 2 行目です。読み飛ばしてよいのは 1 行までです。");
+    }
+
+    [Theory]
+    [InlineData("""{"text": {}}""", "the field 'text' is no string, but an object", "フィールド 'text' が文字列ではなくオブジェクトです")]
+    [InlineData("""{"text": null}""", "the field 'text' is no string, but null", "フィールド 'text' が文字列ではなく null です")]
+    [InlineData("""{"text": false}""", "the field 'text' is no string, but true or false", "フィールド 'text' が文字列ではなく真偽値です")]
+    [InlineData("""["猫"]""", "no JSON object, but a list", "JSON オブジェクトではなくリストです")]
+    [InlineData("\"猫\"", "no JSON object, but a string", "JSON オブジェクトではなく文字列です")]
+    public void A_line_of_JSON_that_is_something_else_is_told_by_what_it_is(string line, string english, string japanese)
+    {
+        string file = _folder.Write("a.jsonl", line + "\n");
+        Same(() => new TrainingText(file).Documents().Count(), $"{file}:1: {english}. ", $"{file}:1: {japanese}。");
     }
 
     [Fact]

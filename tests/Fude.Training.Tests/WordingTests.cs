@@ -75,6 +75,12 @@ public sealed class WordingTests : IDisposable
         Same(() => new DialogueReader().Read(file, new DataTally(1)).Count(), $"{file}:2: \"output\" is empty. This is bad record 2; 1 may be left out at most (--skip-bad).",
             $"{file}:2: \"output\" が空です。不良レコードはこれで 2 件目です。除いてよいのは 1 件までです（--skip-bad）。");
         Same(() => new DialogueReader().Read(file, new DataTally(2)).Count(), $"{file}:3: broken JSON (column 2: ", $"{file}:3: JSON が壊れています（2 文字目: ");
+        _folder.Write("a.jsonl", "{\"instruction\": 3, \"output\": \"a\"}\n");
+        Same(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: \"instruction\" is no text but a number. ", $"{file}:1: \"instruction\" が文字列ではなく数です。");
+        _folder.Write("a.jsonl", "[\n[]]\n");
+        Same(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: a JSON object is expected, not a list. ", $"{file}:1: JSON のオブジェクトではなくリストです。");
+        _folder.Write("a.jsonl", "[\n{,}]\n");
+        Same(() => new DialogueReader().Read(file, new DataTally()).Count(), "broken JSON (line 2, column 2: ", "JSON が壊れています（2 行目の 2 文字目: ");
         Same(() => new DialogueReader().Read(_folder["b"], new DataTally()).Count(), $"{_folder["b"]}: there is no such file of examples.", $"{_folder["b"]}: そのような学習例のファイルはありません。");
     }
 

@@ -80,6 +80,13 @@ public sealed class RecipeTests : IDisposable
     }
 
     [Fact]
+    public async Task A_near_name_is_offered_in_Japanese_too()
+    {
+        string file = _folder.Write("recipe.json", Step("\"vocab_sise\": 300"));
+        Assert.Contains("'vocab_sise' はありません。'vocab-size' のことですか。あるのは: ", (await Fude.RunInJapanese("run", file)).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_recipe_that_is_not_there_is_named() =>
         Assert.Contains("none.json", (await Fude.Run("run", _folder["none.json"])).Failure(), StringComparison.Ordinal);
 

@@ -79,7 +79,7 @@ public sealed class DialogueReaderTests : IDisposable
     [Theory]
     [InlineData("""{"instruction": "a", "output": " "}""", "\"output\" is empty")]
     [InlineData("""{"instruction": " ", "output": "b"}""", "\"instruction\" is empty")]
-    [InlineData("""{"instruction": 3, "output": "b"}""", "Number")]
+    [InlineData("""{"instruction": 3, "output": "b"}""", "no text but a number")]
     [InlineData("""{"text": "a"}""", "text")]
     [InlineData("""{"messages": []}""", "empty")]
     [InlineData("""{"messages": [{"role": "tool", "content": "x"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}""", "tool")]
@@ -96,8 +96,8 @@ public sealed class DialogueReaderTests : IDisposable
     [InlineData("""{"instruction": "a", "output": "b", "history": [["a"]]}""", "history")]
     [InlineData("""{"instruction": "a", """, "broken JSON")]
     [InlineData("[1]", "JSON object")]
-    [InlineData("3", "Number")]
-    [InlineData("\"a\"", "String")]
+    [InlineData("3", "not a number")]
+    [InlineData("\"a\"", "not a string")]
     [InlineData("""{"instruction": "\ud800", "output": "b"}""", "surrogate")]
     public void A_bad_record_is_named_with_file_line_and_reason(string record, string reason)
     {

@@ -113,8 +113,7 @@ internal sealed class FudeProgram(Terminal terminal)
         // A word that is no command says more than that there was none.
         string message = CommandLineWords.Of(parsed.Errors.FirstOrDefault(error => parsed.UnmatchedTokens.Any(word => error.Message.Contains($"'{word}'", StringComparison.Ordinal)))
             ?? parsed.Errors[0]);
-        terminal.Error.WriteLine($"fude: {message} " +
-            Language.Say($"Try '{command} --help'.", $"使い方は '{command} --help' で見られます。"));
+        terminal.Error.WriteLine($"fude: {message}" + Language.Say($" Try '{command} --help'.", $"使い方は '{command} --help' で見られます。"));
         return 2;
     }
 

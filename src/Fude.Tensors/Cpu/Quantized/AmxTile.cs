@@ -2,8 +2,8 @@ using System.Buffers.Binary;
 using System.Runtime.InteropServices;
 using System.Runtime.Intrinsics.X86;
 using Iced.Intel;
-using static Iced.Intel.AssemblerRegisters;
 using static Fude.Tensors.Wording;
+using static Iced.Intel.AssemblerRegisters;
 
 namespace Fude.Tensors;
 

@@ -58,6 +58,7 @@ internal static class CompareBench
         string[] words = peer.Split(' ', StringSplitOptions.RemoveEmptyEntries);
         List<(double Prompt, double Decode, double PromptRoof, double DecodeRoof)> ours = [];
         List<(double Prompt, double Decode)> theirs = [];
+        string promptRoof = "";
         for (int round = 0; round < rounds; round++)
         {
             using (JsonDocument json = Start(Fude(), ["bench", file, "-p", Text(prompt), "-n", Text(fresh), "-d", Text(depth), "-b", Text(batch), "-r", "1", "--threads", Text(threads), "--json"]))
@@ -65,6 +66,7 @@ internal static class CompareBench
                 JsonElement found = json.RootElement;
                 ours.Add((found.GetProperty("prompt_tokens_per_second").GetDouble(), found.GetProperty("decode_tokens_per_second").GetDouble(),
                     found.GetProperty("prompt_matrix_roof_fraction").GetDouble(), found.GetProperty("decode_memory_roof_fraction").GetDouble()));
+                promptRoof = found.GetProperty("prompt_matrix_roof").GetString()!;
             }
             List<string> more = ["-m", file, "-p", Text(prompt), "-n", Text(fresh), "-t", Text(threads), "-r", "1", "-o", "json"];
             if (depth > 0) more.AddRange(["-d", Text(depth)]);
@@ -77,7 +79,7 @@ internal static class CompareBench
         }
         Console.WriteLine(Line($"{Path.GetFileName(file)}, {new FileInfo(file).Length / 1e9:F2} GB, {threads} threads, medians of {rounds} alternated runs"));
         Console.WriteLine("| work | fude tokens/s | llama.cpp tokens/s | ratio | of the roof of the run |\n| --- | --- | --- | --- | --- |");
-        if (prompt > 0) Row($"prompt {prompt}", ours.Select(run => run.Prompt), theirs.Select(run => run.Prompt), ours.Select(run => run.PromptRoof), "float32 matrix");
+        if (prompt > 0) Row($"prompt {prompt}", ours.Select(run => run.Prompt), theirs.Select(run => run.Prompt), ours.Select(run => run.PromptRoof), $"{promptRoof} matrix");
         if (fresh > 0)
             Row($"decode {fresh}{(depth > 0 ? $" at depth {depth}" : "")}{(batch > 1 ? $", {batch} sequences" : "")}",
                 ours.Select(run => run.Decode), theirs.Select(run => run.Decode), ours.Select(run => run.DecodeRoof), "memory");

@@ -40,7 +40,14 @@ internal static class KernelBench
             .AddJob(Job.Default.WithToolchain(InProcessNoEmitToolchain.Instance)
                 .WithWarmupCount(2).WithIterationCount(7).WithIterationTime(TimeInterval.FromMilliseconds(100)))
             .AddColumnProvider(DefaultColumnProviders.Params)
-            .AddColumn(StatisticColumn.Min, StatisticColumn.Median, new RoofColumn("GB/s", "of memory", isMemory: true), new RoofColumn("GFLOP/s", "of float32", isMemory: false), new RoofColumn("GOP/s", "of int8", isMemory: false, isInteger: true))
+            .AddColumn(
+                StatisticColumn.Min, StatisticColumn.Median,
+                new RoofColumn("GB/s, of memory", 0, "What it reads and writes if nothing is in a cache, beside reading memory at several places a thread",
+                    (kernel, roofs) => (kernel.Bytes, roofs.BytesPerSecond)),
+                new RoofColumn("GFLOP/s, of float32", 1, "Operations, two for a multiply-add, beside float32 multiply-adds in registers",
+                    (kernel, roofs) => (kernel.Flops, roofs.FlopsPerSecond)),
+                new RoofColumn("GOP/s, of int8", 2, "Products of weights that are multiplied as int8: operations beside int8 multiply-adds in registers",
+                    (kernel, roofs) => kernel.Format is { } format && roofs.IsInteger(format) ? (kernel.Flops, roofs.IntegerOpsPerSecond) : null))
             .AddDiagnoser(MemoryDiagnoser.Default).AddColumnProvider(DefaultColumnProviders.Metrics)
             .AddLogger(ConsoleLogger.Default)
             .WithSummaryStyle(SummaryStyle.Default.WithMaxParameterColumnWidth(80))
@@ -51,34 +58,31 @@ internal static class KernelBench
     }
 
     /// <summary>The rate of an op's fastest iteration, and what part of the roof it is.</summary>
-    private sealed class RoofColumn(string unit, string roof, bool isMemory, bool isInteger = false) : IColumn
+    private sealed class RoofColumn(string name, int priority, string legend, Func<KernelCase, Roofline, (double Work, double Roof)?> measure) : IColumn
     {
-        public string Id => ColumnName;
+        public string Id => name;
 
-        public string ColumnName => $"{unit}, {roof}";
+        public string ColumnName => name;
 
         public bool AlwaysShow => true;
 
         public ColumnCategory Category => ColumnCategory.Custom;
 
-        public int PriorityInCategory => isMemory ? 0 : isInteger ? 2 : 1;
+        public int PriorityInCategory => priority;
 
         public bool IsNumeric => false;
 
         public UnitType UnitType => UnitType.Dimensionless;
 
-        public string Legend => isMemory
-            ? "What it reads and writes if nothing is in a cache, beside reading memory at several places a thread"
-            : isInteger ? "Products of quantised weights: operations, two for a multiply-add, beside int8 multiply-adds in registers"
-            : "Operations, two for a multiply-add, beside float32 multiply-adds in registers";
+        public string Legend => legend;
 
         public string GetValue(Summary summary, BenchmarkCase benchmarkCase)
         {
             KernelCase kernel = (KernelCase)benchmarkCase.Parameters[nameof(KernelBenchmarks.Case)];
             if (summary[benchmarkCase]?.ResultStatistics is not { } times || !KernelBenchmarks.Roofs.TryGetValue(kernel.Name, out Roofline? roofline)) return "?";
-            if (isInteger && (!kernel.IsInteger || roofline.IntegerOpsPerSecond == 0)) return "";
-            double rate = (isMemory ? kernel.Bytes : kernel.Flops) / (times.Min / 1e9), limit = isMemory ? roofline.BytesPerSecond : isInteger ? roofline.IntegerOpsPerSecond : roofline.FlopsPerSecond;
-            return string.Create(CultureInfo.InvariantCulture, $"{rate / 1e9:F1}, {rate / limit:P0}");
+            if (measure(kernel, roofline) is not { } measured) return "";
+            double rate = measured.Work / (times.Min / 1e9);
+            return string.Create(CultureInfo.InvariantCulture, $"{rate / 1e9:F1}, {rate / measured.Roof:P0}");
         }
 
         public string GetValue(Summary summary, BenchmarkCase benchmarkCase, SummaryStyle style) => GetValue(summary, benchmarkCase);
@@ -215,7 +219,8 @@ public sealed unsafe class KernelCase
 
     internal Func<CpuOps, KernelInputs, Tensor> Op { get; }
 
-    internal bool IsInteger { get; private init; }
+    /// <summary>That of the weights of a product.</summary>
+    internal NumberFormat? Format { get; private init; }
 
     internal static IEnumerable<KernelCase> All => [.. Products(), .. RowOps(), .. Attentions()];
 
@@ -243,7 +248,7 @@ public sealed unsafe class KernelCase
                         outputs * format.Bytes(inputs), 2.0 * rows * inputs * outputs,
                         (ops, data) => ops.MatMul(inputs == Width ? data.X : data.Y, data.Next(format, outputs, inputs)))
                     {
-                        IsInteger = format.IsQuantized(),
+                        Format = format,
                     };
     }
 

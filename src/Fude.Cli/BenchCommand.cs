@@ -79,11 +79,11 @@ internal static class BenchCommand
     }
 
     /// <summary>What was measured; speeds are medians. MatrixBytes are those of the weights that decoding a token reads, MatrixParameters
-    /// the numbers it is multiplied with. Prompts are beside the int8 roof where weights are quantised and there is one, else beside the float32 one.</summary>
+    /// the numbers it is multiplied with. A prompt stands beside the roofs of its products: int8 for weights that are multiplied as such, float32 for others.</summary>
     private sealed record Measured(
         string Architecture, long Parameters, string InstructionSet, int Threads, int Prompt, int Decode, int Depth, int Sequences, int Repetitions,
         double PromptPerSecond, double DecodePerSecond, long MatrixBytes, long MatrixParameters, Roofline Roof,
-        double PromptRoofFraction, double DecodeRoofFraction, double AllocatedBytesPerToken, bool IsPromptOfIntegers)
+        double PromptRoofFraction, double DecodeRoofFraction, double AllocatedBytesPerToken, string PromptRoof)
     {
         public double DecodeBytesPerSecond => DecodePerSecond / Sequences * MatrixBytes;
 
@@ -113,11 +113,9 @@ internal static class BenchCommand
         int repetitions, CancellationToken stop)
     {
         ModelSummary summary = ModelSummary.Of(model.Config);
-        List<(double Speed, double Roof)> prompts = [];
+        List<(double Speed, double LeastSeconds)> prompts = [];
         List<(double Seconds, double Roof)> decodes = [];
         Weight[] read = [.. matrices.Where(summary.IsMultiplied)];
-        // Weights in blocks of int8 or less are multiplied as such.
-        bool isInteger = read.Count(weight => weight.Format.IsQuantized()) > read.Length / 2;
         double[] seconds = new double[decode], roofNow = new double[decode];
         using NativeBuffer probe = Roofline.CreateProbe();
         List<Roofline> roofs = [Roofline.Measure(ops)];
@@ -157,7 +155,7 @@ internal static class BenchCommand
             }
             roofs.Add(Roofline.Measure(ops));
             if (run == 0) continue;
-            if (prompt > 0) prompts.Add((prompt / promptSeconds, (MatrixRoof(roofs[^2]) + MatrixRoof(roofs[^1])) / 2));
+            if (prompt > 0) prompts.Add((prompt / promptSeconds, (LeastSeconds(roofs[^2]) + LeastSeconds(roofs[^1])) / 2));
             for (int i = 0; i < decode; i++) decodes.Add((seconds[i], roofNow[i]));
         }
         long bytes = read.Sum(weight => weight.Bytes), parameters = read.Sum(weight => (long)weight.Rows * weight.Columns);
@@ -171,11 +169,12 @@ internal static class BenchCommand
         return new Measured(summary.Architecture, summary.Parameters, ops.InstructionSet, ops.Threads, prompt, decode, depth, sequences, repetitions,
             prompt > 0 ? Median(prompts.Select(run => run.Speed)) : 0, decode > 0 ? sequences / Median(decodes.Select(token => token.Seconds)) : 0,
             bytes, parameters, roof,
-            prompt > 0 ? Median(prompts.Select(run => run.Speed * 2 * parameters / run.Roof)) : 0,
+            prompt > 0 ? Median(prompts.Select(run => run.Speed * run.LeastSeconds)) : 0,
             decode > 0 ? Median(decodes.Select(token => bytes / token.Seconds / token.Roof)) : 0,
-            decode > 0 ? allocated : 0, isInteger && roof.IntegerOpsPerSecond > 0);
+            decode > 0 ? allocated : 0, string.Join(" and ", read.Select(weight => roof.IsInteger(weight.Format) ? "int8" : "float32").Distinct()));
 
-        double MatrixRoof(Roofline measured) => isInteger && measured.IntegerOpsPerSecond > 0 ? measured.IntegerOpsPerSecond : measured.FlopsPerSecond;
+        // What the products of a token take at the roofs.
+        double LeastSeconds(Roofline measured) => read.Sum(weight => 2.0 * weight.Rows * weight.Columns / measured.MatrixOpsPerSecond(weight.Format));
     }
 
     private static void WriteText(TextWriter output, Measured m)
@@ -184,7 +183,7 @@ internal static class BenchCommand
         output.WriteLine(Line($"{m.Architecture}, {m.Parameters:N0} parameters, {m.MatrixBytes / 1e9:F2} GB read per token; {m.InstructionSet}, {m.Threads} threads, median of {m.Repetitions}"));
         output.WriteLine(Line($"roofs    memory {m.Roof.BytesPerSecond / 1e9:F1} GB/s (one stream a thread {m.Roof.OneStreamBytesPerSecond / 1e9:F1}), float32 matrix {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s{(m.Roof.IntegerOpsPerSecond > 0 ? Line($", int8 matrix {m.Roof.IntegerOpsPerSecond / 1e9:F0} GOP/s") : "")}"));
         if (m.Prompt > 0)
-            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} {(m.IsPromptOfIntegers ? "GOP/s  " : "GFLOP/s")}  {m.PromptRoofFraction:P1} of the {(m.IsPromptOfIntegers ? "int8" : "float32")} matrix roof"));
+            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GOP/s    {m.PromptRoofFraction:P1} of the {m.PromptRoof} matrix roof"));
         if (m.Decode > 0)
             output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeRoofFraction:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token{(m.Depth > 0 ? $", at depth {m.Depth}" : "")}{(m.Sequences > 1 ? $", {m.Sequences} sequences" : "")}"));
     }
@@ -205,6 +204,7 @@ internal static class BenchCommand
         json.WriteNumber("prompt_tokens", m.Prompt);
         json.WriteNumber("prompt_tokens_per_second", m.PromptPerSecond);
         json.WriteNumber("prompt_matrix_roof_fraction", m.PromptRoofFraction);
+        json.WriteString("prompt_matrix_roof", m.PromptRoof);
         json.WriteNumber("new_tokens", m.Decode);
         json.WriteNumber("depth", m.Depth);
         json.WriteNumber("sequences", m.Sequences);

@@ -28,4 +28,8 @@ public sealed class ArchitectureTests
             .Select(reference => Path.GetFileNameWithoutExtension((string?)reference.Attribute("Include")));
         Assert.All(references, name => Assert.Contains(name, Layers[..layer].SelectMany(rooms => rooms)));
     }
+
+    [Fact]
+    public void Nothing_that_a_file_can_provoke_is_told_in_one_language_alone() =>
+        Assert.All(Layers.SelectMany(rooms => rooms), room => Assert.Empty(UserLanguage.OneLanguageIn(room)));
 }

@@ -89,14 +89,6 @@ public sealed class FudeProgramTests
     }
 
     [Fact]
-    public void Nothing_that_a_file_can_provoke_is_told_in_one_language_alone()
-    {
-        IReadOnlyList<string>? places = UserLanguage.OneLanguageIn("Fude.Cli");
-        Assert.SkipWhen(places is null, "The sources are not beside the tests.");
-        Assert.Empty(places);
-    }
-
-    [Fact]
     public async Task Help_is_Japanese_in_its_frame_too()
     {
         foreach (string[] command in (string[][])[[], ["tokenizer"], ["train"], ["tokenizer", "train"], ["tune"], ["dpo"], ["generate"], ["run"]])

@@ -28,13 +28,13 @@ public sealed class WordingTests : IDisposable
 
     [Theory, MemberData(nameof(Settings))]
     public void Settings_out_of_their_range_are_told_in_both_languages(GenerationOptions options, string english, string japanese) =>
-        Same(() => GenerationSettings.Resolve(options, 3, 100, 100), english, japanese);
+        UserLanguage.Fails(() => GenerationSettings.Resolve(options, 3, 100, 100), english, japanese);
 
     [Fact]
     public void Prompts_that_do_not_fit_are_told_in_both_languages()
     {
-        Same(() => GenerationSettings.Resolve(new(), 0, 100, 100), "The prompt has no tokens, ", "プロンプトにトークンがありません。");
-        Same(() => GenerationSettings.Resolve(new(), 101, 100, 100), "The prompt has 101 tokens, but the model reads at most 100. Shorten the prompt.",
+        UserLanguage.Fails(() => GenerationSettings.Resolve(new(), 0, 100, 100), "The prompt has no tokens, ", "プロンプトにトークンがありません。");
+        UserLanguage.Fails(() => GenerationSettings.Resolve(new(), 101, 100, 100), "The prompt has 101 tokens, but the model reads at most 100. Shorten the prompt.",
             "プロンプトが 101 トークンあり、モデルが読める 100 トークンを超えています。プロンプトを短くしてください。");
     }
 
@@ -47,29 +47,15 @@ public sealed class WordingTests : IDisposable
     public void A_generation_config_that_fude_does_not_carry_out_is_told_in_both_languages(string json, string english, string japanese)
     {
         string file = _folder.Write("generation_config.json", json);
-        Same(() => GenerationOptions.Load(file), $"{file}: {english}", $"{file}: {japanese}");
+        UserLanguage.Fails(() => GenerationOptions.Load(file), $"{file}: {english}", $"{file}: {japanese}");
     }
 
     [Fact]
     public void A_generation_config_that_is_no_object_is_told_by_what_it_is()
     {
         string file = _folder.Write("generation_config.json", "[1]");
-        Same(() => GenerationOptions.Load(file), $"{file} holds a list; expected an object.", $"{file}: JSON のオブジェクトではなくリストです。");
-    }
-
-    [Fact]
-    public void Nothing_that_a_file_can_provoke_is_told_in_one_language_alone()
-    {
-        IReadOnlyList<string>? places = UserLanguage.OneLanguageIn("Fude.Generation");
-        Assert.SkipWhen(places is null, "The sources are not beside the tests.");
-        Assert.Empty(places);
+        UserLanguage.Fails(() => GenerationOptions.Load(file), $"{file} holds a list; expected an object.", $"{file}: JSON のオブジェクトではなくリストです。");
     }
 
     public void Dispose() => _folder.Dispose();
-
-    private static void Same(Func<object?> work, string english, string japanese)
-    {
-        Assert.Contains(english, UserLanguage.In("en", () => Assert.ThrowsAny<Exception>(work)).Message, StringComparison.Ordinal);
-        Assert.Contains(japanese, UserLanguage.In("ja", () => Assert.ThrowsAny<Exception>(work)).Message, StringComparison.Ordinal);
-    }
 }

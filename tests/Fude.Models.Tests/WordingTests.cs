@@ -43,22 +43,22 @@ public sealed class WordingTests : IDisposable
     public void A_configuration_that_is_wrong_is_told_in_both_languages(string json, string english, string japanese)
     {
         string file = _folder.Write("config.json", json);
-        Both(() => ModelFolder.Open(_folder.Path), english, japanese);
-        Both(() => ModelFolder.Open(_folder.Path), file, file);
+        UserLanguage.Fails(() => ModelFolder.Open(_folder.Path), english, japanese);
+        UserLanguage.Fails(() => ModelFolder.Open(_folder.Path), file, file);
     }
 
     [Fact]
     public void What_is_no_model_is_told_in_both_languages()
     {
         string gone = _folder["gone"], other = _folder.Write("model.safetensors", "x");
-        Both(() => ModelFolder.Open(gone), $"{gone}: there is no such folder.", $"{gone}: フォルダーが見つかりません。");
-        Both(() => ModelFolder.Open(other), $"{other} is a file, but none in GGUF format; ", $"{other} はファイルですが、GGUF 形式ではありません。");
-        Both(() => ModelFolder.Open(_folder.Path), $"{_folder.Path} has no config.json: it is not a model's folder in Hugging Face's layout.",
+        UserLanguage.Fails(() => ModelFolder.Open(gone), $"{gone}: there is no such folder.", $"{gone}: フォルダーが見つかりません。");
+        UserLanguage.Fails(() => ModelFolder.Open(other), $"{other} is a file, but none in GGUF format; ", $"{other} はファイルですが、GGUF 形式ではありません。");
+        UserLanguage.Fails(() => ModelFolder.Open(_folder.Path), $"{_folder.Path} has no config.json: it is not a model's folder in Hugging Face's layout.",
             $"{_folder.Path} に config.json がありません。Hugging Face の構成のモデルフォルダーではありません。");
         _folder.Write("adapter_config.json", "{}");
-        Both(() => ModelFolder.Open(_folder.Path), "layout. It holds an adapter: give the folder of the base model, and this one as the adapter.",
+        UserLanguage.Fails(() => ModelFolder.Open(_folder.Path), "layout. It holds an adapter: give the folder of the base model, and this one as the adapter.",
             "ではありません。これはアダプターです。ベースモデルのフォルダーを指定し、このフォルダーはアダプターとして指定してください。");
-        Both(() => ModelFolder.Open(""), "The model's path is empty: give the folder of a model.", "モデルのパスが空です。モデルのフォルダーを指定してください。");
+        UserLanguage.Fails(() => ModelFolder.Open(""), "The model's path is empty: give the folder of a model.", "モデルのパスが空です。モデルのフォルダーを指定してください。");
     }
 
     [Fact]
@@ -69,11 +69,11 @@ public sealed class WordingTests : IDisposable
             if (File.Exists(Path.Combine(source, name))) File.Copy(Path.Combine(source, name), _folder[name]);
         string config = File.ReadAllText(_folder["config.json"]);
         _folder.Write("config.json", config.Replace("\"vocab_size\": 384", "\"vocab_size\": 385", StringComparison.Ordinal));
-        Both(() => ModelFolder.Open(_folder.Path).LoadModel(),
+        UserLanguage.Fails(() => ModelFolder.Open(_folder.Path).LoadModel(),
             $"{_folder["model.safetensors"]}: tensor 'model.embed_tokens.weight' is [384, ", $"{_folder["model.safetensors"]}: テンソル 'model.embed_tokens.weight' の形は [384, ");
         SafeTensors.Write(_folder["model.safetensors"], [.. Tensors(Path.Combine(source, "model.safetensors")), NewTensor.Of("extra.weight", [2], [1, 2])]);
         _folder.Write("config.json", config);
-        Both(() => ModelFolder.Open(_folder.Path).LoadModel(),
+        UserLanguage.Fails(() => ModelFolder.Open(_folder.Path).LoadModel(),
             $"{_folder["model.safetensors"]}: tensor 'extra.weight' [2] belongs to no part of the llama model that {_folder["config.json"]} describes. ",
             $"{_folder["model.safetensors"]}: テンソル 'extra.weight' [2] は、{_folder["config.json"]} の llama モデルのどこにも属しません。");
 
@@ -89,10 +89,10 @@ public sealed class WordingTests : IDisposable
     {
         string file = _folder["model.gguf"];
         Gguf.Write(file, [new("general.architecture", "qwen2")], []);
-        Both(() => ModelFolder.Open(file), $"{file}: is of the architecture 'qwen2'; fude computes llama (Mistral too), stablelm and gpt2.",
+        UserLanguage.Fails(() => ModelFolder.Open(file), $"{file}: is of the architecture 'qwen2'; fude computes llama (Mistral too), stablelm and gpt2.",
             $"{file}: アーキテクチャー 'qwen2' には対応していません。fude が対応しているのは llama（Mistral を含む）、stablelm、gpt2 です。");
         Gguf.Write(file, [new("general.architecture", "llama")], []);
-        Both(() => ModelFolder.Open(file), $"{file}: the metadata has no llama.embedding_length.", $"{file}: メタデータに llama.embedding_length がありません。");
+        UserLanguage.Fails(() => ModelFolder.Open(file), $"{file}: the metadata has no llama.embedding_length.", $"{file}: メタデータに llama.embedding_length がありません。");
     }
 
     [Theory]
@@ -106,11 +106,11 @@ public sealed class WordingTests : IDisposable
     [InlineData("""{"peft_type":"LORA","target_modules":"("}""", "target_modules is not a regular expression: ", "target_modules は正規表現として読めません: ")]
     public void An_adapter_that_fude_does_not_know_is_told_in_both_languages(string json, string english, string japanese)
     {
-        Both(() => LoraAdapter.Open(_folder.Path), $"{_folder.Path} has no adapter_config.json: it is not the folder of a PEFT adapter.",
+        UserLanguage.Fails(() => LoraAdapter.Open(_folder.Path), $"{_folder.Path} has no adapter_config.json: it is not the folder of a PEFT adapter.",
             $"{_folder.Path} に adapter_config.json がありません。PEFT のアダプターのフォルダーではありません。");
         string file = _folder.Write("adapter_config.json", json);
         _folder.Write("adapter_model.safetensors", "never read");
-        Both(() => LoraAdapter.Open(_folder.Path), $"{file}: {english}", $"{file}: {japanese}");
+        UserLanguage.Fails(() => LoraAdapter.Open(_folder.Path), $"{file}: {english}", $"{file}: {japanese}");
     }
 
     [Fact]
@@ -118,16 +118,16 @@ public sealed class WordingTests : IDisposable
     {
         using LanguageModel model = TinyModels.Create("mistral");
         using CpuOps ops = new(1);
-        Both(() => Perplexity.Measure(model, ops, new int[] { 1, 2, 3 }, 1000, 1), "A window of 1000 tokens is not from 2 to the model's context of 512.",
+        UserLanguage.Fails(() => Perplexity.Measure(model, ops, new int[] { 1, 2, 3 }, 1000, 1), "A window of 1000 tokens is not from 2 to the model's context of 512.",
             "窓の長さ 1000 トークンが範囲外です。2 からモデルの文脈長 512 までで指定してください。");
-        Both(() => Perplexity.Measure(model, ops, new int[] { 1, 2, 999 }, 100, 1), "Token id 999 is not in the model's vocabulary: ids go from 0 to 127.",
+        UserLanguage.Fails(() => Perplexity.Measure(model, ops, new int[] { 1, 2, 999 }, 100, 1), "Token id 999 is not in the model's vocabulary: ids go from 0 to 127.",
             "トークン ID 999 はモデルの語彙にありません。ID は 0 から 127 までです。");
-        Both(() => model.Run(ops, new Batch([1], [600], [new Sequence(0, 1)], [0])), "Position 600 is beyond the model's context of 512 tokens: shorten the text.",
+        UserLanguage.Fails(() => model.Run(ops, new Batch([1], [600], [new Sequence(0, 1)], [0])), "Position 600 is beyond the model's context of 512 tokens: shorten the text.",
             "位置 600 はモデルの文脈長 512 トークンを超えています。テキストを短くしてください。");
-        Both(() => QuantizationMixes.Parse("q9"), "'q9' is no format for files: it is one of f32, f16, ", "'q9' というファイルの形式はありません。f32、f16、");
-        Both(() => PromptFormat.Named("vicuna"), "There is no prompt format 'vicuna'; there are plain, llm-jp-base-v1, ",
+        UserLanguage.Fails(() => QuantizationMixes.Parse("q9"), "'q9' is no format for files: it is one of f32, f16, ", "'q9' というファイルの形式はありません。f32、f16、");
+        UserLanguage.Fails(() => PromptFormat.Named("vicuna"), "There is no prompt format 'vicuna'; there are plain, llm-jp-base-v1, ",
             "'vicuna' というプロンプト書式はありません。あるのは plain、llm-jp-base-v1、");
-        Both(() => PromptFormat.Plain.Write("a", system: "b"), "The prompt format plain has no place for a system text; llm-jp-instruct-v1.1, ",
+        UserLanguage.Fails(() => PromptFormat.Plain.Write("a", system: "b"), "The prompt format plain has no place for a system text; llm-jp-instruct-v1.1, ",
             "プロンプト書式 plain には役割の文（system）を入れる場所がありません。あるのは llm-jp-instruct-v1.1、");
     }
 
@@ -148,11 +148,11 @@ public sealed class WordingTests : IDisposable
     [InlineData("{{ range(1, 2, 0) }}", "range's step is not 0.", "range の step を 0 にはできません。")]
     [InlineData("{{ raise_exception('役割が違う') }}", "the template refuses the conversation: 役割が違う", "テンプレートがこの会話を拒否しました: 役割が違う")]
     public void A_chat_template_that_fails_is_told_in_both_languages(string template, string english, string japanese) =>
-        Both(() => ChatTemplate.Parse(template, "chat_template.jinja").Render([new("user", "猫")]), english, japanese);
+        UserLanguage.Fails(() => ChatTemplate.Parse(template, "chat_template.jinja").Render([new("user", "猫")]), english, japanese);
 
     [Fact]
     public void A_place_in_a_chat_template_is_told_in_both_languages() =>
-        Both(() => ChatTemplate.Parse("猫\n{{ 1 ** 2 }}", "chat_template.jinja"), "chat_template.jinja, line 2, column 6: the operator ** is not supported; ",
+        UserLanguage.Fails(() => ChatTemplate.Parse("猫\n{{ 1 ** 2 }}", "chat_template.jinja"), "chat_template.jinja, line 2, column 6: the operator ** is not supported; ",
             "chat_template.jinja（2 行目の 6 文字目）: 演算子 ** には対応していません。");
 
     [Fact]
@@ -166,19 +166,5 @@ public sealed class WordingTests : IDisposable
         ModelFolder folder = ModelFolder.Open(GoldenForward.FolderOf("llama-mha"));
         Assert.Equal("Neither the name 'llama-mha' nor config.json says how its instructions were written.", UserLanguage.In("en", () => PromptFormat.Guess(folder)).Reason);
         Assert.Equal("'llama-mha' という名前からも config.json からも、指示の書式が分かりません。", UserLanguage.In("ja", () => PromptFormat.Guess(folder)).Reason);
-    }
-
-    [Fact]
-    public void Nothing_that_a_file_can_provoke_is_told_in_one_language_alone()
-    {
-        IReadOnlyList<string>? places = UserLanguage.OneLanguageIn("Fude.Models");
-        Assert.SkipWhen(places is null, "The sources are not beside the tests.");
-        Assert.Empty(places);
-    }
-
-    private static void Both(Func<object?> work, string english, string japanese)
-    {
-        Assert.Contains(english, UserLanguage.In("en", () => Assert.ThrowsAny<Exception>(work)).Message, StringComparison.Ordinal);
-        Assert.Contains(japanese, UserLanguage.In("ja", () => Assert.ThrowsAny<Exception>(work)).Message, StringComparison.Ordinal);
     }
 }

@@ -27,13 +27,35 @@ public static partial class UserLanguage
         }
     }
 
+    /// <summary>Requires that something fails, with a message that has the one text in English and the other in Japanese.</summary>
+    public static void Fails(Func<object?> work, string english, string japanese)
+    {
+        ArgumentNullException.ThrowIfNull(work);
+        foreach ((string culture, string expected) in ((string, string)[])[("en", english), ("ja", japanese)])
+        {
+            string said = In(culture, () => MessageOf(work));
+            if (!said.Contains(expected, StringComparison.Ordinal)) throw new InvalidOperationException($"Under '{culture}' it says: {said}\nexpected: {expected}");
+        }
+
+        static string MessageOf(Func<object?> work)
+        {
+            try
+            {
+                _ = work();
+            }
+            catch (Exception e)
+            {
+                return e.Message;
+            }
+            throw new InvalidOperationException("Nothing failed.");
+        }
+    }
+
     /// <summary>The places in an assembly's sources, file:line, where what is wrong with a user's files is told in one language alone.</summary>
     /// <param name="assembly">Its folder below src.</param>
-    /// <returns>Null where the sources are not beside the tests.</returns>
-    public static IReadOnlyList<string>? OneLanguageIn(string assembly)
+    public static IReadOnlyList<string> OneLanguageIn(string assembly)
     {
         string folder = Path.Combine(TestFolders.Repository, "src", assembly);
-        if (!Directory.Exists(folder)) return null;
         List<string> places = [];
         foreach (string file in Directory.EnumerateFiles(folder, "*.cs", SearchOption.AllDirectories).Order(StringComparer.Ordinal))
         {

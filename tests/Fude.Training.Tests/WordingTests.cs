@@ -30,35 +30,35 @@ public sealed class WordingTests : IDisposable
         UserLanguage.In("ja", () => Check(traits, hasBegun: false));
         Assert.Contains("\"learning rate\": \"0.1\"", File.ReadAllText(_folder["identity.json"]), StringComparison.Ordinal);
         string file = _folder["identity.json"];
-        Same(() => Check([new("learning rate", "0.2"), .. traits[1..]]), $"{file}: the run in this folder began with learning rate '0.1', and now it is '0.2'. Give what",
+        UserLanguage.Fails(() => Check([new("learning rate", "0.2"), .. traits[1..]]), $"{file}: the run in this folder began with learning rate '0.1', and now it is '0.2'. Give what",
             $"{file}: このフォルダーの実行は学習率が '0.1' で始まりましたが、今は '0.2' です。始めたときと");
-        Same(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began with data 2 not given, and now it is 'x'", "このフォルダーの実行はデータ 2 が指定されずに始まりましたが、今は 'x' です");
-        Same(() => Check(traits[..2]), "began with lora 'none', and now there is none.", "このフォルダーの実行は LoRA の設定が 'none' で始まりましたが、今は指定されていません。");
+        UserLanguage.Fails(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began with data 2 not given, and now it is 'x'", "このフォルダーの実行はデータ 2 が指定されずに始まりましたが、今は 'x' です");
+        UserLanguage.Fails(() => Check(traits[..2]), "began with lora 'none', and now there is none.", "このフォルダーの実行は LoRA の設定が 'none' で始まりましたが、今は指定されていません。");
         _folder.Write("identity.json", "[");
-        Same(() => Check(traits), $"{file}: is not the identity of a run: ", $"{file}: 実行の識別情報として読めません: ");
+        UserLanguage.Fails(() => Check(traits), $"{file}: is not the identity of a run: ", $"{file}: 実行の識別情報として読めません: ");
     }
 
     [Fact]
     public void A_log_that_cannot_be_read_is_told_by_its_line_in_both_languages()
     {
         string file = _folder["metrics.jsonl"];
-        Same(() => RunReport.Write(_folder.Path), $"{file}: there is no such file; the folder is of no run.", $"{file}: そのようなファイルはありません。学習の実行フォルダーではありません。");
+        UserLanguage.Fails(() => RunReport.Write(_folder.Path), $"{file}: there is no such file; the folder is of no run.", $"{file}: そのようなファイルはありません。学習の実行フォルダーではありません。");
         _folder.Write("metrics.jsonl", "{}\n");
-        Same(() => RunReport.Write(_folder.Path), $"{file}:1: is no line of a run's metrics, such as {{\"step\":1,", $"{file}:1: 学習の記録の行（{{\"step\":1,\"loss\":9.5,…}} など）として読めません: ");
+        UserLanguage.Fails(() => RunReport.Write(_folder.Path), $"{file}:1: is no line of a run's metrics, such as {{\"step\":1,", $"{file}:1: 学習の記録の行（{{\"step\":1,\"loss\":9.5,…}} など）として読めません: ");
         const string Line = "{\"step\":2,\"loss\":1,\"gradient_norm\":1,\"learning_rate\":1,\"tokens\":1,\"seconds\":1,\"tokens_per_second\":1,\"time\":1}\n";
         _folder.Write("metrics.jsonl", Line + Line);
-        Same(() => RunReport.Write(_folder.Path), $"{file}:2: is of step 2, after step 2.", $"{file}:2: ステップ 2 の後にステップ 2 があります。");
+        UserLanguage.Fails(() => RunReport.Write(_folder.Path), $"{file}:2: is of step 2, after step 2.", $"{file}:2: ステップ 2 の後にステップ 2 があります。");
     }
 
     [Fact]
     public void Settings_out_of_their_range_are_told_in_both_languages()
     {
         TuningSettings good = new() { Model = "m", Data = [new DataSource("a")], Output = "o", LearningRate = 1e-3 };
-        Same(() => Checked(good with { LearningRate = 0 }), "The learning rate is 0; it has to be above 0 and at most 1000000.", "学習率が 0 です（必要: 0 より大きく 1000000 以下）。");
-        Same(() => Checked(good with { Dropout = 1 }), "The dropout is 1; it has to be from 0 to below 1.", "ドロップアウト率が 1 です（必要: 0 以上 1 未満）。");
-        Same(() => Checked(good with { Preference = new PreferenceLoss { Beta = 0 } }), "The preference loss is not of a beta above 0 and a label smoothing from 0 to below 0.5.",
+        UserLanguage.Fails(() => Checked(good with { LearningRate = 0 }), "The learning rate is 0; it has to be above 0 and at most 1000000.", "学習率が 0 です（必要: 0 より大きく 1000000 以下）。");
+        UserLanguage.Fails(() => Checked(good with { Dropout = 1 }), "The dropout is 1; it has to be from 0 to below 1.", "ドロップアウト率が 1 です（必要: 0 以上 1 未満）。");
+        UserLanguage.Fails(() => Checked(good with { Preference = new PreferenceLoss { Beta = 0 } }), "The preference loss is not of a beta above 0 and a label smoothing from 0 to below 0.5.",
             "選好の損失が正しくありません（必要: beta は 0 より大きく、ラベル平滑化は 0 以上 0.5 未満）。");
-        Same(() => new Mixture([(3, 0)], 1), "A source of 3 examples with weight 0: weights are above 0 and at most 1000.", "3 例のデータの重みが 0 です。重みは 0 より大きく 1000 以下にしてください。");
+        UserLanguage.Fails(() => new Mixture([(3, 0)], 1), "A source of 3 examples with weight 0: weights are above 0 and at most 1000.", "3 例のデータの重みが 0 です。重みは 0 より大きく 1000 以下にしてください。");
 
         static object? Checked(TuningSettings settings)
         {
@@ -71,25 +71,17 @@ public sealed class WordingTests : IDisposable
     public void Broken_examples_are_told_by_their_place_in_both_languages()
     {
         string file = _folder.Write("a.jsonl", "{}\n{\"instruction\": \"a\", \"output\": \"\"}\n{,}\n");
-        Same(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: its keys () are of no kind of record", $"{file}:1: キー（）から種類が分かりません。");
-        Same(() => new DialogueReader().Read(file, new DataTally(1)).Count(), $"{file}:2: \"output\" is empty. This is bad record 2; 1 may be left out at most (--skip-bad).",
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: its keys () are of no kind of record", $"{file}:1: キー（）から種類が分かりません。");
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally(1)).Count(), $"{file}:2: \"output\" is empty. This is bad record 2; 1 may be left out at most (--skip-bad).",
             $"{file}:2: \"output\" が空です。不良レコードはこれで 2 件目です。除いてよいのは 1 件までです（--skip-bad）。");
-        Same(() => new DialogueReader().Read(file, new DataTally(2)).Count(), $"{file}:3: broken JSON (column 2: ", $"{file}:3: JSON が壊れています（2 文字目: ");
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally(2)).Count(), $"{file}:3: broken JSON (column 2: ", $"{file}:3: JSON が壊れています（2 文字目: ");
         _folder.Write("a.jsonl", "{\"instruction\": 3, \"output\": \"a\"}\n");
-        Same(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: \"instruction\" is no text but a number. ", $"{file}:1: \"instruction\" が文字列ではなく数です。");
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: \"instruction\" is no text but a number. ", $"{file}:1: \"instruction\" が文字列ではなく数です。");
         _folder.Write("a.jsonl", "[\n[]]\n");
-        Same(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: a JSON object is expected, not a list. ", $"{file}:1: JSON のオブジェクトではなくリストです。");
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: a JSON object is expected, not a list. ", $"{file}:1: JSON のオブジェクトではなくリストです。");
         _folder.Write("a.jsonl", "[\n{,}]\n");
-        Same(() => new DialogueReader().Read(file, new DataTally()).Count(), "broken JSON (line 2, column 2: ", "JSON が壊れています（2 行目の 2 文字目: ");
-        Same(() => new DialogueReader().Read(_folder["b"], new DataTally()).Count(), $"{_folder["b"]}: there is no such file of examples.", $"{_folder["b"]}: そのような学習例のファイルはありません。");
-    }
-
-    [Fact]
-    public void Nothing_that_a_file_can_provoke_is_told_in_one_language_alone()
-    {
-        IReadOnlyList<string>? places = UserLanguage.OneLanguageIn("Fude.Training");
-        Assert.SkipWhen(places is null, "The sources are not beside the tests.");
-        Assert.Empty(places);
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), "broken JSON (line 2, column 2: ", "JSON が壊れています（2 行目の 2 文字目: ");
+        UserLanguage.Fails(() => new DialogueReader().Read(_folder["b"], new DataTally()).Count(), $"{_folder["b"]}: there is no such file of examples.", $"{_folder["b"]}: そのような学習例のファイルはありません。");
     }
 
     public void Dispose() => _folder.Dispose();
@@ -98,11 +90,5 @@ public sealed class WordingTests : IDisposable
     {
         RunIdentity.Check(_folder.Path, traits, hasBegun: hasBegun);
         return null;
-    }
-
-    private static void Same(Func<object?> work, string english, string japanese)
-    {
-        Assert.Contains(english, UserLanguage.In("en", () => Assert.ThrowsAny<Exception>(work)).Message, StringComparison.Ordinal);
-        Assert.Contains(japanese, UserLanguage.In("ja", () => Assert.ThrowsAny<Exception>(work)).Message, StringComparison.Ordinal);
     }
 }

@@ -15,6 +15,13 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
     /// they have none of their own.</summary>
     public double IntegerOpsPerSecond { get; init; }
 
+    /// <summary>The roof of a product of many rows with weights in a format: <see cref="IntegerOpsPerSecond"/> where their blocks are multiplied as
+    /// they are, <see cref="FlopsPerSecond"/> where they are widened.</summary>
+    public double MatrixOpsPerSecond(NumberFormat format) => IsInteger(format) ? IntegerOpsPerSecond : FlopsPerSecond;
+
+    /// <summary>Whether it is the former.</summary>
+    public bool IsInteger(NumberFormat format) => IntegerOpsPerSecond > 0 && GroupLayout.Of(format) is not null;
+
     private const int Streams = 8, Items = 64, Chunk = 4 << 20;
     private const int Rounds = 4096, Accumulators = 16;
 
@@ -51,7 +58,7 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
     public static double MatrixPeak(CpuOps ops)
     {
         ArgumentNullException.ThrowIfNull(ops);
-        if (ops.RoundsProducts && ops.HasPairProducts) return Peak(ops.Crew, PeakCode.Bf16);
+        if (ops.UsesPairProducts) return Peak(ops.Crew, PeakCode.Bf16);
         return ops.InstructionSet switch
         {
             InstructionSets.Avx512Name or InstructionSets.AmxName => MatrixPeak<Lanes512>(ops.Crew),

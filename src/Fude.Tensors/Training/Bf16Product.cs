@@ -18,9 +18,6 @@ internal static unsafe class Bf16Product
     /// <summary>Twice as many as of float32 numbers, which take as much scratch.</summary>
     internal const int LargestItemRows = 2 * MatrixProduct.LargestItemRows;
 
-    /// <summary>Whether this processor has the instructions.</summary>
-    public static bool IsSupported => Bf16Tile.IsSupported;
-
     /// <inheritdoc cref="MatrixProduct.Pack"/>
     internal static void Pack(void* argument, int item, int worker)
     {
@@ -84,12 +81,7 @@ internal static unsafe class Bf16Product
                     continue;
                 }
                 ((delegate* unmanaged[SuppressGCTransition]<uint*, uint*, float*, Bf16Tile.Shape*, void>)Bf16Tile.Writes)(strip, panel, edge, &apart);
-                for (int y = 0; y < tileRows; y++)
-                    for (int x = 0; x < tileColumns; x++)
-                    {
-                        float* number = target + y * stride + x;
-                        *number = adds ? *number + edge[y * Columns + x] : edge[y * Columns + x];
-                    }
+                MatrixProduct.PutEdge(edge, target, stride, tileRows, tileColumns, adds);
             }
         }
     }

@@ -15,8 +15,8 @@ public sealed unsafe partial class CpuOps
     /// take about half the time, elsewhere a little more than without.</remarks>
     public bool RoundsProducts { get; set; }
 
-    /// <summary>Whether rounded products run in instructions of their own.</summary>
-    internal bool HasPairProducts => InstructionSet is InstructionSets.Avx512Name or InstructionSets.AmxName && Bf16Product.IsSupported;
+    /// <summary>Whether products are rounded and run in instructions of their own.</summary>
+    internal bool UsesPairProducts => RoundsProducts && InstructionSet is InstructionSets.Avx512Name or InstructionSets.AmxName && Bf16Tile.IsSupported;
 
     Tensor ITrainingOps.New(int rows, int columns) => New(rows, columns);
 
@@ -303,7 +303,7 @@ public sealed unsafe partial class CpuOps
             Scratch = (byte*)_arena.Take(MatrixProduct.ScratchBytes * Threads),
         };
         job.Packed = (float*)_arena.Take(MatrixProduct.PackedNumbers(job) * sizeof(float));
-        if (RoundsProducts && HasPairProducts)
+        if (UsesPairProducts)
         {
             int tiles = MatrixProduct.Plan(ref job, Threads, Bf16Tile.Rows, Bf16Product.LargestItemRows);
             _crew.Run(&Bf16Product.Pack, &job, MatrixProduct.PackItems(job));

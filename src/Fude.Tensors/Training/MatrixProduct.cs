@@ -129,14 +129,16 @@ internal static unsafe class MatrixProduct
                     continue;
                 }
                 Tile<T>(strip, panel, count, edge, Columns, adds: false);
-                for (int y = 0; y < tileRows; y++)
-                    for (int x = 0; x < tileColumns; x++)
-                    {
-                        float* number = target + y * stride + x;
-                        *number = adds ? *number + edge[y * Columns + x] : edge[y * Columns + x];
-                    }
+                PutEdge(edge, target, stride, tileRows, tileColumns, adds);
             }
         }
+    }
+
+    /// <summary>What of a tile, whose rows lie <see cref="Columns"/> apart, is within C.</summary>
+    internal static void PutEdge(float* tile, float* c, nint stride, int rows, int columns, bool adds)
+    {
+        for (int y = 0; y < rows; y++, tile += Columns, c += stride)
+            for (int x = 0; x < columns; x++) c[x] = adds ? c[x] + tile[x] : tile[x];
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

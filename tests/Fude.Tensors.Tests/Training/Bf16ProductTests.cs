@@ -66,7 +66,7 @@ public sealed unsafe class Bf16ProductTests
                     float[] found = Guarded(path, rounds: true, inPairs: false, turnsA, turnsB);
                     Numbers.SameBits(rounded ??= found, found, path);
                 }
-                if (Bf16Product.IsSupported) Numbers.SameBits(rounded!, Guarded("", rounds: true, inPairs: true, turnsA, turnsB));
+                if (Bf16Tile.IsSupported) Numbers.SameBits(rounded!, Guarded("", rounds: true, inPairs: true, turnsA, turnsB));
             }
 
         float[] Guarded(string path, bool rounds, bool inPairs, bool turnsA, bool turnsB)

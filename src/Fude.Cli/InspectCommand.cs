@@ -29,7 +29,7 @@ internal static class InspectCommand
             "--context", Say("--train: tokens of a row; the model's context when absent.", "--train: 1 行のトークン数。省略時はモデルの文脈長。"), AtLeast(1));
         Option<bool> recompute = new("--recompute")
         {
-            Description = Say("--train: blocks are computed again on the way back.", "--train: 逆伝播でブロックを再計算する。"),
+            Description = Say("--train: blocks are recomputed in the backward pass (activation checkpointing).", "--train: 逆伝播でブロックを再計算する。"),
         };
         Option<string?> lora = new("--adapter-config")
         {
@@ -107,7 +107,7 @@ internal static class InspectCommand
         [
             (Say("weights", "重み"), Bytes(footprint.WeightBytes)),
             (Say("gradients", "勾配"), Bytes(footprint.GradientBytes)),
-            (Say("AdamW's means", "AdamW の平均"), Bytes(footprint.OptimizerBytes)),
+            (Say("AdamW's moments", "AdamW のモーメント"), Bytes(footprint.OptimizerBytes)),
             (Say("activations and scratch", "活性値と作業域"), Bytes(footprint.PassBytes)),
             (Say("in all", "合計"), $"{Bytes(footprint.TotalBytes)}: {(footprint.TotalBytes <= available ? Say("fits", "収まる") : Say("does not fit", "収まらない"))}"),
             (Say("available memory", "使えるメモリー"), Size(available)),

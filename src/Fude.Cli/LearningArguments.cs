@@ -23,15 +23,15 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
     private readonly Option<double> _beta1 = Of("--beta1", "AdamW β₁.", 0.9, PartBelow(1));
     private readonly Option<double> _beta2 = Of("--beta2", "AdamW β₂.", 0.95, PartBelow(1));
     private readonly Option<double> _epsilon = Of("--epsilon", "AdamW ε.", 1e-8, Above(0.0));
-    private readonly Option<double> _clip = Of("--clip", Say("The largest norm that gradients keep.", "勾配ノルムの上限。"), 1.0, Above(0.0));
+    private readonly Option<double> _clip = Of("--clip", Say("Gradient clipping: the norm above which gradients are scaled down to it.", "勾配クリッピング（勾配ノルムの上限）。"), 1.0, Above(0.0));
     private readonly Option<double> _dropout = Of(
         "--dropout", Say("The share dropped of embeddings, attention and residuals.", "埋め込み、注意、残差のドロップアウト率。"), 0.0, PartBelow(1));
     private readonly Option<bool> _recompute = new("--recompute")
     {
-        Description = Say("Compute blocks again on the way back: less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（省メモリー、結果は同じ）。"),
+        Description = Say("Recompute blocks in the backward pass (activation checkpointing): less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（活性の再計算。省メモリー、結果は同じ）。"),
     };
     private readonly Option<Choice<bool>> _precision = WordOption.Of(
-        "--precision", Say("What the layers' matrix products take their numbers as. bf16 rounds them; sums, weights and memory stay float32. Training is about half again as fast with AVX512_BF16, a little slower without. A run keeps the one it began with.",
+        "--precision", Say("What the layers' matrix products take their numbers as. bf16 rounds them; sums, weights and memory stay float32. Training is about 1.5 times as fast with AVX512_BF16, a little slower without. A run keeps the one it began with.",
             "層の行列積の入力の精度。bf16 は入力だけを丸め、和、重み、メモリー量は float32 のまま。学習は AVX512_BF16 があれば約 1.5 倍速く、なければ少し遅い。再開時には変えられない。"), ("f32", false), ("bf16", true));
     private readonly Option<long> _evaluate = Of(
         "--evaluate-every", Say("Steps between evaluations on what is held out; 0 for none.", "検証用データで評価する間隔（ステップ）。0 なら評価しない。"), evaluateEvery, AtLeast(0L));

@@ -28,7 +28,7 @@ internal static class TrainCommand
         Option<long> heldOutTokens = Of("--held-out-tokens", Say("Held-out tokens an evaluation reads at most.", "1 回の評価で読むトークン数の上限。"), 65_536L, AtLeast(1L));
         Option<int> context = Of("--context", Say("Tokens of a row.", "1 行のトークン数。"), 512, Within(1, Most));
         Option<int> rows = Of("--rows", Say("Rows of a micro-batch: what is in memory at a time.", "マイクロバッチの行数（同時にメモリーに載る量）。"), 4, Within(1, Most));
-        Option<int> accumulate = Of("--accumulate", Say("Micro-batches of a step.", "1 ステップのマイクロバッチ数。"), 1, Within(1, Most));
+        Option<int> accumulate = Of("--accumulate", Say("Micro-batches of a step (gradient accumulation).", "1 ステップのマイクロバッチ数（勾配累積）。"), 1, Within(1, Most));
         Option<long?> steps = Optional<long>("--steps", Say("Steps of the whole run.", "全体のステップ数。"), AtLeast(1L));
         Option<long?> tokens = Optional<long>("--tokens", Say("Tokens of the whole run, instead of --steps.", "--steps の代わりに、全体のトークン数。"), AtLeast(1L));
         Option<double> rate = Of("--learning-rate", Say("The highest learning rate.", "学習率の最大値。"), 1e-3, AtLeast(0.0));

@@ -179,6 +179,11 @@ public sealed unsafe class TokenShard : IDisposable
                     $" {_tokens.Length} バイトです。2 つのファイルが同じシャードのものでないか、途中で切れています。"));
             Tokens += length;
         }
+        // Sequences that share bytes would make texts that are larger than the file.
+        if (Tokens > _tokens.Length / TokenBytes)
+            throw new InvalidDataException(Say(
+                $"{_index.File}: lists {Tokens} tokens, but {_tokens.File} has {_tokens.Length / TokenBytes}: sequences overlap. The index is damaged.",
+                $"{_index.File}: {Tokens} トークンとされていますが、{_tokens.File} には {_tokens.Length / TokenBytes} トークンしかなく、系列が重なっています。索引が壊れています。"));
         long last = 0;
         for (int document = 0; document <= Documents; document++)
         {

@@ -3,7 +3,8 @@ using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
 
-/// <summary>A decoder-only transformer: token ids to logits. One file a family; nothing here knows of devices or number formats.</summary>
+/// <summary>A decoder-only transformer: token ids to logits. One file a family, and no family knows of devices or number formats;
+/// <see cref="Create"/> lays quantised matrices out for the CPU.</summary>
 /// <param name="weights">Where the weights come from; the model owns them.</param>
 public abstract class LanguageModel(WeightSource weights) : IDisposable
 {
@@ -64,9 +65,9 @@ public abstract class LanguageModel(WeightSource weights) : IDisposable
     /// <returns>[batch.LogitRows, vocabulary] raw logits.</returns>
     public abstract Tensor Forward(IOps ops, Batch batch);
 
-    /// <summary>How caches that are made from now on keep keys and values: F32, F16, BF16 or Q8_0. Half the bytes read half as fast again
-    /// in a long text, and round a little; F32 gives what a pass without a cache gives, to the bit. At first F16 where matrices are quantised,
-    /// whose own rounding is far larger, and F32 elsewhere.</summary>
+    /// <summary>How caches that are made from now on keep keys and values: F32, F16, BF16 or Q8_0. Fewer bytes make the tokens of a long text
+    /// faster, and round a little; F32 gives what a pass without a cache gives, to the bit. Initially F16 where matrices are quantised, whose own
+    /// rounding is far larger, and F32 elsewhere.</summary>
     /// <exception cref="NotSupportedException">Another format.</exception>
     public NumberFormat KvCacheFormat
     {

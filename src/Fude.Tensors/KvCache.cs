@@ -15,18 +15,21 @@ public abstract class KvCache : IDisposable
 
     /// <summary>Makes what attention appended since the last call count: <see cref="Length"/> grows by <paramref name="count"/>.
     /// Called once a forward pass, when all layers have run.</summary>
+    /// <exception cref="InvalidOperationException">Attention has not appended so many positions.</exception>
     public abstract void Advance(int count);
 
     /// <summary>Forgets every position from <paramref name="length"/> on.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">There are fewer.</exception>
     public abstract void Truncate(int length);
 
-    /// <summary>A second cache with the same contents. Whole pages are shared until one of the two is disposed; only the page that is
-    /// being filled is copied. Beams and common prompts cost little.</summary>
+    /// <summary>A second cache with the same contents. Pages are shared; one that both hold is copied when either of them next writes to it
+    /// (copy on write). So beams and common prompts cost little.</summary>
     public KvCache Fork() => Fork(Length, Capacity);
 
     /// <summary>A second cache with the first positions of this one, shared likewise: for a text that begins as this one does.</summary>
     /// <param name="length">How many of them.</param>
     /// <param name="capacity">Positions the second can hold at most.</param>
+    /// <exception cref="ArgumentOutOfRangeException">There are fewer positions than length, or the capacity is below it.</exception>
     public abstract KvCache Fork(int length, int capacity);
 
     /// <inheritdoc/>

@@ -32,7 +32,7 @@ public sealed unsafe class AdamW : IDisposable
     private readonly (double Decay, double Factor)[] _treatments;
     private readonly NativeBuffer _means, _squares;
 
-    /// <summary>An optimiser whose running means are 0.</summary>
+    /// <summary>An optimiser whose moments are 0.</summary>
     /// <param name="model">What it trains.</param>
     /// <param name="options">β₁, β₂ and ε.</param>
     /// <param name="groups">Decay and rate of each parameter.</param>
@@ -44,14 +44,23 @@ public sealed unsafe class AdamW : IDisposable
         ArgumentNullException.ThrowIfNull(groups);
         if (!(options.Beta1 is >= 0 and < 1) || !(options.Beta2 is >= 0 and < 1) || !(options.Epsilon > 0))
             throw new ArgumentException(Say(
-                $"{options}: betas are from 0 to below 1, epsilon is above 0.",
-                $"{options}: beta は 0 以上 1 未満、epsilon は 0 より大きい数でなければなりません。"), nameof(options));
+                $"beta1 {options.Beta1}, beta2 {options.Beta2}, epsilon {options.Epsilon}: betas are from 0 to below 1, epsilon is above 0.",
+                $"beta1 {options.Beta1}、beta2 {options.Beta2}、epsilon {options.Epsilon}: beta は 0 以上 1 未満、epsilon は 0 より大きい数でなければなりません。"), nameof(options));
         (_model, _options) = (model, options);
         _treatments = [.. model.Parameters.Select(parameter => groups.FirstOrDefault(group => group.Includes(parameter)) is { } group
             ? (group.WeightDecay, group.RateFactor)
             : throw new ArgumentException($"{parameter.Name} is in no group.", nameof(groups)))];
         long bytes = model.Gradients.Count * sizeof(float);
-        (_means, _squares) = (new NativeBuffer(bytes), new NativeBuffer(bytes));
+        _means = new NativeBuffer(bytes);
+        try
+        {
+            _squares = new NativeBuffer(bytes);
+        }
+        catch
+        {
+            _means.Dispose();
+            throw;
+        }
         NativeMemory.Clear((void*)_means.Address, (nuint)bytes);
         NativeMemory.Clear((void*)_squares.Address, (nuint)bytes);
     }
@@ -87,7 +96,7 @@ public sealed unsafe class AdamW : IDisposable
         }
     }
 
-    /// <summary>Writes the running means: with the weights and <see cref="Steps"/> all that the next step depends on.</summary>
+    /// <summary>Writes the first and second moments: with the weights and <see cref="Steps"/> all that the next step depends on.</summary>
     public void Save(string file)
     {
         List<NewTensor> tensors = [];
@@ -101,7 +110,7 @@ public sealed unsafe class AdamW : IDisposable
         SafeTensors.Write(file, tensors);
     }
 
-    /// <summary>Takes the running means that <see cref="Save"/> wrote.</summary>
+    /// <summary>Takes the moments that <see cref="Save"/> wrote.</summary>
     /// <param name="file">The file.</param>
     /// <param name="steps">The steps they are of.</param>
     /// <exception cref="InvalidDataException">They are of another model.</exception>

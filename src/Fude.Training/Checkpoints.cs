@@ -4,7 +4,7 @@ using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
-/// <summary>How far a run is: with the weights and the optimiser's means all that its continuation depends on.</summary>
+/// <summary>How far a run is: with the weights and the optimiser's moments all that its continuation depends on.</summary>
 /// <param name="Step">Steps taken.</param>
 /// <param name="Tokens">Tokens learnt from.</param>
 /// <param name="Cursor">What is read next.</param>

@@ -63,6 +63,8 @@ public sealed record PretrainingSettings
 public sealed class Pretraining : IDisposable
 {
     private readonly PretrainingSettings _settings;
+    private readonly RunLock _lock;
+    private readonly string? _tokenizerFolder;
     private readonly List<TokenShard> _shards = [];
     private readonly TrainableModel _model;
     private readonly CpuOps _device;
@@ -72,6 +74,7 @@ public sealed class Pretraining : IDisposable
     /// <summary>Opens what the settings name, and takes up the last checkpoint where the folder has one.</summary>
     /// <exception cref="InvalidDataException">A file is missing or damaged, or the folder holds another run.</exception>
     /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute.</exception>
+    /// <exception cref="IOException">Another process has the run.</exception>
     public Pretraining(PretrainingSettings settings)
     {
         ArgumentNullException.ThrowIfNull(settings);
@@ -79,18 +82,14 @@ public sealed class Pretraining : IDisposable
             throw new ArgumentException(Say(
                 "Either the config.json of a new model or the folder of a model to go on with is given.",
                 "新しいモデルの config.json か、継続元のモデルのフォルダーのどちらかを指定してください。"), nameof(settings));
-        if (settings.SaveFormat is not (NumberFormat.F32 or NumberFormat.BF16 or NumberFormat.F16))
-            throw new ArgumentException(Say(
-                $"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.",
-                $"モデルを保存できる形式は F32、BF16、F16 です（{settings.SaveFormat} では保存できません）。"), nameof(settings));
+        TrainableModel.RequireSaveFormat(settings.SaveFormat, nameof(settings));
         _settings = settings;
         try
         {
-            Tokenizer? tokenizer = settings.Tokenizer is { } path ? ModelFolder.OpenTokenizer(path) : null;
+            (_tokenizerFolder, Tokenizer? tokenizer) = OpenTokenizer(settings);
             foreach (string shard in settings.Shards) _shards.Add(OpenShard(shard, tokenizer));
             PackedDocuments data = new(_shards, settings.Context, settings.Seed);
             TokensOfData = data.TokensOfAllFolds;
-            List<SupervisedBatch> heldOut = ReadHeldOut(tokenizer);
             _model = settings.Base is { } folder
                 ? TrainableModel.Load(folder)
                 : TrainableModel.Create(File.ReadAllBytes(settings.Config!), settings.Initial);
@@ -101,10 +100,12 @@ public sealed class Pretraining : IDisposable
                     $"1 行が {settings.Context} トークンですが、モデルの文脈長は {config.Context} です。"), nameof(settings));
             (int entries, string whose) = (config.Vocabulary, Say("model's vocabulary", "モデルの語彙"));
             // Of a shard that does not say where it came from, a tokenizer is known to be another where it is too small.
-            if (tokenizer?.VocabularySize < entries) (entries, whose) = (tokenizer.VocabularySize, Say($"tokenizer {settings.Tokenizer}", $"トークナイザー {settings.Tokenizer} "));
+            if (tokenizer?.VocabularySize < entries) (entries, whose) = (tokenizer.VocabularySize, Say($"tokenizer {_tokenizerFolder}", $"トークナイザー {_tokenizerFolder} "));
             foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
+            List<SupervisedBatch> heldOut = ReadHeldOut(tokenizer, entries, whose);
+            _lock = new RunLock(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
-            RunIdentity.Check(settings.Output, Identity(), LaterTraits(), checkpoints.Steps.Count > 0);
+            RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
             _device = new CpuOps(settings.Threads) { RoundsProducts = settings.RoundsProducts };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             _trainer = new Trainer(_model, _device, _optimizer, data, checkpoints, settings.Trainer,
@@ -170,12 +171,19 @@ public sealed class Pretraining : IDisposable
         _device?.Dispose();
         _model?.Dispose();
         foreach (TokenShard shard in _shards) shard.Dispose();
+        _lock?.Dispose();
     }
 
+    // The tokenizer that the trained model gets, and where it is; none where nobody names one.
+    private static (string? Folder, Tokenizer? Tokenizer) OpenTokenizer(PretrainingSettings settings) =>
+        settings.Tokenizer is { } own ? (own, ModelFolder.OpenTokenizer(own))
+        : settings.Base is { } folder && ModelFolder.Open(folder) is { HasTokenizer: true } model ? (folder, model.Tokenizer)
+        : (null, null);
+
     // Rates, schedule and lengths may change from one resume to the next: a run is made longer, or decayed earlier, on purpose.
-    private List<KeyValuePair<string, string>> Identity()
+    private List<RunTrait> Identity()
     {
-        List<KeyValuePair<string, string>> traits =
+        List<RunTrait> traits =
         [
             new(_settings.Base is null ? "config" : "base",
                 RunIdentity.FingerprintOf(_settings.Config ?? Path.Combine(_settings.Base!, "config.json"))),
@@ -185,20 +193,14 @@ public sealed class Pretraining : IDisposable
         for (int i = 0; i < _shards.Count; i++)
             traits.Add(new($"shard {i + 1}", string.Create(CultureInfo.InvariantCulture,
                 $"{_shards[i].Documents} documents, {_shards[i].Tokens} tokens, index {RunIdentity.FingerprintOf(_shards[i].Path + ".idx")}")));
-        return traits;
-    }
-
-    // What identities of earlier versions do not have.
-    private List<RunTrait> LaterTraits()
-    {
         string? tokenizer = _settings.Tokenizer ?? _settings.Base;
-        List<RunTrait> traits = [new("tokenizer", (tokenizer is null ? null : ModelFingerprint.OfTokenizer(tokenizer)) ?? "none", tokenizer)];
-        if (_settings.Base is { } folder) traits.Add(new RunTrait("base weights", ModelFingerprint.Of(folder), folder));
+        traits.Add(new("tokenizer", (tokenizer is null ? null : ModelFingerprint.OfTokenizer(tokenizer)) ?? "none", tokenizer) { IsLater = true });
+        if (_settings.Base is { } folder) traits.Add(new("base weights", ModelFingerprint.Of(folder), folder) { IsLater = true });
         traits.Add(RunIdentity.Precision(_settings.RoundsProducts));
         return traits;
     }
 
-    private List<SupervisedBatch> ReadHeldOut(Tokenizer? tokenizer)
+    private List<SupervisedBatch> ReadHeldOut(Tokenizer? tokenizer, int vocabulary, string whose)
     {
         List<SupervisedBatch> batches = [];
         if (_settings.HeldOut.Count == 0) return batches;
@@ -208,6 +210,7 @@ public sealed class Pretraining : IDisposable
             foreach (string path in _settings.HeldOut) shards.Add(OpenShard(path, tokenizer));
             foreach (TokenShard shard in shards)
             {
+                CheckTokens(shard, vocabulary, whose);
                 // The same part of each shard, and none of it twice.
                 PackedDocuments data = new([shard], _settings.Context, seed: 0);
                 int rowTokens = _settings.Context;
@@ -230,7 +233,7 @@ public sealed class Pretraining : IDisposable
         TokenShard shard = TokenShard.Open(path);
         try
         {
-            if (tokenizer is not null) ShardTokenizer.Require(shard, tokenizer, _settings.Tokenizer!);
+            if (tokenizer is not null) ShardTokenizer.Require(shard, tokenizer, _tokenizerFolder!);
             return shard;
         }
         catch
@@ -242,17 +245,20 @@ public sealed class Pretraining : IDisposable
 
     private static void CheckTokens(TokenShard shard, int vocabulary, string whose)
     {
-        int[] tokens = [];
+        int[] piece = new int[1 << 16];
         for (int document = 0; document < shard.Documents; document++)
         {
-            int length = checked((int)shard.LengthOf(document));
-            if (tokens.Length < length) tokens = new int[length];
-            shard.Read(document, 0, tokens.AsSpan(0, length));
-            foreach (int token in tokens.AsSpan(0, length))
-                if ((uint)token >= (uint)vocabulary)
-                    throw new InvalidDataException(Say(
-                        $"{shard.Path}: document {document} has token {token}, but the {whose} has {vocabulary} entries. The shard is of another tokenizer.",
-                        $"{shard.Path}: 文書 {document} にトークン {token} がありますが、{whose}は {vocabulary} 語です。別のトークナイザーのシャードです。"));
+            long length = shard.LengthOf(document);
+            for (long start = 0; start < length; start += piece.Length)
+            {
+                Span<int> tokens = piece.AsSpan(0, (int)Math.Min(piece.Length, length - start));
+                shard.Read(document, start, tokens);
+                foreach (int token in tokens)
+                    if ((uint)token >= (uint)vocabulary)
+                        throw new InvalidDataException(Say(
+                            $"{shard.Path}: document {document} has token {token}, but the {whose} has {vocabulary} entries. The shard is of another tokenizer.",
+                            $"{shard.Path}: 文書 {document} にトークン {token} がありますが、{whose}は {vocabulary} 語です。別のトークナイザーのシャードです。"));
+            }
         }
     }
 }

@@ -10,8 +10,12 @@ namespace Fude.Training;
 /// <param name="Name">What it is, in a word or two.</param>
 /// <param name="Value">Tells it from others.</param>
 /// <param name="Place">Where it is now, for messages; or null.</param>
-/// <param name="Before">What it was in runs of earlier versions, which did not note it; null where nobody knows.</param>
-public readonly record struct RunTrait(string Name, string Value, string? Place = null, string? Before = null);
+/// <param name="Before">What it was in runs that noted nothing of it; null where nobody knows.</param>
+public readonly record struct RunTrait(string Name, string Value, string? Place = null, string? Before = null)
+{
+    /// <summary>Whether runs that earlier versions began lack it: it is then taken for what it was <see cref="Before"/>, or else for what it is now.</summary>
+    public bool IsLater { get; init; }
+}
 
 /// <summary>What makes a run the run it is: a resume with another model or other data is refused, not continued to something else.</summary>
 public static class RunIdentity
@@ -20,42 +24,40 @@ public static class RunIdentity
 
     /// <summary>Writes the identity of a new run into its folder, or compares with what the run began with.</summary>
     /// <param name="folder">The run's folder, which need not exist.</param>
-    /// <param name="traits">Names and values, in an order of their own; what may change between resumes is not among them.</param>
-    /// <param name="later">Further traits, which runs that earlier versions began do not have: they are taken for what was before, or where nobody knows it for what is now.</param>
+    /// <param name="traits">In an order of their own; what may change between resumes is not among them.</param>
     /// <param name="hasBegun">Whether there is a checkpoint. Without one there is nothing to go on with, and what failed before its first step binds nobody.</param>
     /// <exception cref="InvalidDataException">The folder's run is another one.</exception>
-    public static void Check(string folder, IReadOnlyList<KeyValuePair<string, string>> traits, IReadOnlyList<RunTrait>? later = null, bool hasBegun = true)
+    public static void Check(string folder, IReadOnlyList<RunTrait> traits, bool hasBegun = true)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
         ArgumentNullException.ThrowIfNull(traits);
         string file = Path.Combine(folder, FileName);
-        RunTrait[] all = [.. traits.Select(trait => new RunTrait(trait.Key, trait.Value)), .. later ?? []];
         if (!hasBegun || !File.Exists(file))
         {
-            Write(file, all);
+            Write(file, traits);
             return;
         }
         List<RunTrait> begun = Read(file);
         bool isNew = false;
-        for (int i = 0; i < all.Length; i++)
+        foreach (RunTrait trait in traits)
         {
-            (string name, string value, string? place, string? before) = all[i];
-            bool isNoted = begun.Exists(trait => trait.Name == name);
-            RunTrait? old = isNoted ? begun.Find(trait => trait.Name == name) : before is null ? null : new RunTrait(name, before);
-            if (isNoted && old?.Value == value) continue;
-            if (!isNoted && i >= traits.Count && (before ?? value) == value)
+            (string name, string value, string? place, string? before) = trait;
+            int noted = begun.FindIndex(one => one.Name == name);
+            string? old = noted >= 0 ? begun[noted].Value : before;
+            if (noted >= 0 && old == value) continue;
+            if (noted < 0 && trait.IsLater && (old ?? value) == value)
             {
-                begun.Add(all[i]);
+                begun.Add(trait);
                 isNew = true;
                 continue;
             }
             throw new InvalidDataException(Say(
-                $"{file}: the run in this folder began with {name} {(old is null ? "not given" : $"'{old.Value.Value}'")}, and now it is '{value}'" +
+                $"{file}: the run in this folder began with {name} {(old is null ? "not given" : $"'{old}'")}, and now it is '{value}'" +
                 $"{(place is null ? "" : $" ({place}; these are fingerprints of what the files hold)")}. Give what it began with, or another folder for a new run.",
-                $"{file}: このフォルダーの実行は{Japanese(name)}が{(old is null ? "指定されずに" : $" '{old.Value.Value}' で")}始まりましたが、今は '{value}' です" +
+                $"{file}: このフォルダーの実行は{Japanese(name)}が{(old is null ? "指定されずに" : $" '{old}' で")}始まりましたが、今は '{value}' です" +
                 $"{(place is null ? "" : $"（{place}。いずれもファイルの内容の指紋）")}。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
         }
-        if (begun.Find(trait => !Array.Exists(all, now => now.Name == trait.Name)) is { Name: { } gone } missing)
+        if (begun.Find(trait => traits.All(now => now.Name != trait.Name)) is { Name: { } gone } missing)
             throw new InvalidDataException(Say(
                 $"{file}: the run in this folder began with {gone} '{missing.Value}', and now there is none. Give what it began with, or another folder for a new run.",
                 $"{file}: このフォルダーの実行は{Japanese(gone)}が '{missing.Value}' で始まりましたが、今は指定されていません。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
@@ -63,7 +65,7 @@ public static class RunIdentity
     }
 
     /// <summary>The precision of matrix products as a trait.</summary>
-    internal static RunTrait Precision(bool roundsProducts) => new("precision", roundsProducts ? "bf16" : "f32", Before: "f32");
+    internal static RunTrait Precision(bool roundsProducts) => new("precision", roundsProducts ? "bf16" : "f32", Before: "f32") { IsLater = true };
 
     /// <summary>A short fingerprint of a file's bytes: the first 16 hexadecimal digits of their SHA-256.</summary>
     public static string FingerprintOf(string file)

@@ -2,6 +2,7 @@ using System.Text.Encodings.Web;
 using System.Text.Json;
 using Fude.Models;
 using Fude.Tensors;
+using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
@@ -26,7 +27,15 @@ public sealed class TrainableModel : IDisposable
     {
         (Model, _weights, _config, _folder) = (model, weights, config, folder);
         Parameters = weights.Parameters;
-        Gradients = new Gradients(weights.Parameters.Select(parameter => parameter.Weight));
+        try
+        {
+            Gradients = new Gradients(weights.Parameters.Select(parameter => parameter.Weight));
+        }
+        catch
+        {
+            model.Dispose();
+            throw;
+        }
     }
 
     /// <summary>The model.</summary>
@@ -100,11 +109,13 @@ public sealed class TrainableModel : IDisposable
     /// <param name="folder">The folder, which need not exist; each file is replaced when it is complete.</param>
     /// <param name="format">F32, or BF16 or F16 to round the numbers to.</param>
     /// <param name="tokenizer">A folder whose tokenizer goes with the model; null for the one it was loaded from.</param>
+    /// <exception cref="ArgumentException">Another format.</exception>
     public void Save(string folder, NumberFormat format = NumberFormat.F32, string? tokenizer = null)
     {
+        RequireSaveFormat(format, nameof(format));
         _ = Directory.CreateDirectory(folder);
         IEnumerable<NewTensor> tensors = Parameters.Select(parameter => parameter.Stored(parameter.Name, parameter.Weight.Address, format));
-        File.WriteAllBytes(Path.Combine(folder, IsAdapter ? "adapter_config.json" : "config.json"), IsAdapter ? _config : ConfigOf(format));
+        AtomicFile.Write(Path.Combine(folder, IsAdapter ? "adapter_config.json" : "config.json"), IsAdapter ? _config : ConfigOf(format));
         if (IsAdapter)
         {
             SafeTensors.Write(Path.Combine(folder, "adapter_model.safetensors"), tensors);
@@ -114,8 +125,17 @@ public sealed class TrainableModel : IDisposable
         SafeTensors.WriteSharded(folder, tensors);
         if ((tokenizer ?? _folder) is { } source && Path.GetFullPath(source) != Path.GetFullPath(folder))
             foreach (string name in Companions)
-                if (File.Exists(Path.Combine(source, name))) File.Copy(Path.Combine(source, name), Path.Combine(folder, name), overwrite: true);
+                if (File.Exists(Path.Combine(source, name))) AtomicFile.Write(Path.Combine(folder, name), File.ReadAllBytes(Path.Combine(source, name)));
         Format?.Record(folder);
+    }
+
+    /// <summary>Refuses a format that models are not saved in.</summary>
+    internal static void RequireSaveFormat(NumberFormat format, string parameter)
+    {
+        if (format is not (NumberFormat.F32 or NumberFormat.BF16 or NumberFormat.F16))
+            throw new ArgumentException(Say(
+                $"A model is saved as F32, BF16 or F16, not as {format}.",
+                $"モデルを保存できる形式は F32、BF16、F16 です（{format} では保存できません）。"), parameter);
     }
 
     // config.json says which format the numbers are in; transformers loads the model in it.

@@ -9,22 +9,22 @@ public sealed record TrainerOptions
     /// <summary>The learning rate of each step; its steps are those of the run.</summary>
     public required Schedule Schedule { get; init; }
 
-    /// <summary>Rows of a micro-batch: what is in memory at a time.</summary>
+    /// <summary>Rows of a micro-batch of packed documents: what is in memory at a time.</summary>
     public int RowsPerBatch { get; init; } = 4;
 
-    /// <summary>Micro-batches of a step.</summary>
+    /// <summary>Micro-batches of a step of packed documents (gradient accumulation).</summary>
     public int BatchesPerStep { get; init; } = 1;
 
-    /// <summary>The largest norm that gradients keep.</summary>
+    /// <summary>Gradient clipping: the norm over all gradients above which they are scaled down to it.</summary>
     public double ClipNorm { get; init; } = 1;
 
     /// <summary>Label smoothing and z-loss.</summary>
     public LossForm Loss { get; init; }
 
-    /// <summary>What is dropped.</summary>
+    /// <summary>Dropout probabilities.</summary>
     public DropoutRates Dropout { get; init; } = new();
 
-    /// <summary>Whether blocks are computed again on the way back, for less memory.</summary>
+    /// <summary>Whether blocks are recomputed in the backward pass instead of being kept (activation checkpointing).</summary>
     public bool Recomputes { get; init; }
 
     /// <summary>Chooses what is dropped.</summary>
@@ -109,6 +109,7 @@ public sealed class Trainer(
     {
     }
 
+    private readonly TrainerOptions _options = Checked(options);
     private readonly Learner _learner = new(model, device) { Form = options.Loss };
     private readonly TimeProvider _time = time ?? TimeProvider.System;
     private long? _savedBest;       // what the last checkpoint speaks of
@@ -117,13 +118,13 @@ public sealed class Trainer(
     public RunState State { get; private set; } = new(0, 0, lessons.Cursor);
 
     /// <summary>Whether the run has come to its end: that of the schedule, or an early one.</summary>
-    public bool IsDone => State.Step >= options.Schedule.Steps || EndedEarly;
+    public bool IsDone => State.Step >= _options.Schedule.Steps || EndedEarly;
 
     /// <summary>Whether nothing got better for as many evaluations as the run has patience for.</summary>
-    public bool EndedEarly => options.Patience > 0 && State.EvaluationsSinceBest >= options.Patience;
+    public bool EndedEarly => _options.Patience > 0 && State.EvaluationsSinceBest >= _options.Patience;
 
     /// <summary>The step whose weights the run ends with: the last, or that of the best evaluation. Null while it goes on.</summary>
-    public long? ResultStep => !IsDone ? null : (EndedEarly || options.KeepsBest) && State.BestStep is { } best ? best : State.Step;
+    public long? ResultStep => !IsDone ? null : (EndedEarly || _options.KeepsBest) && State.BestStep is { } best ? best : State.Step;
 
     /// <summary>The best evaluation that the checkpoint speaks of but whose weights are not there, nats a token; null where nothing is missing. A
     /// run that goes on seeks the best anew; one that is over ends with its last weights.</summary>
@@ -164,13 +165,13 @@ public sealed class Trainer(
     /// <exception cref="IOException">A checkpoint could not be written.</exception>
     public void Run(Action<StepReport>? progress = null, CancellationToken stop = default)
     {
-        _learner.Tape.Rates = options.Dropout;
-        _learner.Tape.Recomputes = options.Recomputes;
+        _learner.Tape.Rates = _options.Dropout;
+        _learner.Tape.Recomputes = _options.Recomputes;
         long saved = State.Step;
         while (!IsDone && !stop.IsCancellationRequested)
         {
             StepReport report = Step();
-            if (options.EvaluateEvery > 0 && State.Step % options.EvaluateEvery == 0 && Evaluate() is { } loss)
+            if (_options.EvaluateEvery > 0 && State.Step % _options.EvaluateEvery == 0 && Evaluate() is { } loss)
             {
                 bool isBest = double.IsFinite(loss) && (State.BestHeldOutLoss is not { } best || loss < best);
                 if (isBest && Keeps) KeepBest();
@@ -181,7 +182,7 @@ public sealed class Trainer(
             }
             // First told, then kept: a log may be ahead of the checkpoint that a killed run goes on from, but has no gap.
             progress?.Invoke(report);
-            if (State.Step % options.CheckpointEvery == 0)
+            if (State.Step % _options.CheckpointEvery == 0)
             {
                 Save();
                 saved = State.Step;
@@ -191,7 +192,7 @@ public sealed class Trainer(
     }
 
     // Whether the weights of the best evaluation may be wanted at the end.
-    private bool Keeps => options.KeepsBest || options.Patience > 0;
+    private bool Keeps => _options.KeepsBest || _options.Patience > 0;
 
     private void KeepBest() => Write(Say($"best weights so far, of step {State.Step},", $"これまでで最良の重み（ステップ {State.Step}）"), () =>
     {
@@ -201,7 +202,7 @@ public sealed class Trainer(
 
     private void Save() => Write(Say($"checkpoint of step {State.Step}", $"ステップ {State.Step} のチェックポイント"), () =>
     {
-        checkpoints.Save(model, optimizer, State, options.KeepCheckpoints);
+        checkpoints.Save(model, optimizer, State, _options.KeepCheckpoints);
         _savedBest = State.BestStep;
     });
 
@@ -242,6 +243,17 @@ public sealed class Trainer(
         return sum / count;
     }
 
+    private static TrainerOptions Checked(TrainerOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.CheckpointEvery, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.KeepCheckpoints, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfNegative(options.EvaluateEvery, nameof(options));
+        ArgumentOutOfRangeException.ThrowIfNegative(options.Patience, nameof(options));
+        if (!(options.ClipNorm > 0)) throw new ArgumentException($"Gradients cannot be clipped to a norm of {options.ClipNorm}: it has to be above 0.", nameof(options));
+        return options;
+    }
+
     private StepReport Step()
     {
         long start = _time.GetTimestamp(), number = State.Step + 1, tokens = 0;
@@ -250,18 +262,18 @@ public sealed class Trainer(
         double loss = 0;
         for (int i = 0; i < batches.Count; i++)
         {
-            _learner.Tape.Seed = options.Seed + (ulong)(State.Step * batches.Count + i);
+            _learner.Tape.Seed = _options.Seed + (ulong)(State.Step * batches.Count + i);
             double part = batches[i].Add(_learner);
             if (!double.IsFinite(part)) throw Diverged(Say(
                 $"the loss of micro-batch {i + 1} of step {number} is {part}",
                 $"ステップ {number} のマイクロバッチ {i + 1} の損失が {part} になりました"), batches[i]);
             (loss, tokens) = (loss + part, tokens + batches[i].Tokens);
         }
-        double norm = optimizer.GradientNorm(device), rate = options.Schedule.RateOf(State.Step);
+        double norm = optimizer.GradientNorm(device), rate = _options.Schedule.RateOf(State.Step);
         if (!double.IsFinite(norm)) throw Diverged(Say(
             $"the gradient's norm of step {number} is {norm}",
             $"ステップ {number} の勾配のノルムが {norm} になりました"), batches[0], batches.Count > 1);
-        optimizer.Step(device, rate, AdamW.Clipping(norm, options.ClipNorm));
+        optimizer.Step(device, rate, AdamW.Clipping(norm, _options.ClipNorm));
         State = State with { Step = number, Tokens = State.Tokens + tokens, Cursor = lessons.Cursor };
         return new StepReport(number, loss, norm, rate, State.Tokens, _time.GetElapsedTime(start).TotalSeconds, null);
     }

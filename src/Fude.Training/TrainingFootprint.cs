@@ -7,7 +7,7 @@ namespace Fude.Training;
 /// <summary>What a training run will take of memory, known from the model's configuration.</summary>
 /// <param name="WeightBytes">The model's weights, those of an adapter included.</param>
 /// <param name="GradientBytes">Gradients of the trained ones.</param>
-/// <param name="OptimizerBytes">AdamW's two running means of them.</param>
+/// <param name="OptimizerBytes">AdamW's first and second moments of them.</param>
 /// <param name="PassBytes">Activations and scratch of a pass forth and back, at the most.</param>
 /// <remarks>The program itself, about 60 MB, and its copies of the token ids come to it.</remarks>
 public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, long OptimizerBytes, long PassBytes)
@@ -19,7 +19,7 @@ public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, lon
     /// <param name="config">The model.</param>
     /// <param name="rows">Rows of a micro-batch.</param>
     /// <param name="context">Tokens of a row; at most the model's context.</param>
-    /// <param name="recomputes">Whether blocks are computed again on the way back.</param>
+    /// <param name="recomputes">Whether blocks are recomputed in the backward pass (activation checkpointing).</param>
     /// <param name="threads">Threads that compute; 0 for as many as there are processors.</param>
     /// <param name="adapterConfig">The text of an adapter_config.json: only the adapter is trained. Null for all weights.</param>
     /// <param name="format">The format of the frozen matrices beside an adapter; what is trained is float32.</param>

@@ -3,6 +3,7 @@ using System.Text;
 using Fude.Corpus;
 using Fude.Models;
 using Fude.Tensors;
+using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
@@ -12,6 +13,7 @@ public sealed class Tuning : IDisposable
 {
     private readonly byte[]? _generationConfig;      // as it was when the run began: the file may be gone at its end
     private readonly TuningSettings _settings;
+    private readonly RunLock _lock;
     private readonly TuningData _data;
     private readonly TrainableModel _model;
     private readonly CpuOps _device;
@@ -27,15 +29,13 @@ public sealed class Tuning : IDisposable
     /// <param name="stop">Ends the judging.</param>
     /// <exception cref="InvalidDataException">A file is missing or damaged, or the folder holds another run.</exception>
     /// <exception cref="NotSupportedException">The model is of a kind that fude does not compute, or not trainable as it is.</exception>
+    /// <exception cref="IOException">Another process has the run.</exception>
     public Tuning(
         TuningSettings settings, TuningData data, IProgress<double>? quantising = null, Action<int>? judging = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(settings);
         ArgumentNullException.ThrowIfNull(data);
-        if (settings.SaveFormat is not (NumberFormat.F32 or NumberFormat.BF16 or NumberFormat.F16))
-            throw new ArgumentException(Say(
-                $"A model is saved as F32, BF16 or F16, not as {settings.SaveFormat}.",
-                $"モデルを保存できる形式は F32、BF16、F16 です（{settings.SaveFormat} では保存できません）。"), nameof(settings));
+        TrainableModel.RequireSaveFormat(settings.SaveFormat, nameof(settings));
         if (settings.Lora is null && (settings.BaseFormat is not null || data.Folder.IsGguf))
             throw new NotSupportedException(Say(
                 "Quantised weights are not trained: an adapter beside them is (--lora-rank).",
@@ -49,10 +49,9 @@ public sealed class Tuning : IDisposable
                 : TrainableModel.Load(settings.Model);
             if (settings.GenerationConfig is { } generation) _generationConfig = File.ReadAllBytes(generation);
             _model.Format = data.Encoder.Format;
+            _lock = new RunLock(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
-            List<RunTrait> later = [RunIdentity.Precision(settings.RoundsProducts)];
-            if (!data.Folder.IsGguf) later.Add(new("tokenizer", ModelFingerprint.OfTokenizer(settings.Model) ?? "none", settings.Model));
-            RunIdentity.Check(settings.Output, Identity(), later, checkpoints.Steps.Count > 0);
+            RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
             _device = new CpuOps(settings.Threads) { RoundsProducts = settings.RoundsProducts };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             Func<Learner, double>? heldOutLoss = null;
@@ -135,7 +134,7 @@ public sealed class Tuning : IDisposable
         if (!_trainer.IsDone) return false;
         _trainer.TakeResult();
         _model.Save(ResultPath, _model.IsAdapter ? NumberFormat.F32 : _settings.SaveFormat);
-        if (_generationConfig is not null) File.WriteAllBytes(Path.Combine(ResultPath, "generation_config.json"), _generationConfig);
+        if (_generationConfig is not null) AtomicFile.Write(Path.Combine(ResultPath, "generation_config.json"), _generationConfig);
         return true;
     }
 
@@ -148,6 +147,7 @@ public sealed class Tuning : IDisposable
         _optimizer?.Dispose();
         _device?.Dispose();
         _model?.Dispose();
+        _lock?.Dispose();
     }
 
     // Before any training, and with the adapter off, the model is the reference.
@@ -178,7 +178,7 @@ public sealed class Tuning : IDisposable
     }
 
     // Everything that the weights depend on; how often a checkpoint is written, or a held-out file read, may change.
-    private List<KeyValuePair<string, string>> Identity()
+    private List<RunTrait> Identity()
     {
         List<(string Name, object? Value)> traits =
         [
@@ -188,9 +188,9 @@ public sealed class Tuning : IDisposable
             ("both speakers", _settings.Reader.TakesBothSpeakers), ("all replies", _settings.Reader.TakesAllReplies), ("held-out share", _settings.HeldOutShare),
             ("lora", _settings.Lora is { } lora ? $"rank {Number(lora.Rank)}, alpha {Number(lora.Alpha)}, dropout {Number(lora.Dropout)}, targets " +
                 $"{(lora.Targets is null ? "all" : string.Join(' ', lora.Targets))}{(lora.RankStabilised ? ", rank-stabilised" : "")}" : "none"),
-            ("preference", _settings.Preference), ("epochs", _settings.Epochs), ("batch", _settings.Batch), ("tokens per micro-batch", _settings.TokensPerBatch),
+            ("preference", Words(_settings.Preference)), ("epochs", _settings.Epochs), ("batch", _settings.Batch), ("tokens per micro-batch", _settings.TokensPerBatch),
             ("learning rate", _settings.LearningRate), ("schedule", _settings.Schedule), ("warm-up", _settings.WarmUp), ("final rate", _settings.FinalRate),
-            ("weight decay", _settings.WeightDecay), ("AdamW", _settings.AdamW), ("clip", _settings.ClipNorm), ("loss", _settings.Loss),
+            ("weight decay", _settings.WeightDecay), ("AdamW", Words(_settings.AdamW)), ("clip", _settings.ClipNorm), ("loss", Words(_settings.Loss)),
             ("dropout", _settings.Dropout), ("seed", _settings.Seed),
         ];
         for (int i = 0; i < _settings.Data.Count; i++)
@@ -203,8 +203,21 @@ public sealed class Tuning : IDisposable
             using TokenShard shard = TokenShard.Open(_settings.Replay[i]);
             traits.Add(($"replay {Number(i + 1)}", $"{Number(shard.Tokens)} tokens, index {RunIdentity.FingerprintOf(shard.Path + ".idx")}, share {Number(_settings.ReplayShare)}"));
         }
-        return [.. traits.Select(trait => KeyValuePair.Create(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
+        List<RunTrait> all = [.. traits.Select(trait => new RunTrait(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
+        all.Add(RunIdentity.Precision(_settings.RoundsProducts));
+        if (!_data.Folder.IsGguf) all.Add(new("tokenizer", ModelFingerprint.OfTokenizer(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
+        return all;
     }
+
+    // Written out, for identities must stay the same in every culture and whatever the records come to hold.
+    private static string Words(AdamWOptions options) => string.Create(CultureInfo.InvariantCulture,
+        $"AdamWOptions {{ Beta1 = {options.Beta1}, Beta2 = {options.Beta2}, Epsilon = {options.Epsilon} }}");
+
+    private static string Words(LossForm form) => string.Create(CultureInfo.InvariantCulture,
+        $"LossForm {{ LabelSmoothing = {form.LabelSmoothing}, ZLoss = {form.ZLoss} }}");
+
+    private static string? Words(PreferenceLoss? loss) => loss is null ? null : string.Create(CultureInfo.InvariantCulture,
+        $"PreferenceLoss {{ Form = {loss.Form}, Beta = {loss.Beta}, LabelSmoothing = {loss.LabelSmoothing}, PerToken = {loss.PerToken} }}");
 
     private static string Number(double value) => value.ToString(CultureInfo.InvariantCulture);
 }

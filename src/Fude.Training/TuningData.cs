@@ -152,7 +152,7 @@ public sealed class TuningData
         double epochs = Math.Max(1, Math.Ceiling(_settings.Epochs)), share = _settings.ReplayShare;
         long tokens = (long)Math.Ceiling(epochs * share / (1 - share) * _sources.Sum(source => source.Weight * source.Tokens));
         List<TrainingExample> examples = ReplayedText.Take(
-            _settings.Replay, tokens, _settings.Context ?? Folder.Config.Context, Folder.Config.Vocabulary, Folder.Tokenizer, _settings.Seed);
+            _settings.Replay, tokens, _settings.Context ?? Folder.Config.Context, Folder.Config.Vocabulary, Folder.Tokenizer, _settings.Model, _settings.Seed);
         if (examples.Count == 0) throw new InvalidDataException(Say(
             $"{string.Join(", ", _settings.Replay)}: there is nothing to learn in it.",
             $"{string.Join(", ", _settings.Replay)}: 学習できるものがありません。"));

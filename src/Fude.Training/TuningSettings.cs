@@ -95,7 +95,7 @@ public sealed record TuningSettings
     /// <summary>β₁, β₂ and ε.</summary>
     public AdamWOptions AdamW { get; init; } = new();
 
-    /// <summary>The largest norm that gradients keep.</summary>
+    /// <summary>Gradient clipping: the norm over all gradients above which they are scaled down to it.</summary>
     public double ClipNorm { get; init; } = 1;
 
     /// <summary>Label smoothing and z-loss, of instructions.</summary>
@@ -104,7 +104,7 @@ public sealed record TuningSettings
     /// <summary>What is dropped of embeddings, attention and residuals; the adapter's share is <see cref="LoraSettings.Dropout"/>.</summary>
     public float Dropout { get; init; }
 
-    /// <summary>Whether blocks are computed again on the way back, for less memory.</summary>
+    /// <summary>Whether blocks are recomputed in the backward pass instead of being kept (activation checkpointing).</summary>
     public bool Recomputes { get; init; }
 
     /// <summary>Chooses the order of examples, the adapter's first numbers and what is dropped.</summary>

@@ -106,6 +106,19 @@ public sealed class TokenShardTests : IDisposable
         Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"]).Dispose());
     }
 
+    [Fact]
+    public void Sequences_that_overlap_are_damage()
+    {
+        Write(100, [1, 2, 3], [4, 5, 6]);
+        byte[] index = File.ReadAllBytes(_folder["a.idx"]);
+        // Both begin at byte 0, and one of them is as long as the file.
+        int lengths = index.Length - (3 * sizeof(long)) - (2 * (sizeof(int) + sizeof(long)));
+        index[lengths] = 6;
+        index[lengths + 8 + 8] = 0;
+        _folder.Write("a.idx", index);
+        Assert.Contains("sequences overlap", Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"])).Message, StringComparison.Ordinal);
+    }
+
     public void Dispose() => _folder.Dispose();
 
     // Damage is found, or does no harm.

@@ -6,7 +6,7 @@ public sealed class RunIdentityTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();
 
-    private static KeyValuePair<string, string>[] Traits(params (string, string)[] traits) => [.. traits.Select(trait => KeyValuePair.Create(trait.Item1, trait.Item2))];
+    private static RunTrait[] Traits(params (string, string)[] traits) => [.. traits.Select(trait => new RunTrait(trait.Item1, trait.Item2))];
 
     [Fact]
     public void A_run_with_a_checkpoint_is_bound_to_what_it_began_with()
@@ -30,8 +30,8 @@ public sealed class RunIdentityTests : IDisposable
     public void A_trait_that_earlier_versions_did_not_note_is_taken_as_it_is_now()
     {
         RunIdentity.Check(_folder.Path, Traits(("seed", "1")), hasBegun: false);
-        RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [new RunTrait("tokenizer", "x")]);
-        Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [new RunTrait("tokenizer", "y")]));
+        RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), Later("tokenizer", "x")]);
+        Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), Later("tokenizer", "y")]));
     }
 
     [Fact]
@@ -39,12 +39,14 @@ public sealed class RunIdentityTests : IDisposable
     {
         RunIdentity.Check(_folder.Path, Traits(("seed", "1")), hasBegun: false);
         Assert.Contains("began with precision 'f32', and now it is 'bf16'",
-            Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [RunIdentity.Precision(true)])).Message, StringComparison.Ordinal);
-        RunIdentity.Check(_folder.Path, Traits(("seed", "1")), [RunIdentity.Precision(false)]);
+            Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(true)])).Message, StringComparison.Ordinal);
+        RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(false)]);
         Assert.Contains("precision", File.ReadAllText(Path.Combine(_folder.Path, "identity.json")), StringComparison.Ordinal);
     }
 
     public void Dispose() => _folder.Dispose();
+
+    private static RunTrait Later(string name, string value) => new(name, value) { IsLater = true };
 
     private string Refusal(params (string, string)[] traits) =>
         Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, Traits(traits))).Message;

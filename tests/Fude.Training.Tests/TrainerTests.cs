@@ -231,6 +231,15 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void Numbers_that_no_run_can_have_are_a_caller_s_mistake()
+    {
+        foreach (Func<TrainerOptions, TrainerOptions> change in (Func<TrainerOptions, TrainerOptions>[])[
+            options => options with { CheckpointEvery = 0 }, options => options with { KeepCheckpoints = 0 }, options => options with { EvaluateEvery = -1 },
+            options => options with { Patience = -1 }, options => options with { ClipNorm = 0 }, options => options with { ClipNorm = double.NaN }])
+            Assert.Equal("options", Assert.ThrowsAny<ArgumentException>(() => TinyRun.Run(Folder("a"), change: change)).ParamName);
+    }
+
+    [Fact]
     public void A_damaged_state_is_an_error_that_names_the_file()
     {
         string folder = Folder("a");

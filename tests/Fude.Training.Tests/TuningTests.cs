@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 using System.Text.Json.Nodes;
 using Fude.Corpus;
@@ -67,7 +68,7 @@ public sealed class TuningTests : IDisposable
             using Tuning run = Open(how);
             Assert.True(run.Run());
             return Trainer.MeanLoss(new Learner(run.Model, run.Device),
-                InstructionLessons.Batches(ReplayedText.Take([shard], 500, 64, TinyTuning.Vocabulary, null, seed: 9), 64));
+                InstructionLessons.Batches(ReplayedText.Take([shard], 500, 64, TinyTuning.Vocabulary, null, "", seed: 9), 64));
         }
     }
 
@@ -123,6 +124,28 @@ public sealed class TuningTests : IDisposable
         Open(settings).Dispose();
         File.WriteAllText(tokens, old);
         Assert.Contains("began with tokenizer '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_begun_in_one_culture_goes_on_in_another_and_has_one_process_at_a_time()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Loss = new LossForm(0.1f, 0.01f) };
+        using (Tuning run = Open(settings))
+        {
+            Assert.Contains("another process", Assert.Throws<IOException>(() => Open(settings)).Message, StringComparison.Ordinal);
+            run.Run();
+        }
+        CultureInfo before = CultureInfo.CurrentCulture;
+        try
+        {
+            CultureInfo.CurrentCulture = CultureInfo.GetCultureInfo("de-DE");
+            using Tuning again = Open(settings);
+            Assert.True(again.IsResumed);
+        }
+        finally
+        {
+            CultureInfo.CurrentCulture = before;
+        }
     }
 
     [Theory, InlineData(false), InlineData(true)]

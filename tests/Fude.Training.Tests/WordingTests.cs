@@ -26,7 +26,7 @@ public sealed class WordingTests : IDisposable
     [Fact]
     public void Another_run_in_the_folder_is_told_in_both_languages_and_noted_in_one()
     {
-        KeyValuePair<string, string>[] traits = [new("learning rate", "0.1"), new("shard 1", "3 documents"), new("lora", "none")];
+        RunTrait[] traits = [new("learning rate", "0.1"), new("shard 1", "3 documents"), new("lora", "none")];
         UserLanguage.In("ja", () => Check(traits, hasBegun: false));
         Assert.Contains("\"learning rate\": \"0.1\"", File.ReadAllText(_folder["identity.json"]), StringComparison.Ordinal);
         string file = _folder["identity.json"];
@@ -86,9 +86,9 @@ public sealed class WordingTests : IDisposable
 
     public void Dispose() => _folder.Dispose();
 
-    private object? Check(IReadOnlyList<KeyValuePair<string, string>> traits, bool hasBegun = true)
+    private object? Check(IReadOnlyList<RunTrait> traits, bool hasBegun = true)
     {
-        RunIdentity.Check(_folder.Path, traits, hasBegun: hasBegun);
+        RunIdentity.Check(_folder.Path, traits, hasBegun);
         return null;
     }
 }

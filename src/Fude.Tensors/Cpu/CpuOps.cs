@@ -225,9 +225,9 @@ public sealed unsafe partial class CpuOps : ITrainingOps
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">The shape does not fit x, or a position is negative or above 2²⁴.</exception>
-    public Tensor Rope(Tensor x, Batch batch, RopeShape shape) => Rotate(_kernels.Rope, x, batch, shape);
+    public Tensor Rope(Tensor x, Batch batch, RopeShape shape) => Rotate(x, batch, shape, turnsBack: false);
 
-    private Tensor Rotate(delegate*<void*, int, int, void> kernel, Tensor x, Batch batch, RopeShape shape)
+    private Tensor Rotate(Tensor x, Batch batch, RopeShape shape, bool turnsBack)
     {
         Check(x);
         ArgumentNullException.ThrowIfNull(batch);
@@ -241,11 +241,11 @@ public sealed unsafe partial class CpuOps : ITrainingOps
 
         if (shape.Scaling is not RopeScaling.Dynamic)
         {
-            Turn(kernel, x, batch.Positions, 0, x.Rows, table, extent: 0);
+            Turn(x, batch.Positions, 0, x.Rows, table, 0, turnsBack);
             return x;
         }
         foreach (Sequence sequence in batch.Sequences)
-            Turn(kernel, x, batch.Positions, sequence.First, sequence.Count, table, sequence.Extent);
+            Turn(x, batch.Positions, sequence.First, sequence.Count, table, sequence.Extent, turnsBack);
         return x;
     }
 
@@ -254,22 +254,8 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     /// <exception cref="InvalidOperationException">A cache is full.</exception>
     public Tensor Attention(Tensor q, Tensor k, Tensor v, Heads heads, Batch batch, int layer)
     {
-        Check(q);
-        Check(k);
-        Check(v);
-        ArgumentNullException.ThrowIfNull(batch);
-        CheckBatch(q, batch);
-        if (heads.Query <= 0 || heads.KeyValue <= 0 || heads.Size <= 0 || heads.Query % heads.KeyValue != 0)
-            throw new ArgumentException($"{heads.Query} query heads do not divide into {heads.KeyValue} groups.", nameof(heads));
-        if (heads.Window < 0) throw new ArgumentException($"A window of {heads.Window} keys is none.", nameof(heads));
-        int queryWidth = checked(heads.Query * heads.Size), keyWidth = heads.KeyValue * heads.Size;
-        if (q.Columns != queryWidth) throw Mismatch("q", q.Columns, "its heads", queryWidth);
-        if (k.Columns != keyWidth) throw Mismatch("k", k.Columns, "its heads", keyWidth);
-        if (v.Columns != keyWidth) throw Mismatch("v", v.Columns, "its heads", keyWidth);
-        if (k.Rows != q.Rows || v.Rows != q.Rows)
-            throw new ArgumentException($"q, k and v have {q.Rows}, {k.Rows} and {v.Rows} rows.", nameof(k));
-
-        Tensor y = New(q.Rows, queryWidth);
+        CheckAttention(q, k, v, heads, batch);
+        Tensor y = New(q.Rows, q.Columns);
         Arena.Mark mark = _arena.Now;
         AttentionKernel.Job job = new()
         {
@@ -324,13 +310,15 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     public Tensor Gelu(Tensor x, GeluForm form)
     {
         Check(x);
-        return form switch
-        {
-            GeluForm.Erf => Map(_kernels.GeluErf, x, default, 1),
-            GeluForm.Tanh => Map(_kernels.GeluTanh, x, default, 1),
-            _ => throw new ArgumentOutOfRangeException(nameof(form), form, "Neither Erf nor Tanh."),
-        };
+        return Map(Of(form, _kernels.GeluErf, _kernels.GeluTanh), x, default, 1);
     }
+
+    private static delegate*<void*, int, int, void> Of(GeluForm form, delegate*<void*, int, int, void> erf, delegate*<void*, int, int, void> tanh) => form switch
+    {
+        GeluForm.Erf => erf,
+        GeluForm.Tanh => tanh,
+        _ => throw new ArgumentOutOfRangeException(nameof(form), form, "Neither Erf nor Tanh."),
+    };
 
     /// <inheritdoc/>
     /// <exception cref="ArgumentException">The shapes differ.</exception>
@@ -398,6 +386,25 @@ public sealed unsafe partial class CpuOps : ITrainingOps
     /// <summary>A tensor with any contents.</summary>
     internal Tensor New(int rows, int columns) => new((nint)_arena.Take((long)rows * columns * sizeof(float)), rows, columns);
 
+    private void CheckAttention(Tensor q, Tensor k, Tensor v, Heads heads, Batch batch)
+    {
+        Check(q);
+        Check(k);
+        Check(v);
+        ArgumentNullException.ThrowIfNull(batch);
+        CheckBatch(q, batch);
+        if (heads.Query <= 0 || heads.KeyValue <= 0 || heads.Size <= 0 || heads.Query % heads.KeyValue != 0)
+            throw new ArgumentException($"{heads.Query} query heads do not divide into {heads.KeyValue} groups.", nameof(heads));
+        if (heads.Window < 0) throw new ArgumentException($"A window has 1 key or more, or is 0 for all; it is {heads.Window}.", nameof(heads));
+        if (!(heads.Scale > 0)) throw new ArgumentException($"The scale of q·k is {heads.Scale}; it has to be above 0.", nameof(heads));
+        int queryWidth = checked(heads.Query * heads.Size), keyWidth = heads.KeyValue * heads.Size;
+        if (q.Columns != queryWidth) throw Mismatch("q", q.Columns, "its heads", queryWidth);
+        if (k.Columns != keyWidth) throw Mismatch("k", k.Columns, "its heads", keyWidth);
+        if (v.Columns != keyWidth) throw Mismatch("v", v.Columns, "its heads", keyWidth);
+        if (k.Rows != q.Rows || v.Rows != q.Rows)
+            throw new ArgumentException($"q, k and v have {q.Rows}, {k.Rows} and {v.Rows} rows.", nameof(k));
+    }
+
     /// <summary>Rounds the rows of x to bytes, in the arena.</summary>
     private QuantizedRows.Job Quantize(Tensor x)
     {
@@ -463,8 +470,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
         return y;
     }
 
-    private void Turn(
-        delegate*<void*, int, int, void> kernel, Tensor x, int[] positions, int first, int count, RopeTable table, int extent)
+    private void Turn(Tensor x, int[] positions, int first, int count, RopeTable table, int extent, bool turnsBack)
     {
         if (count == 0) return;
         int lowest = positions[first], highest = lowest;
@@ -487,8 +493,9 @@ public sealed unsafe partial class CpuOps : ITrainingOps
                 HeadSize = table.Shape.HeadSize,
                 Half = table.Half,
                 ItemRows = RowsOfAnItem(rows),
+                TurnsBack = turnsBack,
             };
-            _crew.Run(kernel, &job, Items(rows, job.ItemRows));
+            _crew.Run(_kernels.Rope, &job, Items(rows, job.ItemRows));
         }
     }
 

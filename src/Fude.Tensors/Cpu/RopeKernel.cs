@@ -14,6 +14,9 @@ internal static unsafe class RopeKernel
         public float* Table;
         public int FirstPosition;
         public int Rows, Width, HeadSize, Half, ItemRows;
+
+        /// <summary>Whether the angles count negated: the gradient of a rotation.</summary>
+        public bool TurnsBack;
     }
 
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
@@ -22,6 +25,8 @@ internal static unsafe class RopeKernel
     {
         ref Job job = ref *(Job*)argument;
         int end = Math.Min(job.Rows, (item + 1) * job.ItemRows), half = job.Half;
+        float sign = job.TurnsBack ? -1 : 1;
+        T signs = T.Broadcast(sign);
         for (int row = item * job.ItemRows; row < end; row++)
         {
             float* cosines = job.Table + (nint)(job.Positions[row] - job.FirstPosition) * 2 * half, sines = cosines + half;
@@ -32,15 +37,15 @@ internal static unsafe class RopeKernel
                 nint i = 0;
                 for (; i <= half - 16; i += 16)
                 {
-                    T cosine = T.Load(cosines + i), sine = T.Load(sines + i), u = T.Load(a + i), v = T.Load(b + i);
+                    T cosine = T.Load(cosines + i), sine = T.Load(sines + i) * signs, u = T.Load(a + i), v = T.Load(b + i);
                     T.Store(u * cosine - v * sine, a + i);
                     T.Store(v * cosine + u * sine, b + i);
                 }
                 // Few: StableLM turns 2 × 10 numbers of a head. Written out, so that nothing contracts the products and the sum.
                 for (; i < half; i++)
                 {
-                    float u = a[i], v = b[i];
-                    float uc = u * cosines[i], vs = v * sines[i], vc = v * cosines[i], us = u * sines[i];
+                    float u = a[i], v = b[i], sine = sines[i] * sign;
+                    float uc = u * cosines[i], vs = v * sine, vc = v * cosines[i], us = u * sine;
                     a[i] = uc - vs;
                     b[i] = vc + us;
                 }

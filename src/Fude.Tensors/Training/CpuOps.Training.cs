@@ -2,7 +2,7 @@ using System.Runtime.InteropServices;
 
 namespace Fude.Tensors;
 
-// The way back. What holds of the forward ops holds here: the same bits on every instruction set and with any number of threads.
+// The backward pass. What holds of the forward ops holds here: the same bits on every instruction set and with any number of threads.
 public sealed unsafe partial class CpuOps
 {
     private TrainingKernels? _training;
@@ -54,7 +54,7 @@ public sealed unsafe partial class CpuOps
     public void GeluTo(Tensor target, Tensor x, GeluForm form)
     {
         CheckSame(target, x);
-        _ = MapTo(target, form == GeluForm.Erf ? _kernels.GeluErf : _kernels.GeluTanh, x, default, 1);
+        _ = MapTo(target, Of(form, _kernels.GeluErf, _kernels.GeluTanh), x, default, 1);
     }
 
     /// <inheritdoc/>
@@ -101,7 +101,8 @@ public sealed unsafe partial class CpuOps
         }
         if (dw is { } weights)
         {
-            if (weights.Rows != w.Rows || weights.Columns != w.Columns) throw Mismatch("dw", weights.Rows, w.Name, w.Rows);
+            if (weights.Rows != w.Rows || weights.Columns != w.Columns)
+                throw new ArgumentException($"The gradient is [{weights.Rows}, {weights.Columns}], but {w.Name} is [{w.Rows}, {w.Columns}].", nameof(dw));
             Product(Turned(dy), Straight(x), weights, x.Rows, adds: true);
         }
         if (db is { } bias) SumRows(dy, bias);
@@ -132,12 +133,13 @@ public sealed unsafe partial class CpuOps
     }
 
     /// <inheritdoc/>
-    public Tensor RopeBackward(Tensor dy, Batch batch, RopeShape shape) => Rotate(Training.Rope, dy, batch, shape);
+    public Tensor RopeBackward(Tensor dy, Batch batch, RopeShape shape) => Rotate(dy, batch, shape, turnsBack: true);
 
     /// <inheritdoc/>
     public Tensor Attend(Tensor q, Tensor k, Tensor v, Heads heads, Batch batch, Dropout dropout, out Tensor logSums)
     {
-        CheckAttention(q, k, v, heads, batch, dropout);
+        CheckAttention(q, k, v, heads, batch);
+        CheckRate(dropout);
         logSums = New(q.Rows, heads.Query);
         Tensor y = New(q.Rows, q.Columns);
         TrainingAttention.Job job = new() { Y = (float*)y.Address, LogSums = (float*)logSums.Address };
@@ -150,7 +152,8 @@ public sealed unsafe partial class CpuOps
         Tensor q, Tensor k, Tensor v, Tensor y, Tensor logSums, Tensor dy, Heads heads, Batch batch, Dropout dropout,
         Tensor dq, Tensor dk, Tensor dv)
     {
-        CheckAttention(q, k, v, heads, batch, dropout);
+        CheckAttention(q, k, v, heads, batch);
+        CheckRate(dropout);
         CheckSame(q, y);
         CheckSame(q, dy);
         CheckSame(q, dq);
@@ -193,7 +196,7 @@ public sealed unsafe partial class CpuOps
     {
         CheckSame(x, dy);
         CheckSame(x, dx);
-        Back(form == GeluForm.Erf ? Training.GeluErf : Training.GeluTanh, new ElementBackward.Job
+        Back(Of(form, Training.GeluErf, Training.GeluTanh), new ElementBackward.Job
         {
             X = (float*)x.Address,
             Dy = (float*)dy.Address,
@@ -423,25 +426,6 @@ public sealed unsafe partial class CpuOps
         job.Scratch = (byte*)_arena.Take(checked(job.ScratchBytes * Threads));
         fixed (TrainingAttention.Job* pinned = &job) _crew.Run(kernel, pinned, checked(batch.Sequences.Length * heads.KeyValue));
         _arena.Release(mark);
-    }
-
-    private void CheckAttention(Tensor q, Tensor k, Tensor v, Heads heads, Batch batch, Dropout dropout)
-    {
-        Check(q);
-        Check(k);
-        Check(v);
-        ArgumentNullException.ThrowIfNull(batch);
-        CheckBatch(q, batch);
-        CheckRate(dropout);
-        if (heads.Query <= 0 || heads.KeyValue <= 0 || heads.Size <= 0 || heads.Query % heads.KeyValue != 0)
-            throw new ArgumentException($"{heads.Query} query heads do not divide into {heads.KeyValue} groups.", nameof(heads));
-        if (heads.Window < 0 || !(heads.Scale > 0)) throw new ArgumentException($"Window {heads.Window} or scale {heads.Scale} is none.", nameof(heads));
-        int queryWidth = checked(heads.Query * heads.Size), keyWidth = heads.KeyValue * heads.Size;
-        if (q.Columns != queryWidth) throw Mismatch("q", q.Columns, "its heads", queryWidth);
-        if (k.Columns != keyWidth) throw Mismatch("k", k.Columns, "its heads", keyWidth);
-        if (v.Columns != keyWidth) throw Mismatch("v", v.Columns, "its heads", keyWidth);
-        if (k.Rows != q.Rows || v.Rows != q.Rows)
-            throw new ArgumentException($"q, k and v have {q.Rows}, {k.Rows} and {v.Rows} rows.", nameof(k));
     }
 
     private static void CheckRate(Dropout dropout)

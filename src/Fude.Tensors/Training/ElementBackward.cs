@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Fude.Tensors;
 
-/// <summary>The way back through the ops that treat every number by itself, and through rotations and gathered rows.</summary>
+/// <summary>The backward pass of the ops that treat every number by itself, and of gathered rows.</summary>
 internal static unsafe class ElementBackward
 {
     internal struct Job
@@ -120,38 +120,6 @@ internal static unsafe class ElementBackward
         (T first, T second) = TFunction.Of(Partial.Load<T>(x + i, rest), Partial.Load<T>(up + i, rest), Partial.Load<T>(dy + i, rest), factor);
         Partial.Store(first, dx + i, rest);
         if (dup is not null) Partial.Store(second, dup + i, rest);
-    }
-
-    /// <summary><see cref="RopeKernel"/> with the angles negated.</summary>
-    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Rope<T>(void* argument, int item, int worker)
-        where T : unmanaged, ILanes<T>
-    {
-        ref RopeKernel.Job job = ref *(RopeKernel.Job*)argument;
-        int end = Math.Min(job.Rows, (item + 1) * job.ItemRows), half = job.Half;
-        for (int row = item * job.ItemRows; row < end; row++)
-        {
-            float* cosines = job.Table + (nint)(job.Positions[row] - job.FirstPosition) * 2 * half, sines = cosines + half;
-            float* x = job.X + (nint)row * job.Width;
-            for (int head = 0; head < job.Width; head += job.HeadSize)
-            {
-                float* a = x + head, b = a + half;
-                nint i = 0;
-                for (; i <= half - 16; i += 16)
-                {
-                    T cosine = T.Load(cosines + i), sine = T.Load(sines + i), u = T.Load(a + i), v = T.Load(b + i);
-                    T.Store(u * cosine + v * sine, a + i);
-                    T.Store(v * cosine - u * sine, b + i);
-                }
-                for (; i < half; i++)
-                {
-                    float u = a[i], v = b[i];
-                    float uc = u * cosines[i], vs = v * sines[i], vc = v * cosines[i], us = u * sines[i];
-                    a[i] = uc + vs;
-                    b[i] = vc - us;
-                }
-            }
-        }
     }
 
     /// <summary>Target[Indices[r]] += Dy[r] for every row in order; an item has some of the columns.</summary>

@@ -28,7 +28,7 @@ public readonly record struct LossForm(float LabelSmoothing = 0, float ZLoss = 0
 /// <param name="Loss">What is minimised: −LogProbability, unless smoothed or with z-loss; not multiplied by the row's weight.</param>
 public readonly record struct RowLoss(double LogProbability, double Loss);
 
-/// <summary>The op set with the way back: for each op, from the gradient of its result to those of its arguments.</summary>
+/// <summary>The op set with its backward pass: for each op, from the gradient of its result to those of its arguments.</summary>
 /// <remarks>
 /// In each backward op dy is the gradient of the result. A gradient that is asked for (not null) is written, or added to what the tensor
 /// holds where <c>adds</c> says so; gradients of weights are always added, as a weight has many uses. Sums over tokens run in one
@@ -54,7 +54,7 @@ public interface ITrainingOps : IOps
     /// <summary>target = gelu(x): <see cref="IOps.Gelu"/> that leaves x as it was.</summary>
     void GeluTo(Tensor target, Tensor x, GeluForm form);
 
-    /// <summary>target = x with some numbers dropped; target may be x. The way back is the same op on the gradient.</summary>
+    /// <summary>target = x with some numbers dropped; target may be x. Its backward pass is the same op on the gradient.</summary>
     void DropoutTo(Tensor target, Tensor x, Dropout dropout);
 
     /// <summary>y = x·Wᵀ + b as <see cref="IOps.MatMul(Tensor, Weight, Weight?)"/>, in the way that is fastest for many rows: other last bits.</summary>
@@ -87,7 +87,7 @@ public interface ITrainingOps : IOps
     /// <returns>dx, in the place of dy.</returns>
     Tensor RopeBackward(Tensor dy, Batch batch, RopeShape shape);
 
-    /// <summary><see cref="IOps.Attention"/> over whole texts without caches, which keeps what the way back needs.</summary>
+    /// <summary><see cref="IOps.Attention"/> over whole texts without caches, which keeps what the backward pass needs.</summary>
     /// <param name="q">[tokens, query heads · size].</param>
     /// <param name="k">[tokens, key heads · size].</param>
     /// <param name="v">[tokens, key heads · size].</param>
@@ -138,8 +138,8 @@ public interface ITrainingOps : IOps
     /// <summary>One step of AdamW on neighbouring numbers, all float32.</summary>
     /// <param name="values">The weights, changed.</param>
     /// <param name="gradients">Their gradients.</param>
-    /// <param name="means">Running means of the gradients, changed.</param>
-    /// <param name="squares">Running means of the squared gradients, changed.</param>
+    /// <param name="means">First moments, running means of the gradients; changed.</param>
+    /// <param name="squares">Second moments, running means of the squared gradients; changed.</param>
     /// <param name="count">How many.</param>
     /// <param name="step">The step's numbers.</param>
     /// <remarks>Loshchilov and Hutter, 2019, arXiv:1711.05101, in the order of operations of torch.optim.AdamW.</remarks>

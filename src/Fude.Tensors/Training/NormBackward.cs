@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Fude.Tensors;
 
-/// <summary>The way back through RMSNorm and LayerNorm, and sums over rows.</summary>
+/// <summary>The backward pass of RMSNorm and LayerNorm, and sums over rows.</summary>
 /// <remarks>Sums over tokens are taken in blocks of <see cref="BlockRows"/> rows, which are then added in order: the same bits however the
 /// blocks are shared out.</remarks>
 internal static unsafe class NormBackward

@@ -11,9 +11,10 @@ public sealed record DropoutRates(float Embedding = 0, float Attention = 0, floa
 /// <remarks>
 /// It wraps a device and records a closure for each op; that is all of automatic differentiation here. What no trained weight had a part in
 /// is neither recorded nor differentiated, so a frozen base costs only the way through it. Ops that may consume an argument do so
-/// only when nothing else needs it. <see cref="Run"/> is the boundary of recomputation: with <see cref="Recomputes"/> a block keeps its
-/// input alone and is computed again on the way back, which gives the same bits for less memory and a third more work.
-/// Not thread-safe: one pass at a time. The device belongs to its owner and is not disposed here.
+/// only when nothing else needs it. A gradient is found by the address of its tensor; one that reaches several arguments unchanged
+/// (<see cref="Add"/>) is shared and counted, and copied only when one of them is added to. <see cref="Run"/> is the boundary of recomputation:
+/// with <see cref="Recomputes"/> a block keeps its input alone and is computed again in the backward pass (activation checkpointing), which
+/// gives the same bits for less memory and a third more work. Not thread-safe: one pass at a time. The device belongs to its owner and is not disposed here.
 /// </remarks>
 public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
 {
@@ -21,7 +22,7 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     // that their bits do not depend on it.
     private const long PieceBytes = 64L << 20;
 
-    private readonly Dictionary<nint, Slot> _gradientOf = [];
+    private readonly Dictionary<nint, GradientSlot> _gradientOf = [];
     private readonly HashSet<nint> _tracked = [];
 
     // Results that no op has read yet: these may be overwritten.
@@ -30,19 +31,19 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     private HashSet<nint> _droppedInputs = [];
     private List<Action> _steps = [];
     private (Tensor Handle, Tensor X, Weight Weight, Weight? Bias)? _postponed;
-    private nint _stream;
-    private bool _isSilent;
+    private nint _residualStream;
+    private bool _skipsRecording;
     private int _blocks, _block, _draws;
 
     /// <summary>A gradient, and how many tensors it is at the same time the gradient of.</summary>
-    private sealed class Slot(Tensor tensor)
+    private sealed class GradientSlot(Tensor tensor)
     {
         public Tensor Tensor { get; } = tensor;
 
-        public int Holders { get; set; } = 1;
+        public int References { get; set; } = 1;
     }
 
-    private sealed class Work(Func<Tensor> work) : IBlock
+    private sealed class DelegateBlock(Func<Tensor> work) : IBlock
     {
         public Tensor Forward(IOps ops, Tensor x, Batch batch) => work();
     }
@@ -56,7 +57,7 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <summary>Whether a pass is recorded; false for evaluation, which then keeps nothing and drops nothing.</summary>
     public bool IsRecording { get; set; } = true;
 
-    /// <summary>Whether blocks are computed again on the way back instead of being kept.</summary>
+    /// <summary>Whether blocks are recomputed in the backward pass instead of being kept (activation checkpointing).</summary>
     public bool Recomputes { get; set; }
 
     /// <summary>What is dropped from a recorded pass.</summary>
@@ -84,11 +85,11 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     {
         Tensor y = device.Embed(batch, tokens, positions);
         Tensor? dtokens = gradients.Of(tokens), dpositions = positions is null ? null : gradients.Of(positions);
-        Made(y, dtokens is not null || dpositions is not null, () =>
+        Record(y, dtokens is not null || dpositions is not null, () =>
         {
-            if (Take(y) is not { } dy) return;
+            if (TakeGradient(y) is not { } dy) return;
             device.EmbedBackward(batch, dy.Tensor, dtokens, dpositions);
-            dy.Holders--;
+            dy.References--;
         });
         return Dropped(y, Rates.Embedding, mayOverwrite: true);
     }
@@ -97,7 +98,7 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     public Tensor MatMul(Tensor x, Weight w, Weight? bias = null)
     {
         ArgumentNullException.ThrowIfNull(w);
-        x = Used(x);
+        x = Keep(x);
         if (_droppedInputs.Contains(w.Address)) x = Dropped(x, Rates.Adapter, mayOverwrite: false);
         long bytes = (long)x.Rows * w.Rows * sizeof(float);
         if (_block == 0 && bytes > PostponeAboveBytes && w.Columns == x.Columns && _postponed is null)
@@ -121,15 +122,15 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <inheritdoc/>
     public Tensor RmsNorm(Tensor x, Weight gain, float epsilon)
     {
-        x = Used(x);
+        x = Keep(x);
         Tensor y = device.RmsNorm(x, gain, epsilon);
         Tensor? dgain = gradients.Of(gain);
-        Made(y, IsTracked(x) || dgain is not null, () =>
+        Record(y, IsTracked(x) || dgain is not null, () =>
         {
-            if (Take(y) is not { } dy) return;
-            (Tensor? dx, bool adds) = Target(x);
+            if (TakeGradient(y) is not { } dy) return;
+            (Tensor? dx, bool adds) = GradientTarget(x);
             device.RmsNormBackward(x, gain, epsilon, dy.Tensor, dx, adds, dgain);
-            dy.Holders--;
+            dy.References--;
         });
         return y;
     }
@@ -137,15 +138,15 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <inheritdoc/>
     public Tensor LayerNorm(Tensor x, Weight gain, Weight bias, float epsilon)
     {
-        x = Used(x);
+        x = Keep(x);
         Tensor y = device.LayerNorm(x, gain, bias, epsilon);
         Tensor? dgain = gradients.Of(gain), dbias = gradients.Of(bias);
-        Made(y, IsTracked(x) || dgain is not null || dbias is not null, () =>
+        Record(y, IsTracked(x) || dgain is not null || dbias is not null, () =>
         {
-            if (Take(y) is not { } dy) return;
-            (Tensor? dx, bool adds) = Target(x);
+            if (TakeGradient(y) is not { } dy) return;
+            (Tensor? dx, bool adds) = GradientTarget(x);
             device.LayerNormBackward(x, gain, epsilon, dy.Tensor, dx, adds, dgain, dbias);
-            dy.Holders--;
+            dy.References--;
         });
         return y;
     }
@@ -153,12 +154,12 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <inheritdoc/>
     public Tensor Rope(Tensor x, Batch batch, RopeShape shape)
     {
-        x = Spendable(x);
+        x = Overwritable(x);
         Tensor y = device.Rope(x, batch, shape);
-        Made(y, IsTracked(x), () =>
+        Record(y, IsTracked(x), () =>
         {
-            if (Take(y) is not { } dy) return;
-            Give(x, device.RopeBackward(Alone(dy), batch, shape));
+            if (TakeGradient(y) is not { } dy) return;
+            AddGradient(x, device.RopeBackward(Unshared(dy), batch, shape));
         });
         return y;
     }
@@ -167,37 +168,37 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <exception cref="ArgumentException">A sequence has a cache: training reads whole texts.</exception>
     public Tensor Attention(Tensor q, Tensor k, Tensor v, Heads heads, Batch batch, int layer)
     {
-        (q, k, v) = (Used(q), Used(k), Used(v));
+        (q, k, v) = (Keep(q), Keep(k), Keep(v));
         Dropout dropout = Draw(Rates.Attention);
         Tensor y = device.Attend(q, k, v, heads, batch, dropout, out Tensor logSums);
-        Made(y, IsTracked(q) || IsTracked(k) || IsTracked(v), () =>
+        Record(y, IsTracked(q) || IsTracked(k) || IsTracked(v), () =>
         {
-            if (Take(y) is not { } dy) return;
+            if (TakeGradient(y) is not { } dy) return;
             Tensor dq = Like(q), dk = Like(k), dv = Like(v);
             device.AttendBackward(q, k, v, y, logSums, dy.Tensor, heads, batch, dropout, dq, dk, dv);
-            dy.Holders--;
-            Give(q, dq);
-            Give(k, dk);
-            Give(v, dv);
+            dy.References--;
+            AddGradient(q, dq);
+            AddGradient(k, dk);
+            AddGradient(v, dv);
         });
-        _ = _unread.Remove(y.Address);      // the way back needs it
+        _ = _unread.Remove(y.Address);      // the backward pass needs it
         return y;
     }
 
     /// <inheritdoc/>
     public Tensor SwiGlu(Tensor gate, Tensor up)
     {
-        (gate, up) = (Used(gate), Used(up));
+        (gate, up) = (Keep(gate), Keep(up));
         Tensor y = Like(gate);
         device.SwiGluTo(y, gate, up);
-        Made(y, IsTracked(gate) || IsTracked(up), () =>
+        Record(y, IsTracked(gate) || IsTracked(up), () =>
         {
-            if (Take(y) is not { } dy) return;
+            if (TakeGradient(y) is not { } dy) return;
             Tensor dgate = Like(gate), dup = Like(up);
             device.SwiGluBackward(gate, up, dy.Tensor, dgate, dup);
-            dy.Holders--;
-            Give(gate, dgate);
-            Give(up, dup);
+            dy.References--;
+            AddGradient(gate, dgate);
+            AddGradient(up, dup);
         });
         return y;
     }
@@ -205,15 +206,15 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <inheritdoc/>
     public Tensor Gelu(Tensor x, GeluForm form)
     {
-        x = Used(x);
+        x = Keep(x);
         Tensor y = Like(x);
         device.GeluTo(y, x, form);
-        Made(y, IsTracked(x), () =>
+        Record(y, IsTracked(x), () =>
         {
-            if (Take(y) is not { } dy) return;
-            Tensor dx = Alone(dy);
+            if (TakeGradient(y) is not { } dy) return;
+            Tensor dx = Unshared(dy);
             device.GeluBackward(x, form, dx, dx);
-            Give(x, dx);
+            AddGradient(x, dx);
         });
         return y;
     }
@@ -221,32 +222,32 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <inheritdoc/>
     public Tensor Add(Tensor x, Tensor y, float scale = 1)
     {
-        bool isStream = _block != 0 && x.Address == _stream, mayOverwrite = _unread.Contains(x.Address), isUnread = _unread.Contains(y.Address);
-        (x, y) = (Used(x), Used(y));
+        bool isStream = _block != 0 && x.Address == _residualStream, mayOverwrite = _unread.Contains(x.Address), isUnread = _unread.Contains(y.Address);
+        (x, y) = (Keep(x), Keep(y));
         if (isStream) y = Dropped(y, Rates.Residual, isUnread);
         Tensor z = x;
         if (mayOverwrite) z = device.Add(x, y, scale);
         else device.AddTo(z = Like(x), x, y, scale);
-        if (isStream) _stream = z.Address;
+        if (isStream) _residualStream = z.Address;
         bool trackedX = IsTracked(x), trackedY = IsTracked(y);
-        Made(z, trackedX || trackedY, () =>
+        Record(z, trackedX || trackedY, () =>
         {
-            if (Take(z) is not { } dz) return;
+            if (TakeGradient(z) is not { } dz) return;
             if (trackedY)
             {
                 if (scale == 1)
                 {
-                    Share(y, dz);
+                    AddSharedGradient(y, dz);
                 }
                 else
                 {
                     Tensor dy = Like(y);
                     device.Scale(dy, dz.Tensor, scale);
-                    Give(y, dy);
+                    AddGradient(y, dy);
                 }
             }
-            if (trackedX) Share(x, dz);
-            dz.Holders--;
+            if (trackedX) AddSharedGradient(x, dz);
+            dz.References--;
         });
         return z;
     }
@@ -254,15 +255,15 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     /// <inheritdoc/>
     public Tensor TakeRows(Tensor x, int[] rows)
     {
-        x = Used(x);
+        x = Keep(x);
         Tensor y = device.TakeRows(x, rows);
-        Made(y, IsTracked(x), () =>
+        Record(y, IsTracked(x), () =>
         {
-            if (Take(y) is not { } dy) return;
-            (Tensor? dx, bool adds) = Target(x);
+            if (TakeGradient(y) is not { } dy) return;
+            (Tensor? dx, bool adds) = GradientTarget(x);
             if (!adds) device.Clear(dx!.Value);
             device.TakeRowsBackward(dy.Tensor, rows, dx!.Value);
-            dy.Holders--;
+            dy.References--;
         });
         return y;
     }
@@ -271,43 +272,50 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     public Tensor Run(IBlock block, Tensor x, Batch batch)
     {
         ArgumentNullException.ThrowIfNull(block);
-        x = Used(x);
+        x = Keep(x);
         int number = ++_blocks;
-        if (IsRecording && !_isSilent && !Recomputes)
+        if (IsRecording && !_skipsRecording && !Recomputes)
         {
             List<Action> steps = [];
-            Tensor result = Inside(number, steps, block, x, batch);
-            _steps.Add(() => Back(x, result, batch, () => WalkBack(steps)));
+            Tensor result = RunBlock(number, steps, block, x, batch);
+            _steps.Add(() => BackwardOfBlock(x, result, batch, () => RunBackward(steps)));
             return result;
         }
-        bool isTracked = false, wasSilent = _isSilent;
-        Tensor y = device.Run(new Work(() =>
+        bool isTracked = false, wasSilent = _skipsRecording;
+        Tensor y = device.Run(new DelegateBlock(() =>
         {
-            _isSilent = true;
-            Tensor made = Inside(number, [], block, x, batch);
-            _isSilent = wasSilent;
-            isTracked = IsTracked(made);
-            return made;
+            _skipsRecording = true;
+            try
+            {
+                Tensor made = RunBlock(number, [], block, x, batch);
+                isTracked = IsTracked(made);
+                return made;
+            }
+            finally
+            {
+                _skipsRecording = wasSilent;
+            }
         }), x, batch);
         Track(y, isTracked);
-        if (!IsRecording || _isSilent || !isTracked) return y;
-        _steps.Add(() => Back(x, y, batch, () =>
+        if (!IsRecording || _skipsRecording || !isTracked) return y;
+        _steps.Add(() => BackwardOfBlock(x, y, batch, () =>
         {
-            Slot dy = Take(y)!;
+            GradientSlot dy = TakeGradient(y)!;
             List<Action> steps = [];
-            Tensor again = Inside(number, steps, block, x, batch);
+            Tensor again = RunBlock(number, steps, block, x, batch);
             _gradientOf[again.Address] = dy;
-            WalkBack(steps);
+            RunBackward(steps);
         }));
         return y;
     }
 
     /// <inheritdoc/>
-    public ReadOnlySpan<float> Read(Tensor x) => device.Read(Used(x));
+    public ReadOnlySpan<float> Read(Tensor x) => device.Read(Keep(x));
 
     /// <summary>Log-probabilities of the targets, without a gradient. The logits stay what they were.</summary>
     /// <param name="logits">[rows, vocabulary], from this pass.</param>
     /// <param name="targets">The token expected of each row.</param>
+    /// <exception cref="ArgumentException">There are not as many targets as rows, or one is not in the vocabulary.</exception>
     public RowLoss[] Score(Tensor logits, ReadOnlySpan<int> targets)
     {
         RowLoss[] losses = new RowLoss[logits.Rows];
@@ -315,13 +323,15 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
         return losses;
     }
 
-    /// <summary>Σ weight·loss over rows of logits, and the beginning of the way back.</summary>
+    /// <summary>Σ weight·loss over rows of logits, and the beginning of the backward pass.</summary>
     /// <param name="logits">[rows, vocabulary], from this pass; not to be used again.</param>
     /// <param name="targets">The token expected of each row.</param>
     /// <param name="weights">What the loss of each row counts: 1 / rows for their mean, 0 for a masked one.</param>
     /// <param name="form">Label smoothing and z-loss.</param>
     /// <param name="losses">[rows], receives the loss of each row; or empty.</param>
     /// <returns>The sum, in nats.</returns>
+    /// <exception cref="ArgumentException">There are not as many targets, weights or losses as rows, or a target is not in the vocabulary.</exception>
+    /// <exception cref="InvalidOperationException">The pass is not recorded, or no trained weight had a part in the logits.</exception>
     public double CrossEntropy(
         Tensor logits, ReadOnlySpan<int> targets, ReadOnlySpan<float> weights, LossForm form = default, Span<RowLoss> losses = default)
     {
@@ -335,7 +345,7 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     public void Backward()
     {
         if (_postponed is not null) throw new InvalidOperationException("There is no loss to walk back from: call CrossEntropy first.");
-        WalkBack(_steps);
+        RunBackward(_steps);
         Forget();
     }
 
@@ -358,7 +368,7 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
         {
             (_, Tensor x, Weight w, Weight? bias) = postponed;
             Tensor? dw = hasGradient ? gradients.Of(w) : null, db = hasGradient && bias is not null ? gradients.Of(bias) : null;
-            (Tensor? dx, bool adds) = hasGradient ? Target(x) : default;
+            (Tensor? dx, bool adds) = hasGradient ? GradientTarget(x) : default;
             if (hasGradient && dx is null && dw is null && db is null) throw Untracked();
             Batch none = new([], [], [], []);
             int rows = PieceRows(w.Rows);
@@ -369,7 +379,7 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
                 int[] pieceTargets = targets.Slice(first, count).ToArray();
                 float[] pieceWeights = hasGradient ? weights.Slice(first, count).ToArray() : [];
                 RowLoss[] pieceLosses = new RowLoss[count];
-                _ = device.Run(new Work(() =>
+                _ = device.Run(new DelegateBlock(() =>
                 {
                     Tensor inputs = Rows(x, begin, count), piece = device.Multiply(inputs, w, bias);
                     device.CrossEntropy(piece, pieceTargets, pieceWeights, form, pieceLosses);
@@ -383,12 +393,12 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
         }
         else
         {
-            logits = Used(logits);
+            logits = Keep(logits);
             if (hasGradient)
             {
                 if (!IsTracked(logits)) throw Untracked();
                 device.CrossEntropy(logits, targets, weights, form, losses);
-                Give(logits, logits);
+                AddGradient(logits, logits);
             }
             else
             {
@@ -411,56 +421,56 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
     {
         Tensor y = device.Multiply(x, w, bias);
         Tensor? dw = gradients.Of(w), db = bias is null ? null : gradients.Of(bias);
-        Made(y, IsTracked(x) || dw is not null || db is not null, () =>
+        Record(y, IsTracked(x) || dw is not null || db is not null, () =>
         {
-            if (Take(y) is not { } dy) return;
-            (Tensor? dx, bool adds) = Target(x);
+            if (TakeGradient(y) is not { } dy) return;
+            (Tensor? dx, bool adds) = GradientTarget(x);
             device.MultiplyBackward(x, w, dy.Tensor, dx, adds, dw, db);
-            dy.Holders--;
+            dy.References--;
         });
         return y;
     }
 
     /// <summary>Runs a block that has a number, with the steps of its own it records and the random numbers of its own it drops by.</summary>
-    private Tensor Inside(int number, List<Action> steps, IBlock block, Tensor x, Batch batch)
+    private Tensor RunBlock(int number, List<Action> steps, IBlock block, Tensor x, Batch batch)
     {
-        (List<Action> outerSteps, int outerBlock, int outerDraws, nint outerStream) = (_steps, _block, _draws, _stream);
-        (_steps, _block, _draws, _stream) = (steps, number, 0, x.Address);
+        (List<Action> outerSteps, int outerBlock, int outerDraws, nint outerStream) = (_steps, _block, _draws, _residualStream);
+        (_steps, _block, _draws, _residualStream) = (steps, number, 0, x.Address);
         try
         {
             return block.Forward(this, x, batch);
         }
         finally
         {
-            (_steps, _block, _draws, _stream) = (outerSteps, outerBlock, outerDraws, outerStream);
+            (_steps, _block, _draws, _residualStream) = (outerSteps, outerBlock, outerDraws, outerStream);
         }
     }
 
     /// <summary>Walks a block back and frees what that took, except the gradient of the block's input.</summary>
-    private void Back(Tensor x, Tensor y, Batch batch, Action walk)
+    private void BackwardOfBlock(Tensor x, Tensor y, Batch batch, Action walk)
     {
         if (!_gradientOf.ContainsKey(y.Address)) return;
-        Slot? dx = null;
-        Tensor kept = device.Run(new Work(() =>
+        GradientSlot? dx = null;
+        Tensor kept = device.Run(new DelegateBlock(() =>
         {
             walk();
-            dx = Take(x);
+            dx = TakeGradient(x);
             return dx?.Tensor ?? x;
         }), x, batch);
-        if (dx is not null) _gradientOf[x.Address] = new Slot(kept);
+        if (dx is not null) _gradientOf[x.Address] = new GradientSlot(kept);
     }
 
-    private static void WalkBack(List<Action> steps)
+    private static void RunBackward(List<Action> steps)
     {
         for (int i = steps.Count - 1; i >= 0; i--) steps[i]();
     }
 
     /// <summary>Notes a result, and how its gradient goes back to what it was made of.</summary>
-    private void Made(Tensor y, bool isTracked, Action back)
+    private void Record(Tensor y, bool isTracked, Action back)
     {
         Track(y, isTracked);
         _ = _unread.Add(y.Address);
-        if (isTracked && IsRecording && !_isSilent) _steps.Add(back);
+        if (isTracked && IsRecording && !_skipsRecording) _steps.Add(back);
     }
 
     private void Track(Tensor y, bool isTracked)
@@ -471,32 +481,32 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
 
     private bool IsTracked(Tensor x) => _tracked.Contains(x.Address);
 
-    /// <summary>An argument that is read, and that the way back may need: from now on it stays as it is.</summary>
-    private Tensor Used(Tensor x)
+    /// <summary>An argument that is read, and that the backward pass may need: from now on it stays as it is.</summary>
+    private Tensor Keep(Tensor x)
     {
-        x = Computed(x);
+        x = Materialize(x);
         _ = _unread.Remove(x.Address);
         return x;
     }
 
     /// <summary>An argument that may be overwritten: itself, or a copy where something else needs it.</summary>
-    private Tensor Spendable(Tensor x)
+    private Tensor Overwritable(Tensor x)
     {
-        x = Computed(x);
+        x = Materialize(x);
         if (_unread.Contains(x.Address)) return x;
         Tensor copy = Like(x);
         device.Scale(copy, x, 1);
-        Made(copy, IsTracked(x), () =>
+        Record(copy, IsTracked(x), () =>
         {
-            if (Take(copy) is not { } slot) return;
-            Share(x, slot);
-            slot.Holders--;
+            if (TakeGradient(copy) is not { } slot) return;
+            AddSharedGradient(x, slot);
+            slot.References--;
         });
         return copy;
     }
 
     /// <summary>The product behind a handle, if x is one.</summary>
-    private Tensor Computed(Tensor x)
+    private Tensor Materialize(Tensor x)
     {
         if (_postponed is { } postponed && postponed.Handle.Address == x.Address)
         {
@@ -515,12 +525,12 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
         if (dropout.Rate == 0) return x;
         Tensor y = mayOverwrite ? x : Like(x);
         device.DropoutTo(y, x, dropout);
-        Made(y, IsTracked(x), () =>
+        Record(y, IsTracked(x), () =>
         {
-            if (Take(y) is not { } dy) return;
-            Tensor dx = Alone(dy);
+            if (TakeGradient(y) is not { } dy) return;
+            Tensor dx = Unshared(dy);
             device.DropoutTo(dx, dx, dropout);
-            Give(x, dx);
+            AddGradient(x, dx);
         });
         _ = _unread.Remove(y.Address);
         return y;
@@ -528,58 +538,58 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
 
     private Tensor Like(Tensor x) => device.New(x.Rows, x.Columns);
 
-    private Slot? Take(Tensor y) => _gradientOf.Remove(y.Address, out Slot? slot) ? slot : null;
+    private GradientSlot? TakeGradient(Tensor y) => _gradientOf.Remove(y.Address, out GradientSlot? slot) ? slot : null;
 
     /// <summary>Where the gradient of x is to go, and whether to add there; null when x needs none.</summary>
-    private (Tensor? Gradient, bool Adds) Target(Tensor x)
+    private (Tensor? Gradient, bool Adds) GradientTarget(Tensor x)
     {
         if (!IsTracked(x)) return (null, false);
-        if (_gradientOf.ContainsKey(x.Address)) return (Own(x), true);
+        if (_gradientOf.ContainsKey(x.Address)) return (OwnGradient(x), true);
         Tensor gradient = Like(x);
-        _gradientOf[x.Address] = new Slot(gradient);
+        _gradientOf[x.Address] = new GradientSlot(gradient);
         return (gradient, false);
     }
 
     /// <summary>Adds a gradient that is nobody else's.</summary>
-    private void Give(Tensor x, Tensor gradient)
+    private void AddGradient(Tensor x, Tensor gradient)
     {
         if (!IsTracked(x)) return;
         if (!_gradientOf.ContainsKey(x.Address))
         {
-            _gradientOf[x.Address] = new Slot(gradient);
+            _gradientOf[x.Address] = new GradientSlot(gradient);
             return;
         }
-        Tensor sum = Own(x);
+        Tensor sum = OwnGradient(x);
         device.AddTo(sum, sum, gradient);
     }
 
     /// <summary>Adds a gradient that others hold too.</summary>
-    private void Share(Tensor x, Slot gradient)
+    private void AddSharedGradient(Tensor x, GradientSlot gradient)
     {
         if (!IsTracked(x)) return;
         if (_gradientOf.TryAdd(x.Address, gradient))
         {
-            gradient.Holders++;
+            gradient.References++;
             return;
         }
-        Tensor sum = Own(x);
+        Tensor sum = OwnGradient(x);
         device.AddTo(sum, sum, gradient.Tensor);
     }
 
     /// <summary>The gradient of x so far, for x alone.</summary>
-    private Tensor Own(Tensor x)
+    private Tensor OwnGradient(Tensor x)
     {
-        Slot slot = _gradientOf[x.Address];
-        if (slot.Holders == 1) return slot.Tensor;
-        slot = new Slot(Alone(slot));
+        GradientSlot slot = _gradientOf[x.Address];
+        if (slot.References == 1) return slot.Tensor;
+        slot = new GradientSlot(Unshared(slot));
         _gradientOf[x.Address] = slot;
         return slot.Tensor;
     }
 
     /// <summary>A gradient that its last holder may overwrite.</summary>
-    private Tensor Alone(Slot slot)
+    private Tensor Unshared(GradientSlot slot)
     {
-        if (slot.Holders-- == 1) return slot.Tensor;
+        if (slot.References-- == 1) return slot.Tensor;
         Tensor copy = Like(slot.Tensor);
         device.Scale(copy, slot.Tensor, 1);
         return copy;
@@ -593,6 +603,6 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
         _unread.Clear();
         _computed.Clear();
         _postponed = null;
-        (_blocks, _block, _draws, _stream) = (0, 0, 0, 0);
+        (_blocks, _block, _draws, _residualStream) = (0, 0, 0, 0);
     }
 }

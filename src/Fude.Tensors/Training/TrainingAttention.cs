@@ -2,7 +2,7 @@ using System.Runtime.CompilerServices;
 
 namespace Fude.Tensors;
 
-/// <summary>Causal attention over whole texts, and its way back, by blocks of queries that meet all their keys as matrix products.</summary>
+/// <summary>Causal attention over whole texts, and its backward pass, by blocks of queries that meet all their keys as matrix products.</summary>
 /// <remarks>
 /// One item is one key head of one text, so that the sums over queries in the gradients of keys and values have one order. The weights are
 /// not kept from the forward pass but computed again from the logarithms of the sums (Dao et al., 2022, arXiv:2205.14135).

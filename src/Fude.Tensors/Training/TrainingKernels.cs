@@ -13,8 +13,6 @@ internal sealed unsafe class TrainingKernels
 
     public required delegate*<void*, int, int, void> SumRows { get; init; }
 
-    public required delegate*<void*, int, int, void> Rope { get; init; }
-
     public required delegate*<void*, int, int, void> Attend { get; init; }
 
     public required delegate*<void*, int, int, void> AttendBackward { get; init; }
@@ -46,7 +44,6 @@ internal sealed unsafe class TrainingKernels
             Product = &MatrixProduct.Run<T>,
             Norm = &NormBackward.Run<T>,
             SumRows = &NormBackward.SumRows<T>,
-            Rope = &ElementBackward.Rope<T>,
             Attend = &TrainingAttention.Forward<T>,
             AttendBackward = &TrainingAttention.Backward<T>,
             SwiGlu = &ElementBackward.SwiGlu<T>,

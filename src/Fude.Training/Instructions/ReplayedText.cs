@@ -16,9 +16,10 @@ internal static class ReplayedText
     /// <param name="length">Tokens of a piece at most. Documents are cut anew from their beginning.</param>
     /// <param name="vocabulary">Entries of the model's.</param>
     /// <param name="tokenizer">The model's.</param>
+    /// <param name="place">Where it is, for messages.</param>
     /// <param name="seed">Chooses.</param>
     /// <exception cref="InvalidDataException">A shard is damaged, or of another tokenizer.</exception>
-    public static List<TrainingExample> Take(IReadOnlyList<string> paths, long tokens, int length, int vocabulary, Tokenizer? tokenizer, ulong seed)
+    public static List<TrainingExample> Take(IReadOnlyList<string> paths, long tokens, int length, int vocabulary, Tokenizer? tokenizer, string place, ulong seed)
     {
         List<TokenShard> shards = [];
         try
@@ -26,7 +27,7 @@ internal static class ReplayedText
             foreach (string path in paths)
             {
                 shards.Add(TokenShard.Open(path));
-                if (tokenizer is not null) ShardTokenizer.Require(shards[^1], tokenizer, "the model's own");
+                if (tokenizer is not null) ShardTokenizer.Require(shards[^1], tokenizer, place);
             }
             List<(TokenShard Shard, int Document, long Start, int Count)> pieces = [];
             foreach (TokenShard shard in shards)

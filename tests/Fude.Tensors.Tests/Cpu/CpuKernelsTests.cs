@@ -115,7 +115,7 @@ public sealed unsafe class CpuKernelsTests
     public void Rotations(string path, int n)
     {
         using GuardedMemory table = GuardedMemory.Of(Numbers.Normal(2 * 2 * n, 1));
-        SameOnBoth(path, 2 * 2 * (2 * n + 1), (kernels, x) =>
+        foreach (bool turnsBack in (ReadOnlySpan<bool>)[false, true]) SameOnBoth(path, 2 * 2 * (2 * n + 1), (kernels, x) =>
         {
             int* positions = stackalloc int[] { 8, 7 };
             RopeKernel.Job job = new()
@@ -129,6 +129,7 @@ public sealed unsafe class CpuKernelsTests
                 HeadSize = 2 * n + 1,
                 Half = n,
                 ItemRows = 2,
+                TurnsBack = turnsBack,
             };
             kernels.Rope(&job, 0, 0);
         });

@@ -1,12 +1,12 @@
 namespace Fude.Tensors.Tests;
 
-/// <summary>Each op's way back against central differences of its equation in double precision, and against itself: other instruction sets
+/// <summary>Each op's backward pass against central differences of its equation in double precision, and against itself: other instruction sets
 /// and threads give the same bits.</summary>
 public sealed class BackwardTests
 {
     private delegate float[][] Backward(CpuOps ops, float[][] arguments, float[] dy);
 
-    // One row an op: its arguments, its equation, and its way back. Central differences in double precision are off by some 1e-9; the
+    // One row an op: its arguments, its equation, and its backward pass. Central differences in double precision are off by some 1e-9; the
     // kernels round each of some dozen terms of size 1.
     private sealed record Row(string Name, int[] Sizes, Func<double[][], double[]> Equation, Backward Backward, double Tolerance = 2e-5);
 

@@ -188,6 +188,38 @@ public sealed class TapeTests : IDisposable
             }
     }
 
+    [Theory, InlineData(false), InlineData(true)]
+    public void A_block_that_failed_once_is_recorded_the_next_time(bool recomputes)
+    {
+        Weight embedding = _weights.Random(NumberFormat.F32, Vocabulary, Width, seed: 1, scale: 0.5f);
+        Weight gain = _weights.Random(NumberFormat.F32, 1, Width, seed: 3), w = _weights.Random(NumberFormat.F32, Width, Width, seed: 4, scale: 0.3f);
+        IBlock block = new Turning(gain, w);
+        using CpuOps device = new(2);
+        Numbers.SameBits(Gradients(fails: false), Gradients(fails: true));
+
+        float[] Gradients(bool fails)
+        {
+            using Gradients gradients = new([embedding, gain, w]);
+            Tape tape = new(device, gradients) { Recomputes = recomputes };
+            if (fails)
+            {
+                tape.Begin();
+                Tensor x = tape.Embed(Batch, embedding);
+                Assert.Throws<NotFiniteNumberException>(() => tape.Run(new Failing(), x, Batch));
+            }
+            tape.Begin();
+            Tensor y = tape.Run(block, tape.Embed(Batch, embedding), Batch);
+            _ = tape.CrossEntropy(tape.MatMul(y, embedding), Targets, Even);
+            tape.Backward();
+            return [.. gradients.Numbers(0), .. gradients.Numbers(1), .. gradients.Numbers(2)];
+        }
+    }
+
+    private sealed class Failing : IBlock
+    {
+        public Tensor Forward(IOps ops, Tensor x, Batch batch) => throw new NotFiniteNumberException();
+    }
+
     [Fact]
     public void A_gradient_along_a_direction_is_what_the_loss_changes_by()
     {

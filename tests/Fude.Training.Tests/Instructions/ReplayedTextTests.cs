@@ -26,7 +26,7 @@ public sealed class ReplayedTextTests : IDisposable
     public void Pieces_of_all_documents_are_taken_once_each_and_all_of_them_is_learnt()
     {
         string[] shards = [Shard("a", 100, 25, 1, 11, 10), Shard("b", 1000, 7, 40)];
-        List<TrainingExample> all = ReplayedText.Take(shards, 1_000_000, 10, 50_000, null, seed: 1);
+        List<TrainingExample> all = ReplayedText.Take(shards, 1_000_000, 10, 50_000, null, "", seed: 1);
         Assert.All(all, piece => Assert.InRange(piece.Length, 2, 10));
         Assert.All(all, piece => Assert.Equal(piece.Length - 1, piece.Trained));
         // A token alone at the end of a document, or a document of one, is nothing to learn from.
@@ -41,10 +41,10 @@ public sealed class ReplayedTextTests : IDisposable
     public void As_many_tokens_are_taken_as_are_wanted_and_the_seed_chooses_which()
     {
         string shard = Shard("a", 100, 1000, 1000);
-        List<TrainingExample> some = ReplayedText.Take([shard], 95, 10, 50_000, null, seed: 1);
+        List<TrainingExample> some = ReplayedText.Take([shard], 95, 10, 50_000, null, "", seed: 1);
         Assert.Equal(100, some.Sum(piece => piece.Length));
-        Assert.Equal(Firsts(some), Firsts(ReplayedText.Take([shard], 95, 10, 50_000, null, seed: 1)));
-        Assert.NotEqual(Firsts(some), Firsts(ReplayedText.Take([shard], 95, 10, 50_000, null, seed: 2)));
+        Assert.Equal(Firsts(some), Firsts(ReplayedText.Take([shard], 95, 10, 50_000, null, "", seed: 1)));
+        Assert.NotEqual(Firsts(some), Firsts(ReplayedText.Take([shard], 95, 10, 50_000, null, "", seed: 2)));
 
         static int[] Firsts(List<TrainingExample> pieces) => [.. pieces.Select(piece => piece.Tokens[0])];
     }
@@ -53,9 +53,9 @@ public sealed class ReplayedTextTests : IDisposable
     public void A_shard_of_another_tokenizer_is_named()
     {
         string shard = Shard("a", 100, 30);
-        string message = Assert.Throws<InvalidDataException>(() => ReplayedText.Take([shard], 95, 10, 120, null, seed: 1)).Message;
+        string message = Assert.Throws<InvalidDataException>(() => ReplayedText.Take([shard], 95, 10, 120, null, "", seed: 1)).Message;
         Assert.Contains(shard, message, StringComparison.Ordinal);
         Assert.Contains("120", message, StringComparison.Ordinal);
-        Assert.Throws<InvalidDataException>(() => ReplayedText.Take([_folder["none"]], 95, 10, 120, null, seed: 1));
+        Assert.Throws<InvalidDataException>(() => ReplayedText.Take([_folder["none"]], 95, 10, 120, null, "", seed: 1));
     }
 }

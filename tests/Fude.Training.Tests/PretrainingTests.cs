@@ -1,0 +1,69 @@
+using Fude.Corpus;
+using Fude.TestData;
+using Fude.Tokenizers;
+
+namespace Fude.Training.Tests;
+
+/// <summary>What a pre-training checks before its first step.</summary>
+public sealed class PretrainingTests : IDisposable
+{
+    private const int Vocabulary = 50;
+    private readonly TemporaryFolder _folder = new();
+
+    [Fact]
+    public void A_shard_with_tokens_beyond_the_vocabulary_is_refused_before_the_first_step()
+    {
+        string good = Shard("good", Vocabulary - 1), bad = Shard("bad", Vocabulary);
+        foreach (PretrainingSettings settings in (PretrainingSettings[])[Settings([good, bad], []), Settings([good], [bad])])
+            Assert.Contains($"{bad}: document 0 has token {Vocabulary}, ", Assert.Throws<InvalidDataException>(() => new Pretraining(settings)).Message, StringComparison.Ordinal);
+        using Pretraining run = new(Settings([good], [good]));
+        Assert.True(run.Run());
+    }
+
+    [Fact]
+    public void Shards_of_another_tokenizer_than_the_base_s_are_refused_though_nobody_names_one()
+    {
+        string model = TinyTuning.Model(_folder);
+        string shard = Shard("texts", 39, TinyTuning.Vocabulary, Tokenizer.Load(model));
+        PretrainingSettings settings = Settings([shard], []) with { Config = null, Base = model };
+        new Pretraining(settings).Dispose();
+        // As many pieces, but others: no token is out of range.
+        File.WriteAllText(shard + ".tokenizer", $"{Tokenizer.Load(model).VocabularySize} 0123456789abcdef\n");
+        Assert.Contains($"{shard} is of another tokenizer than {model}", Assert.Throws<InvalidDataException>(() => new Pretraining(settings)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_has_one_process_at_a_time()
+    {
+        PretrainingSettings settings = Settings([Shard("a", 40)], []);
+        using (Pretraining run = new(settings))
+        {
+            Assert.Contains("another process is working on the run", Assert.Throws<IOException>(() => new Pretraining(settings)).Message, StringComparison.Ordinal);
+            Assert.True(run.Run());
+        }
+        using Pretraining again = new(settings);
+        Assert.True(again.IsResumed);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private PretrainingSettings Settings(IReadOnlyList<string> shards, IReadOnlyList<string> heldOut) => new()
+    {
+        Output = _folder["run"],
+        Config = _folder.Write("config.json", TinyRun.Config(Vocabulary)),
+        Shards = shards,
+        HeldOut = heldOut,
+        Context = 16,
+        Threads = 1,
+        Trainer = new TrainerOptions { Schedule = new Schedule(1e-2, ScheduleForm.Linear, Steps: 2, WarmUp: 0), RowsPerBatch = 1, EvaluateEvery = 1 },
+    };
+
+    // Texts of which the first ends with a token.
+    private string Shard(string name, int last, int vocabulary = 2 * Vocabulary, Tokenizer? tokenizer = null)
+    {
+        using TokenShardWriter writer = new(_folder[name], vocabulary) { Tokenizer = tokenizer };
+        for (int i = 0; i < 4; i++) writer.Add([.. Enumerable.Range(0, 20).Select(j => ((7 * i) + j) % 40), i == 0 ? last : 1]);
+        writer.Complete();
+        return _folder[name];
+    }
+}

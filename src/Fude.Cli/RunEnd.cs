@@ -4,7 +4,7 @@ using static Fude.Cli.Language;
 
 namespace Fude.Cli;
 
-/// <summary>What is said of the weights that a run ends with.</summary>
+/// <summary>What is said of the settings that a run goes on with and of the weights that it ends with.</summary>
 internal static class RunEnd
 {
     /// <summary>Says at the beginning that the best weights so far are missing.</summary>
@@ -14,6 +14,14 @@ internal static class RunEnd
             output.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{Say($"note: the weights of the best held-out loss so far, {loss:F4}, are not kept beside the checkpoint; the best is sought anew from here on",
                     $"注意: これまでの検証損失の最良値 {loss:F4} の重みはチェックポイントの隣に残っていません。ここから最良のものを探し直します")}"));
+    }
+
+    /// <summary>Says with which settings a run goes on otherwise than so far.</summary>
+    public static void TellChanges(TextWriter output, IReadOnlyList<SettingChange> changes)
+    {
+        if (changes.Count == 0) return;
+        string list = string.Join(Say(", ", "、"), changes.Select(change => $"{change.Name} {change.Before ?? Say("none", "なし")} → {change.Now ?? Say("none", "なし")}"));
+        output.WriteLine(Say($"note: settings that differ from those of the run so far: {list}", $"注意: これまでの実行と異なる設定: {list}"));
     }
 
     /// <summary>Says at the end whether it was an early one, and which weights are written unless they are the last.</summary>

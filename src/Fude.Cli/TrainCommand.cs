@@ -113,8 +113,13 @@ internal static class TrainCommand
         terminal.Error.WriteLine(Say(
             $"{run.Model.Count / 1e6:F1} M weights; {run.TokensOfStep:N0} tokens a step, {settings.Trainer.Schedule.Steps:N0} steps = {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
             $"重み {run.Model.Count / 1e6:F1} M、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} 回、ステップ {run.State.Step:N0} から"));
+        if (!run.HasTokenizer)
+            terminal.Error.WriteLine(Say(
+                "note: no --tokenizer: the model is written without one, and whether the shards are of one tokenizer is not checked",
+                "注意: --tokenizer がないため、モデルにトークナイザーは付かず、シャードがどのトークナイザーのものかも確認しません"));
         RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
+        RunEnd.TellChanges(terminal.Error, log.Changes);
         bool isDone;
         using (TrainingLine line = new(terminal, settings.Trainer.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, () => Roofline.MatrixPeak(run.Device)))
         {

@@ -14,6 +14,7 @@ public sealed class LoraAdapter : IDisposable
     private readonly IWeightStore _weights;
     private readonly Dictionary<string, (string? Down, string? Up)> _modules = new(StringComparer.Ordinal);
     private readonly Dictionary<string, LowRank> _used = new(StringComparer.Ordinal);
+    private readonly List<string> _layers = [];     // of the model, as it asks for them
 
     private LoraAdapter(string folder, LoraConfig config, Checkpoint weights)
     {
@@ -88,6 +89,7 @@ public sealed class LoraAdapter : IDisposable
     internal LowRank? For(string module, int outputs, int inputs)
     {
         string key = Short(module);
+        _layers.Add(key);
         bool targeted = _config.Targets(module) || _config.Targets(Long(module));
         if (_checkpoint is null && targeted)
             _modules[key] = ($"{NamePrefix}{Long(module)}.lora_A.weight", $"{NamePrefix}{Long(module)}.lora_B.weight");
@@ -129,10 +131,14 @@ public sealed class LoraAdapter : IDisposable
                 throw new InvalidDataException(Say(
                     $"{Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.",
                     $"{Path}: '{down ?? up}' に当たる線形層がこのモデルにありません。別のモデル用のアダプターです。"));
-        if (_used.Count == 0)
-            throw new InvalidDataException(Say(
-                $"{Path}: target_modules names no linear layer of this model.",
-                $"{Path}: target_modules に当たる線形層がこのモデルにありません。"));
+        // PEFT is content with one that is there; for an adapter that is yet to be trained a name too many is a slip.
+        string? unknown = _config.TargetNames.FirstOrDefault(name => !_layers.Exists(layer => layer == name || layer.EndsWith($".{name}", StringComparison.Ordinal)));
+        if (_used.Count > 0 && (_checkpoint is not null || unknown is null)) return;
+        string there = string.Join(Say(", ", "、"), _layers.Select(layer => layer[(layer.LastIndexOf('.') + 1)..]).Distinct());
+        throw new InvalidDataException(unknown is null
+            ? Say($"{Path}: target_modules names no linear layer of this model; there are {there}.", $"{Path}: target_modules に当たる線形層がこのモデルにありません。あるのは {there} です。")
+            : Say($"{Path}: target_modules (--lora-targets) names '{unknown}', which is no linear layer of this model; there are {there}.",
+                $"{Path}: target_modules（--lora-targets）の '{unknown}' という線形層はこのモデルにありません。あるのは {there} です。"));
     }
 
     private void AddTensor(string name)

@@ -53,6 +53,9 @@ internal sealed class LoraConfig
 
     public static LoraConfig Parse(ReadOnlyMemory<byte> utf8, string file) => new(ConfigReader.Parse(utf8, file));
 
+    /// <summary>The names of layers in target_modules, where it is a list.</summary>
+    public IReadOnlyList<string> TargetNames => _targets;
+
     /// <summary>Whether the configuration says that this linear layer is adapted.</summary>
     public bool Targets(string module)
     {

@@ -134,6 +134,9 @@ public sealed class Pretraining : IDisposable
     /// <summary>Whether the run goes on from a checkpoint.</summary>
     public bool IsResumed { get; }
 
+    /// <summary>Whether the trained model gets a tokenizer, which is then the one that shards have to be of.</summary>
+    public bool HasTokenizer => _tokenizerFolder is not null;
+
     /// <summary>What is trained.</summary>
     public TrainableModel Model => _model;
 

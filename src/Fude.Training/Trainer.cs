@@ -36,7 +36,7 @@ public sealed record TrainerOptions
     /// <summary>Checkpoints that stay.</summary>
     public int KeepCheckpoints { get; init; } = 2;
 
-    /// <summary>Steps between evaluations on the held-out text; 0 for none.</summary>
+    /// <summary>Steps between evaluations on the held-out text, which the last step has in any case; 0 for none.</summary>
     public long EvaluateEvery { get; init; }
 
     /// <summary>Evaluations without a better result after which the run ends, with the weights of the best one; 0 for never.</summary>
@@ -171,7 +171,7 @@ public sealed class Trainer(
         while (!IsDone && !stop.IsCancellationRequested)
         {
             StepReport report = Step();
-            if (_options.EvaluateEvery > 0 && State.Step % _options.EvaluateEvery == 0 && Evaluate() is { } loss)
+            if (_options.EvaluateEvery > 0 && (State.Step % _options.EvaluateEvery == 0 || State.Step == _options.Schedule.Steps) && Evaluate() is { } loss)
             {
                 bool isBest = double.IsFinite(loss) && (State.BestHeldOutLoss is not { } best || loss < best);
                 if (isBest && Keeps) KeepBest();

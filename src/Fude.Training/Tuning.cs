@@ -36,7 +36,11 @@ public sealed class Tuning : IDisposable
         ArgumentNullException.ThrowIfNull(settings);
         ArgumentNullException.ThrowIfNull(data);
         TrainableModel.RequireSaveFormat(settings.SaveFormat, nameof(settings));
-        if (settings.Lora is null && (settings.BaseFormat is not null || data.Folder.IsGguf))
+        if (settings.Lora is null && data.Folder.IsGguf)
+            throw new NotSupportedException(Say(
+                $"{settings.Model} is a GGUF file: training all weights needs the model's folder, with config.json and its own weights. An adapter can be trained beside it (--lora-rank).",
+                $"{settings.Model} は GGUF ファイルです。全重みの学習には、config.json と元の重みのあるモデルのフォルダーが必要です。隣に置くアダプターなら学習できます（--lora-rank）。"));
+        if (settings.Lora is null && settings.BaseFormat is not null)
             throw new NotSupportedException(Say(
                 "Quantised weights are not trained: an adapter beside them is (--lora-rank).",
                 "量子化した重みは学習できません。隣に置くアダプターなら学習できます（--lora-rank）。"));

@@ -104,6 +104,28 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Settings_that_differ_from_those_of_the_run_so_far_are_told()
+    {
+        string shard = await Shard();
+        await Succeed(Train(shard, "--steps", "3"));
+        string told = (await Fude.Run([.. Train(shard, "--steps", "5", "--dropout", "0.1")])).Error;
+        Assert.Contains("note: settings that differ from those of the run so far: steps 3 → 5, ", told, StringComparison.Ordinal);
+        Assert.Contains("dropout 0 → 0.1", told, StringComparison.Ordinal);
+        Assert.Contains("ステップ 3 の後: 0.1", File.ReadAllText(_folder["run/report.html"]), StringComparison.Ordinal);
+        Assert.DoesNotContain("note:", (await Fude.Run(Train(shard, "--steps", "5", "--dropout", "0.1"))).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_run_without_a_tokenizer_is_remarked()
+    {
+        string[] train = Train(await Shard(), "--steps", "2");
+        int place = Array.IndexOf(train, "--tokenizer");
+        Assert.True(place > 0);
+        Assert.Contains("note: no --tokenizer: ", (await Fude.Run([.. train[..place], .. train[(place + 2)..]])).Error, StringComparison.Ordinal);
+        Assert.False(File.Exists(_folder["run/model/tokenizer.json"]));
+    }
+
+    [Fact]
     public async Task A_model_is_trained_further_with_its_own_tokenizer()
     {
         string shard = await Shard();

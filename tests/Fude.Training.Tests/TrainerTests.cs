@@ -161,6 +161,14 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void The_last_step_is_evaluated_in_any_case()
+    {
+        List<StepReport> reports = [];
+        TinyRun.Run(Folder("a"), reports.Add, change: options => options with { EvaluateEvery = 25 });
+        Assert.Equal([25L, TinyRun.Steps], reports.Where(report => report.HeldOutLoss is not null).Select(report => report.Step));
+    }
+
+    [Fact]
     public void A_run_that_is_stopped_keeps_what_it_has()
     {
         string folder = Folder("a");

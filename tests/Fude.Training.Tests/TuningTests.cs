@@ -342,6 +342,16 @@ public sealed class TuningTests : IDisposable
     }
 
     [Fact]
+    public void A_layer_for_an_adapter_that_the_model_has_not_is_a_slip_and_is_told_with_those_it_has()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data);
+        foreach (string[] targets in (string[][])[["q_proj", "vproj"], ["vproj"]])
+            UserLanguage.Fails(() => Open(settings with { Lora = new LoraSettings(2, Targets: targets) }),
+                "target_modules (--lora-targets) names 'vproj', which is no linear layer of this model; there are q_proj, k_proj, v_proj, o_proj, gate_proj, up_proj, down_proj",
+                "（--lora-targets）の 'vproj' という線形層はこのモデルにありません。あるのは q_proj、k_proj、v_proj、o_proj、gate_proj、up_proj、down_proj");
+    }
+
+    [Fact]
     public void What_cannot_be_tuned_is_said_before_any_weight_is_read()
     {
         TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data);

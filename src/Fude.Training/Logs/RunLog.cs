@@ -1,13 +1,10 @@
-using System.Text.Encodings.Web;
-using System.Text.Json;
-using Fude.Tokenizers.Training;
-
 namespace Fude.Training;
 
 /// <summary>What a run writes down beside its checkpoints: metrics.jsonl with a line a step, scalars for TensorBoard, and a report at the end.</summary>
 /// <remarks>
 /// In the folder: <c>metrics.jsonl</c>; <c>run.json</c>, the settings; <c>tensorboard/events.out.tfevents.*</c>; <c>report.html</c>. A run that is taken up again goes on
-/// in the same files: what they hold of steps after the checkpoint it goes on from is cut off, so no step is there twice.
+/// in the same files: what they hold of steps after the checkpoint it goes on from is cut off, so no step is there twice, and settings that differ
+/// from those so far are noted beside them.
 /// <code>
 /// using RunLog log = RunLog.Open(folder, "fude train", settings, trainer.State.Step, trainer.State.Tokens);
 /// trainer.Run(report => log.Add(report), stop);
@@ -22,10 +19,14 @@ public sealed class RunLog : IDisposable
     private readonly TimeProvider _time;
     private readonly FileStream _metrics;
     private readonly EventFile _events;
+    private RunSettings? _unwritten;
     private long _step, _tokens;
 
     private RunLog(string folder, FileStream metrics, EventFile events, TimeProvider time, long step, long tokens) =>
         (_folder, _metrics, _events, _time, _step, _tokens) = (folder, metrics, events, time, step, tokens);
+
+    /// <summary>Settings that a run which goes on has otherwise than so far.</summary>
+    public IReadOnlyList<SettingChange> Changes { get; private init; } = [];
 
     /// <summary>Begins the log of a run, or goes on with it.</summary>
     /// <param name="folder">The folder, which need not exist.</param>
@@ -45,7 +46,9 @@ public sealed class RunLog : IDisposable
         ArgumentOutOfRangeException.ThrowIfNegative(tokens);
         time ??= TimeProvider.System;
         _ = Directory.CreateDirectory(folder);
-        WriteSettings(Path.Combine(folder, SettingsName), title, settings);
+        RunSettings? begun = step > 0 ? RunSettings.Read(Path.Combine(folder, SettingsName)) : null;
+        IReadOnlyList<SettingChange> changes = begun?.GoOn(step, settings) ?? [];
+        if (begun is null) new RunSettings(title, settings).Write(Path.Combine(folder, SettingsName));
         string file = Path.Combine(folder, MetricsName);
         (List<MetricsLine> lines, long bytes) = MetricsLine.ReadAll(file, step);
         FileStream? metrics = null;
@@ -58,7 +61,7 @@ public sealed class RunLog : IDisposable
             events = EventFile.Create(Path.Combine(folder, EventsName), Now(time));
             foreach (MetricsLine line in lines) events.Add(line.UnixSeconds, line.Report.Step, line.Scalars());
             events.Flush();
-            return new RunLog(folder, metrics, events, time, step, tokens);
+            return new RunLog(folder, metrics, events, time, step, tokens) { Changes = changes, _unwritten = changes.Count > 0 ? begun : null };
         }
         catch
         {
@@ -75,6 +78,9 @@ public sealed class RunLog : IDisposable
     {
         if (report.Step <= _step) throw new ArgumentException($"Step {report.Step} does not follow step {_step}.", nameof(report));
         foreach ((string name, _) in more) MetricsLine.CheckName(name);
+        // Changes hold from this step on; a run that is over already has none.
+        _unwritten?.Write(Path.Combine(_folder, SettingsName));
+        _unwritten = null;
         MetricsLine line = new(report, report.Seconds > 0 ? (report.Tokens - _tokens) / report.Seconds : 0, Now(_time), more.ToArray());
         (_step, _tokens) = (report.Step, report.Tokens);
         // One write a line: whoever reads meanwhile sees whole lines, and a process that is killed leaves at most half of the last one.
@@ -96,19 +102,4 @@ public sealed class RunLog : IDisposable
     }
 
     private static double Now(TimeProvider time) => Math.Round((time.GetUtcNow() - DateTimeOffset.UnixEpoch).TotalSeconds, 3);
-
-    private static void WriteSettings(string file, string title, IEnumerable<KeyValuePair<string, string>> settings)
-    {
-        using MemoryStream text = new();
-        using (Utf8JsonWriter json = new(text, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-        {
-            json.WriteStartObject();
-            json.WriteString("title", title);
-            json.WriteStartObject("settings");
-            foreach ((string name, string value) in settings) json.WriteString(name, value);
-            json.WriteEndObject();
-            json.WriteEndObject();
-        }
-        AtomicFile.Write(file, text.GetBuffer().AsSpan(0, (int)text.Length));
-    }
 }

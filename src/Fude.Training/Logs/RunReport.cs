@@ -1,7 +1,6 @@
 using System.Globalization;
 using System.Net;
 using System.Text;
-using System.Text.Json;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -27,14 +26,15 @@ public static class RunReport
         if (lines.Count == 0) throw new InvalidDataException(Say(
             $"{metrics}: has no whole line yet; there is nothing to report.",
             $"{metrics}: 完全な行がまだなく、レポートにするものがありません。"));
-        (string title, List<KeyValuePair<string, string>> settings) = ReadSettings(Path.Combine(folder, RunLog.SettingsName));
+        RunSettings settings = RunSettings.Read(Path.Combine(folder, RunLog.SettingsName)) ?? new("fude", []);
         string path = Path.Combine(folder, FileName), name = Path.GetFileName(Path.TrimEndingDirectorySeparator(Path.GetFullPath(folder)));
-        AtomicFile.Write(path, Encoding.UTF8.GetBytes(Page(title, name, lines, settings)));
+        AtomicFile.Write(path, Encoding.UTF8.GetBytes(Page(name, lines, settings)));
         return path;
     }
 
-    internal static string Page(string title, string name, IReadOnlyList<MetricsLine> lines, IReadOnlyList<KeyValuePair<string, string>> settings)
+    internal static string Page(string name, IReadOnlyList<MetricsLine> lines, RunSettings settings)
     {
+        string title = settings.Title;
         StringBuilder page = new();
         page.Append("<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")
             .Append("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>")
@@ -116,30 +116,22 @@ public static class RunReport
         page.Append("</tbody></table></div></section>\n");
     }
 
-    private static void Settings(StringBuilder page, IReadOnlyList<KeyValuePair<string, string>> settings)
+    private static void Settings(StringBuilder page, RunSettings run)
     {
-        if (settings.Count == 0) return;
+        string[] names = [.. run.Settings.Select(setting => setting.Key).Union(run.Changes.Select(change => change.Name))];
+        if (names.Length == 0) return;
+        Dictionary<string, string> begun = new(run.Settings, StringComparer.Ordinal);
         page.Append("<section><h2>").Append(Both("Settings", "設定")).Append("</h2><table class=\"settings\"><tbody>\n");
-        foreach ((string name, string value) in settings)
-            page.Append("<tr><th>").Append(Escaped(name)).Append("</th><td>").Append(Escaped(value)).Append("</td></tr>\n");
+        foreach (string name in names)
+        {
+            page.Append("<tr><th>").Append(Escaped(name)).Append("</th><td>").Append(Escaped(begun.GetValueOrDefault(name) ?? "–"));
+            foreach ((long step, _, string? value) in run.Changes.Where(change => change.Name == name))
+                page.Append("<br>").Append(Both(
+                    string.Create(CultureInfo.InvariantCulture, $"after step {step:N0}: {value ?? "–"}"),
+                    string.Create(CultureInfo.InvariantCulture, $"ステップ {step:N0} の後: {value ?? "–"}")));
+            page.Append("</td></tr>\n");
+        }
         page.Append("</tbody></table></section>\n");
-    }
-
-    private static (string Title, List<KeyValuePair<string, string>> Settings) ReadSettings(string file)
-    {
-        if (!File.Exists(file)) return ("fude", []);
-        try
-        {
-            using JsonDocument document = JsonDocument.Parse(File.ReadAllBytes(file));
-            return (document.RootElement.GetProperty("title").GetString() ?? "fude",
-                [.. document.RootElement.GetProperty("settings").EnumerateObject().Select(one => KeyValuePair.Create(one.Name, one.Value.GetString() ?? ""))]);
-        }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException)
-        {
-            throw new InvalidDataException(Say(
-                $"{file}: is not the settings of a run: {e.Message} Remove it to have a report without them.",
-                $"{file}: 実行の設定として読めません: {e.Message} 削除すれば、設定なしのレポートを作れます。"), e);
-        }
     }
 
     private const string Style = """

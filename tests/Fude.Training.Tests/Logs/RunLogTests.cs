@@ -8,7 +8,7 @@ namespace Fude.Training.Tests;
 /// <summary>What a run writes down, also one that was killed and taken up again.</summary>
 public sealed class RunLogTests : IDisposable
 {
-    private static readonly KeyValuePair<string, string>[] Settings = [new("--rows", "4"), new("データ", "青空文庫 <b>")];
+    private static readonly KeyValuePair<string, string>[] Settings = [new("--rows", "4"), new("データ", "青空文庫 <b>"), new("データ", "青空文庫")];
 
     private readonly TemporaryFolder _folder = new();
 
@@ -118,6 +118,34 @@ public sealed class RunLogTests : IDisposable
         Assert.Contains("metrics.jsonl", Assert.Throws<InvalidDataException>(() => RunReport.Write(_folder.Path)).Message, StringComparison.Ordinal);
         _ = _folder.Write("metrics.jsonl", "");
         Assert.Contains("no whole line", Assert.Throws<InvalidDataException>(() => RunReport.Write(_folder.Path)).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Settings_that_a_run_goes_on_with_otherwise_are_told_and_kept_beside_those_it_began_with()
+    {
+        Log(1, 5);
+        byte[] begun = File.ReadAllBytes(_folder["run.json"]);
+        KeyValuePair<string, string>[] changed = [new("--rows", "8"), new("--beta2", "0.99")];
+        // A run that is over takes no step: nothing has changed.
+        using (RunLog log = RunLog.Open(_folder.Path, "fude train", changed, 5, 500)) Assert.Equal(4, log.Changes.Count);
+        Assert.Equal(begun, File.ReadAllBytes(_folder["run.json"]));
+        using (RunLog log = RunLog.Open(_folder.Path, "fude train", changed, 4, 400))
+        {
+            Assert.Equal([new("--rows", "4", "8"), new("データ", "青空文庫 <b>", null), new("データ (2)", "青空文庫", null), new("--beta2", null, "0.99")], log.Changes);
+            log.Add(Report(5));
+            log.Add(Report(6));
+        }
+        string page = File.ReadAllText(RunReport.Write(_folder.Path));
+        Assert.Contains("<th>--rows</th><td>4<br><span class=\"en\">after step 4: 8</span>", page, StringComparison.Ordinal);
+        Assert.Contains("<th>--beta2</th><td>–<br><span class=\"en\">after step 4: 0.99</span>", page, StringComparison.Ordinal);
+        // Taken up with the same again there is nothing to tell; from an earlier checkpoint with those of the beginning neither.
+        using (RunLog log = RunLog.Open(_folder.Path, "fude train", changed, 6, 600)) Assert.Empty(log.Changes);
+        using (RunLog log = RunLog.Open(_folder.Path, "fude train", Settings, 3, 300))
+        {
+            Assert.Empty(log.Changes);
+            log.Add(Report(4));
+        }
+        Assert.Equal(1, Lines().Count(line => line.GetProperty("step").GetInt32() == 4));
     }
 
     [Fact]

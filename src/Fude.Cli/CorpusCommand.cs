@@ -21,7 +21,8 @@ internal static class CorpusCommand
         Option<double> keep = NumberOption.Of(
             "--keep", Say("The share of the other documents to keep.", "残りの文書のうち学習に使う割合。"), 1.0, NumberOption.PartAboveZero);
         Option<string> train = Target("--train", Say("The file for the documents to train on (.jsonl or .jsonl.gz).", "学習用の文書を書くファイル（.jsonl または .jsonl.gz）。"));
-        Option<string> heldOut = Target("--held-out", Say("The file for the documents held out.", "取り分けた文書を書くファイル。"));
+        Option<string> heldOut = Target("--held-out", Say("The file for the documents held out (.jsonl or .jsonl.gz).", "取り分けた文書を書くファイル（.jsonl または .jsonl.gz）。"));
+        Option<bool> force = Force(Say("Replace files that are there.", "既にあるファイルを置き換える。"));
         Command command = new("hold-out", Say(
             "Set documents aside, chosen by their hash, that no training sees.", "学習に使わない文書をハッシュ値で選んで取り分ける。"));
         TextArguments text = TextArguments.AddTo(command, hasDocuments: true);
@@ -29,14 +30,16 @@ internal static class CorpusCommand
         command.Add(heldOut);
         command.Add(share);
         command.Add(keep);
+        command.Add(force);
         command.SetAction((args, stop) => Task.Run(() =>
         {
+            foreach (Option<string> file in (Option<string>[])[train, heldOut]) OutputPlace.RequireNew(args.GetRequiredValue(file), args.GetValue(force));
             using ProgressLine progress = new(terminal);
             HoldOutReport report = HoldOut.Split(text.Of(args), args.GetRequiredValue(train), args.GetRequiredValue(heldOut), args.GetValue(share), args.GetValue(keep),
                 progress.Of(Say("reading", "読み込み中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{report.Documents:N0} documents ({report.Characters:N0} characters) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines)}",
+                $"{Count(report.Documents, "document")} ({Count(report.Characters, "character")}) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines)}",
                 $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）{Skipped(report.BadLines)}"));
             return 0;
         }, stop));
@@ -59,14 +62,17 @@ internal static class CorpusCommand
             Description = Say("Put no end-of-sequence token after documents.", "文書の終わりに終端トークンを付けない。"),
         };
         Option<int?> threads = Arguments.Threads();
+        Option<bool> force = Force(Say("Replace a shard that is there.", "既にあるシャードを置き換える。"));
         Command command = new("tokenize", Say("Write texts as token shards.", "テキストをトークンのシャードに変換する。"));
         TextArguments text = TextArguments.AddTo(command, hasDocuments: true);
         command.Add(tokenizer);
         command.Add(output);
         command.Add(noEnd);
         command.Add(threads);
+        command.Add(force);
         command.SetAction((args, stop) => Task.Run(() =>
         {
+            foreach (string ending in (string[])[".bin", ".idx"]) OutputPlace.RequireNew(args.GetRequiredValue(output) + ending, args.GetValue(force));
             Tokenizer loaded = ModelFolder.OpenTokenizer(args.GetRequiredValue(tokenizer));
             int? end = args.GetValue(noEnd) ? null : loaded.EndId ?? throw new Failure(
                 $"{args.GetRequiredValue(tokenizer)} has no end-of-sequence token to put after documents; --no-end does without.",
@@ -76,14 +82,16 @@ internal static class CorpusCommand
                 progress.Of(Say("tokenizing", "トークン化中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{report.Documents:N0} documents, {report.Tokens:N0} tokens, {(double)report.Characters / report.Tokens:F3} characters a token{Skipped(report.BadLines)}",
+                $"{Count(report.Documents, "document")}, {Count(report.Tokens, "token")}, {(double)report.Characters / report.Tokens:F3} characters a token{Skipped(report.BadLines)}",
                 $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字{Skipped(report.BadLines)}"));
             return 0;
         }, stop));
         return command;
     }
 
-    private static string Skipped(long lines) => lines == 0 ? "" : Say($"; {lines:N0} broken lines skipped", $"、壊れた行 {lines:N0} 行を読み飛ばし");
+    private static string Skipped(long lines) => lines == 0 ? "" : Say($"; {Count(lines, "broken line")} skipped", $"、壊れた行 {lines:N0} 行を読み飛ばし");
+
+    private static Option<bool> Force(string description) => new("--force") { Description = description };
 
     private static Option<string> Target(string name, string description) => new(name) { HelpName = "FILE", Required = true, Description = description };
 }

@@ -26,6 +26,10 @@ internal static partial class Language
     /// <summary>The text in the user's language.</summary>
     public static string Say(string english, string japanese) => IsJapanese ? japanese : english;
 
+    /// <summary>A number of things in English: 1 document, 2 documents.</summary>
+    public static string Count(long number, string thing) =>
+        string.Create(CultureInfo.InvariantCulture, $"{number:N0} {thing}{(number == 1 ? "" : "s")}");
+
     private static unsafe string? WindowsLocale()
     {
         const int longest = 85;

@@ -37,10 +37,11 @@ internal sealed partial class TokenizerArguments
         foreach (Option option in (Option[])[_output, _runs, _user, _control, _padding, _splitDigits, _noDummyPrefix, _addBegin, _threads, _force]) command.Add(option);
     }
 
-    /// <summary>What they say, the rest as it is by default; fails before any work where a tokenizer is there that is not to be replaced.</summary>
+    /// <summary>What they say, the rest as it is by default; fails before any work where nothing can be written, or a tokenizer is there that is not to be replaced.</summary>
     public TokenizerTrainerOptions Read(ParseResult args)
     {
         string folder = args.GetRequiredValue(_output);
+        OutputPlace.RequireFolder(folder);
         if (File.Exists(Path.Combine(folder, "tokenizer.json")) && !args.GetValue(_force))
             throw new Failure(
                 $"{folder} has a tokenizer.json already: choose another folder, or replace it with --force.",

@@ -43,7 +43,7 @@ public static class HoldOut
     /// <param name="keep">The share of the others that is kept, for a source that would be too large a part of a mixture; 1 for all.</param>
     /// <param name="progress">Hears what share of the source has been read; null for silence.</param>
     /// <param name="stop">Ends the work; nothing is left behind.</param>
-    /// <exception cref="ArgumentException">Both parts are one file, or one is a file that is read.</exception>
+    /// <exception cref="ArgumentException">Both parts are one file, one is a file that is read, or one has a name of plain text.</exception>
     /// <exception cref="InvalidDataException">The source is broken.</exception>
     public static HoldOutReport Split(
         TrainingText source, string train, string heldOut, double share, double keep = 1, IProgress<double>? progress = null, CancellationToken stop = default)
@@ -63,6 +63,10 @@ public static class HoldOut
                 $"{twice} would be written over: the files to train on, those held out and those that are read are different files.",
                 $"{twice} が上書きされてしまいます。学習用、取り分け、読み込み元には別々のファイルを指定してください。"));
         }
+        if (Array.Find([train, heldOut], file => !TrainingText.IsJsonName(file)) is { } plain)
+            throw new ArgumentException(Say(
+                $"{plain}: documents are written as JSONL, and a file of this name would be read as plain text; name it .jsonl or .jsonl.gz.",
+                $"{plain}: 文書は JSONL で書かれますが、この名前ではテキストとして読まれてしまいます。名前の末尾を .jsonl か .jsonl.gz にしてください。"));
         using DocumentFile first = new(train), second = new(heldOut);
         double kept = share + keep * (1 - share);
         long bad = 0;

@@ -63,4 +63,15 @@ public sealed class HoldOutTests : IDisposable
         Assert.Throws<ArgumentOutOfRangeException>(() => HoldOut.Split(new TrainingText(source), _folder["t"], _folder["h"], 1));
         Assert.Throws<ArgumentOutOfRangeException>(() => HoldOut.Split(new TrainingText(source), _folder["t"], _folder["h"], 0.1, 0));
     }
+
+    [Fact]
+    public void Names_that_would_be_read_as_plain_text_are_refused_before_anything_is_written()
+    {
+        string source = _folder["source.jsonl"];
+        File.WriteAllText(source, "{\"text\":\"a\"}\n");
+        foreach ((string train, string heldOut, string named) in ((string, string, string)[])[("t.txt", "h.jsonl", "t.txt"), ("t.jsonl.gz", "h", "h"), ("t.jsonl.xz", "h.gz", "t.jsonl.xz")])
+            UserLanguage.Fails(() => HoldOut.Split(new TrainingText(source), _folder[train], _folder[heldOut], 0.1),
+                $"{_folder[named]}: documents are written as JSONL", $"{_folder[named]}: 文書は JSONL で書かれますが");
+        Assert.Equal([source], Directory.GetFiles(_folder.Path));
+    }
 }

@@ -1,3 +1,5 @@
+using static Fude.Tokenizers.Wording;
+
 namespace Fude.Tokenizers.Training;
 
 /// <summary>Writes a file so that there is the old one or the whole new one, never a part.</summary>
@@ -17,9 +19,15 @@ internal static class AtomicFile
             }
             File.Move(temporary, full, overwrite: true);
         }
-        catch
+        catch (Exception failure)
         {
             File.Delete(temporary);
+            // Nobody knows the name that it had meanwhile.
+            if (failure is FileNotFoundException) throw new IOException(Say($"{path} cannot be written.", $"{path} に書き込めません。"), failure);
+            if (!failure.Message.Contains(temporary, StringComparison.Ordinal)) throw;
+            string message = failure.Message.Replace(temporary, path, StringComparison.Ordinal);
+            if (failure is IOException) throw new IOException(message, failure.HResult);
+            if (failure is UnauthorizedAccessException) throw new UnauthorizedAccessException(message, failure);
             throw;
         }
     }

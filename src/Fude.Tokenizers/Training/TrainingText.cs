@@ -292,7 +292,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                     FormattableString.Invariant($"壊れた行はこれで {tally.BadLines} 行目です。読み飛ばしてよいのは {SkipBadLines} 行までです。"))));
     }
 
-    private static bool IsJsonName(string file)
+    /// <summary>Whether a file of this name is read as JSONL and not as plain text.</summary>
+    internal static bool IsJsonName(string file)
     {
         string name = file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? file[..^3] : file;
         return name.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase) || name.EndsWith(".ndjson", StringComparison.OrdinalIgnoreCase)

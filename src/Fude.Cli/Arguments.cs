@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Fude.Models;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -65,6 +66,40 @@ internal static class Arguments
     public static Option<int?> Threads() => NumberOption.Optional<int>(
         "--threads", Say("Threads; all processors when absent. The result never depends on it.", "スレッド数。省略時は全プロセッサー。結果は変わらない。"),
         NumberOption.Within(1, 1024), "-t");
+
+    /// <summary>The name of a prompt format; another one is wrong usage.</summary>
+    public static Option<string?> PromptFormatName(string description)
+    {
+        Option<string?> format = new("--format") { HelpName = "NAME", Description = description };
+        format.Validators.Add(static result =>
+        {
+            if (result.Tokens is not [{ Value: string name }] || name == PromptFormat.TemplateName || PromptFormat.All.Any(one => one.Name == name)) return;
+            try
+            {
+                _ = PromptFormat.Named(name);
+            }
+            catch (ArgumentException unknown)
+            {
+                string hint = FormatArguments.Names.Split('|').Contains(name, StringComparer.OrdinalIgnoreCase)
+                    ? Say($" To quantise the weights give --weights {name}.", $"重みの量子化は --weights {name} です。") : "";
+                result.AddError($"{Failure.MessageOf(unknown)}{hint}");
+            }
+        });
+        return format;
+    }
+
+    /// <summary>Fails where a window is longer than the model reads, or the next one would begin behind its end.</summary>
+    public static void RequireWindow(int? context, int? stride, ModelConfig model)
+    {
+        if (context > model.Context)
+            throw Failure.OfUsage(
+                $"--context is from 2 to {model.Context}, the model's context, not {context}.",
+                $"--context は 2 からモデルの文脈長 {model.Context} までです（{context} は使えません）。");
+        if (stride > (context ?? model.Context))
+            throw Failure.OfUsage(
+                $"--stride is from 1 to {context ?? model.Context}, the tokens of a window, not {stride}: tokens would be left out.",
+                $"--stride は 1 から窓の長さ {context ?? model.Context} までです（{stride} では読み飛ばされるトークンが出ます）。");
+    }
 
     /// <summary>Tokens of a window, where a text is scored.</summary>
     public static Option<int?> Window() => NumberOption.Optional<int>(

@@ -26,7 +26,7 @@ internal static class BenchCommand
             HelpName = "FILE",
             Description = Say("A config.json: random weights of that shape are made in memory.", "config.json。この形の乱数の重みをメモリー上に作る。"),
         };
-        Option<string?> format = new("--format")
+        Option<string?> format = new("--format", FormatArguments.Alias)
         {
             HelpName = FormatArguments.Names,
             Description = Say(
@@ -179,13 +179,29 @@ internal static class BenchCommand
 
     private static void WriteText(TextWriter output, Measured m)
     {
-        string Line(FormattableString text) => text.ToString(CultureInfo.InvariantCulture);
-        output.WriteLine(Line($"{m.Architecture}, {m.Parameters:N0} parameters, {m.MatrixBytes / 1e9:F2} GB read per token; {m.InstructionSet}, {m.Threads} threads, median of {m.Repetitions}"));
-        output.WriteLine(Line($"roofs    memory {m.Roof.BytesPerSecond / 1e9:F1} GB/s (one stream a thread {m.Roof.OneStreamBytesPerSecond / 1e9:F1}), float32 matrix {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s{(m.Roof.IntegerOpsPerSecond > 0 ? Line($", int8 matrix {m.Roof.IntegerOpsPerSecond / 1e9:F0} GOP/s") : "")}"));
+        string roof = m.PromptRoof.Replace(" and ", Say(" and ", " と "), StringComparison.Ordinal);
+        string integer = m.Roof.IntegerOpsPerSecond > 0 ? $", int8 {Say("matrix", "行列")} {m.Roof.IntegerOpsPerSecond / 1e9:F0} GOP/s" : "";
+        output.WriteLine(Say(
+            $"{m.Architecture}, {Count(m.Parameters, "parameter")}, {m.MatrixBytes / 1e9:F2} GB read per token; "
+            + $"{m.InstructionSet}, {Count(m.Threads, "thread")}, median of {m.Repetitions}",
+            $"{m.Architecture}、パラメーター {m.Parameters:N0} 個、1 トークンあたり {m.MatrixBytes / 1e9:F2} GB を読む。"
+            + $"{m.InstructionSet}、{m.Threads} スレッド、{m.Repetitions} 回の中央値"));
+        output.WriteLine(Say(
+            $"roofs    memory {m.Roof.BytesPerSecond / 1e9:F1} GB/s, float32 matrix {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s{integer}",
+            $"上限        メモリー {m.Roof.BytesPerSecond / 1e9:F1} GB/s, float32 行列 {m.Roof.FlopsPerSecond / 1e9:F0} GFLOP/s{integer}".Replace(", ", "、", StringComparison.Ordinal)));
         if (m.Prompt > 0)
-            output.WriteLine(Line($"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GOP/s    {m.PromptRoofFraction:P1} of the {m.PromptRoof} matrix roof"));
+            output.WriteLine(Say(
+                $"prompt   {m.Prompt,5} tokens  {m.PromptPerSecond,9:F1} tokens/s  {m.PromptFlopsPerSecond / 1e9,8:F1} GOP/s    {m.PromptRoofFraction:P1} of the {roof} matrix roof",
+                $"プロンプト  {m.Prompt,5} トークン  {m.PromptPerSecond,9:F1} トークン/秒  {m.PromptFlopsPerSecond / 1e9,8:F1} GOP/s    {roof} 行列の上限の {m.PromptRoofFraction:P1}"));
         if (m.Decode > 0)
-            output.WriteLine(Line($"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeRoofFraction:P1} of the memory roof, {m.AllocatedBytesPerToken:F0} bytes allocated per token{(m.Depth > 0 ? $", at depth {m.Depth}" : "")}{(m.Sequences > 1 ? $", {m.Sequences} sequences" : "")}"));
+        {
+            string depth = m.Depth > 0 ? Say($", at depth {m.Depth}", $"、深さ {m.Depth}") : "", sequences = m.Sequences > 1 ? Say($", {m.Sequences} sequences", $"、{m.Sequences} 系列") : "";
+            output.WriteLine(Say(
+                $"decode   {m.Decode,5} tokens  {m.DecodePerSecond,9:F1} tokens/s  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     {m.DecodeRoofFraction:P1} of the memory roof, "
+                + $"{m.AllocatedBytesPerToken:F0} bytes allocated per token{depth}{sequences}",
+                $"生成        {m.Decode,5} トークン  {m.DecodePerSecond,9:F1} トークン/秒  {m.DecodeBytesPerSecond / 1e9,8:F1} GB/s     メモリーの上限の {m.DecodeRoofFraction:P1}、"
+                + $"1 トークンあたりの割り当て {m.AllocatedBytesPerToken:F0} バイト{depth}{sequences}"));
+        }
     }
 
     private static void WriteJson(TextWriter output, Measured m) => JsonLine.Write(output, json =>

@@ -17,23 +17,18 @@ internal static class ChatCommand
             HelpName = "TEXT",
             Description = Say("What the model is told about its task, instead of its format's own words.", "モデルに与える役割の文。省略時は書式の既定文。"),
         };
-        Option<string?> format = new("--format")
-        {
-            HelpName = "NAME",
-            Description = Say(
-                $"The prompt format; guessed from the model when absent: {string.Join(", ", PromptFormat.All)}, {PromptFormat.TemplateName} (the folder's own).",
-                $"プロンプトの書式。省略時はモデルから推定: {string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（モデルのフォルダーのもの）。"),
-        };
+        Option<string?> format = Arguments.PromptFormatName(Say(
+            $"The prompt format; guessed from the model when absent: {string.Join(", ", PromptFormat.All)}, {PromptFormat.TemplateName} (the folder's own).",
+            $"プロンプトの書式。省略時はモデルから推定: {string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（モデルのフォルダーのもの）。"));
         Option<string?> adapter = Arguments.Adapter();
         Option<int?> threads = Arguments.Threads();
         GenerationArguments generation = new();
         Command command = new("chat", Say("Talk with a model.", "モデルと会話する。")) { model, system, format, adapter, threads };
-        FormatArguments weights = FormatArguments.AddTo(command, "--weights");      // --format is that of the prompt
-        generation.AddTo(command);
+        FormatArguments weights = FormatArguments.AddTo(command, FormatArguments.Alias);      // --format is that of the prompt
+        generation.AddTo(command, json: null);
         command.SetAction(async args =>
         {
             string? name = args.GetValue(format);
-            if (name is not (null or PromptFormat.TemplateName)) PromptFormat.Named(name);     // a wrong name fails before the model is loaded
             GenerationOptions options = generation.Read(args);
             using TextGenerator generator = weights.LoadGenerator(
                 args, DefaultModel.Or(args.GetValue(model)), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, CancellationToken.None);
@@ -45,16 +40,21 @@ internal static class ChatCommand
             PromptFormatGuess guess = name is null
                 ? PromptFormat.Guess(generator.Folder, args.GetValue(adapter))
                 : new(PromptFormat.Named(name, generator.Folder), IsSure: true, "");
-            Conversation conversation = new(terminal, interrupts, generator, options) { Format = guess.Format, System = args.GetValue(system) };
+            Conversation conversation = new(terminal, interrupts, generator, options)
+            {
+                Format = guess.Format,
+                System = args.GetValue(system),
+                InTheirWords = failure => generation.InTheirWords(args, failure),
+            };
+            conversation.RequireOptions();
             terminal.Error.WriteLine(Say(
-                $"{generator.Folder.Name}, prompt format {guess.Format}{(guess.IsSure ? "" : $" (a guess: {guess.Reason} --format NAME chooses another)")}. /help lists the commands.",
+                $"{generator.Folder.Name}, prompt format {guess.Format}{(guess.IsSure ? "" : $", which is a guess. {guess.Reason} --format NAME chooses another")}. /help lists the commands.",
                 $"{generator.Folder.Name}、プロンプト書式 {guess.Format}{(guess.IsSure ? "" : $"（推定: {guess.Reason}--format NAME で変えられます）")}。/help で命令の一覧。"));
             if (!guess.Format.HasTurns)
                 terminal.Error.WriteLine(Say(
                     "This format has no place for earlier turns: each message is answered by itself.",
                     "この書式には過去の発言を入れる場所がないため、発言ごとに独立して答えます。"));
-            await conversation.RunAsync().ConfigureAwait(false);
-            return 0;
+            return await conversation.RunAsync().ConfigureAwait(false);
         });
         return command;
     }
@@ -70,8 +70,26 @@ internal static class ChatCommand
 
         public string? System { get; set; }
 
-        public async Task RunAsync()
+        public required Func<ArgumentException, Failure> InTheirWords { get; init; }
+
+        /// <summary>Fails where the options would make every answer fail.</summary>
+        public void RequireOptions()
         {
+            try
+            {
+                generator.Require(Call(generator.Config.Context));
+            }
+            catch (ArgumentException failure)
+            {
+                throw InTheirWords(failure);
+            }
+        }
+
+        /// <summary>Talks until there is nothing more to answer.</summary>
+        /// <returns>The exit code: a pipe whose questions all failed has failed.</returns>
+        public async Task<int> RunAsync()
+        {
+            bool hasAnswered = false, hasFailed = false;
             foreach (string message in Messages())
             {
                 string trimmed = message.Trim();
@@ -80,15 +98,27 @@ internal static class ChatCommand
                 {
                     if (trimmed.StartsWith('/'))
                     {
-                        if (!await ObeyAsync(trimmed).ConfigureAwait(false)) return;
+                        if (!await ObeyAsync(trimmed).ConfigureAwait(false)) break;
                     }
-                    else await AnswerAsync(message).ConfigureAwait(false);
+                    else
+                    {
+                        await AnswerAsync(message).ConfigureAwait(false);
+                        hasAnswered = true;
+                    }
                 }
                 catch (Exception failure) when (failure is ArgumentException or NotSupportedException or InvalidDataException or IOException or UnauthorizedAccessException or Failure)
                 {
-                    terminal.Error.WriteLine(Failure.Explain(failure));      // the conversation goes on
+                    terminal.Error.WriteLine(Failure.Explain(failure is ArgumentException wrong ? InTheirWords(wrong) : failure));      // the conversation goes on
+                    hasFailed = true;
                 }
             }
+            return hasFailed && !hasAnswered && !terminal.IsInteractive ? 1 : 0;
+        }
+
+        private GenerationOptions Call(int room)
+        {
+            GenerationOptions set = options.Over(generator.Defaults);
+            return set.MaxNewTokens is null && set.MaxLength is null ? options with { MaxNewTokens = Math.Clamp(room, 1, DefaultNewTokens) } : options;
         }
 
         private IEnumerable<string> Messages()
@@ -125,10 +155,7 @@ internal static class ChatCommand
         private async Task AnswerAsync(string question)
         {
             int[] prompt = Prompt(question);
-            GenerationOptions set = options.Over(generator.Defaults);
-            GenerationOptions call = set.MaxNewTokens is null && set.MaxLength is null
-                ? options with { MaxNewTokens = Math.Clamp(generator.Config.Context - prompt.Length, 1, DefaultNewTokens) }
-                : options;
+            GenerationOptions call = Call(generator.Config.Context - prompt.Length);
             StringBuilder answer = new();
             try
             {
@@ -165,7 +192,7 @@ internal static class ChatCommand
                 {
                     if (dropped > 0)
                         terminal.Error.WriteLine(Say(
-                            $"[the conversation has outgrown the context of {generator.Config.Context} tokens: its first {dropped} turns are forgotten]",
+                            $"[the conversation has outgrown the context of {generator.Config.Context} tokens: its first {Count(dropped, "turn")} {(dropped == 1 ? "is" : "are")} forgotten]",
                             $"[会話が文脈長 {generator.Config.Context} トークンを超えたため、最初の {dropped} 往復を忘れました]"));
                     return ids;
                 }

@@ -19,7 +19,7 @@ internal static partial class CommandLineWords
         (ValueMissing(), (_, found) => Say($"{found["name"].Value} has no value.", $"{found["name"].Value} に値がありません。")),
         (CommandMissing(), (_, _) => Say("a command is missing.", "コマンドがありません。")),
         (OptionMissing(), (_, found) => Missing(found["name"].Value)),
-        (Unrecognised(), (_, found) => Say($"'{found["word"].Value}' is no command, no option, or one argument too many.", $"'{found["word"].Value}' というコマンドやオプションはないか、引数が多すぎます。")),
+        (Unrecognised(), (error, found) => Unknown(found["word"].Value, error.SymbolResult as CommandResult)),
     ];
 
     /// <summary>What is wrong.</summary>
@@ -38,6 +38,41 @@ internal static partial class CommandLineWords
         help.Description = Say("Show this help.", "この説明を表示する。");
         if (IsJapanese && help.Action is HelpAction plain) help.Action = new JapaneseHelp(plain);
         root.Options.OfType<VersionOption>().Single().Description = Say("Show the version.", "バージョンを表示する。");
+    }
+
+    /// <summary>Has a command and those below it refuse a misspelt option where any word may stand: in a list, and for a model or a file.</summary>
+    public static void RefuseMisspeltOptions(Command command)
+    {
+        // First of all: what the others miss may be what the list has swallowed.
+        command.Validators.Insert(0, static result =>
+        {
+            foreach (SymbolResult child in result.Children)
+                if (child is OptionResult { Option.AllowMultipleArgumentsPerToken: true } or ArgumentResult { Argument.Name: not "text" })
+                    foreach (Token word in child.Tokens)
+                        if (LooksLikeOption(word.Value)) result.AddError(NoSuchOption(word.Value, result));
+        });
+        foreach (Command part in command.Subcommands) RefuseMisspeltOptions(part);
+    }
+
+    /// <summary>Whether a word can only be an option: a file of such a name is ./--name.</summary>
+    public static bool LooksLikeOption(string word) => OptionShape().IsMatch(word);
+
+    /// <summary>Says that a command has no such option, and which may have been meant.</summary>
+    public static string NoSuchOption(string word, CommandResult? command)
+    {
+        string given = word.Split('=')[0];
+        List<string> known = [];
+        for (SymbolResult? at = command; at is CommandResult within; at = at.Parent)
+            known.AddRange(within.Command.Options.Where(option => within == command || option.Recursive).SelectMany(option => option.Aliases.Prepend(option.Name)));
+        string hint = NearestName.Hint(given, known.Where(LooksLikeOption));
+        return Say($"There is no option {given}.{hint}", $"{given} というオプションはありません。{hint}");
+    }
+
+    private static string Unknown(string word, CommandResult? command)
+    {
+        if (LooksLikeOption(word)) return NoSuchOption(word, command);
+        string hint = NearestName.Hint(word, command?.Command.Subcommands.Select(part => part.Name) ?? []);
+        return Say($"'{word}' is no command, no option, or one argument too many.{hint}", $"'{word}' というコマンドやオプションはないか、引数が多すぎます。{hint}");
     }
 
     private static string Missing(string name) => Say($"{name} is missing.", $"{name} がありません。必ず指定してください。");
@@ -91,6 +126,9 @@ internal static partial class CommandLineWords
 
     [GeneratedRegex(@"^(Description|Usage|Arguments|Options|Commands):(?=\r?$)|(?<=^  fude.*)\[(options|command)\]|(?<=^  -.*)\(REQUIRED\)|\[default:", RegexOptions.Multiline | RegexOptions.CultureInvariant)]
     private static partial Regex Frame();
+
+    [GeneratedRegex("^--[A-Za-z][A-Za-z0-9_-]*(=|$)")]
+    private static partial Regex OptionShape();
 
     [GeneratedRegex("^Cannot parse argument '(?<value>.*?)'( for (option|command) '[^']*')? as expected type '")]
     private static partial Regex CannotParse();

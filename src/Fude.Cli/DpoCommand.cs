@@ -24,6 +24,7 @@ internal static class DpoCommand
             "--label-smoothing", Say("sigmoid: the share of pairs believed to be the wrong way round.", "sigmoid で、逆に付けられていると見る組の割合。"), 0.0, PartBelow(0.5));
         Option<bool> perToken = new("--per-token") { Description = Say("Divide log-probabilities by the answers' tokens, as trl does for ipo.", "対数確率を応答のトークン数で割る（trl の ipo と同じ）。") };
         foreach (Option option in (Option[])[loss, beta, smoothing, perToken]) command.Add(option);
+        command.Validators.Add(common.RequireOutput);
         command.SetAction((args, stop) => Task.Run(() => TuneCommand.Run(terminal, common.Read(args, needsOutput: true) with
         {
             Preference = new PreferenceLoss(args.GetRequiredValue(loss).Value, args.GetValue(beta), args.GetValue(smoothing), args.GetValue(perToken)),

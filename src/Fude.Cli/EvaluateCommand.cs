@@ -54,7 +54,9 @@ internal static class EvaluateCommand
         FormatArguments format = FormatArguments.AddTo(command);
         command.SetAction((args, stop) => Task.Run(() =>
         {
+            if (args.GetValue(output) is { } table) OutputPlace.RequireFile(table);
             ModelFolder folder = ModelFolder.Open(args.GetRequiredValue(model));
+            Arguments.RequireWindow(args.GetValue(context), args.GetValue(stride), folder.Config);
             Tokenizer tokenizer = folder.Tokenizer;
             using LanguageModel loaded = format.Load(args, folder.Path, args.GetValue(adapter), terminal, stop);
             using CpuOps ops = new(args.GetValue(threads) ?? 0);

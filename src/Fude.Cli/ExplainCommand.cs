@@ -16,7 +16,7 @@ internal static class ExplainCommand
         {
             HelpName = "TEXT",
             Arity = ArgumentArity.ZeroOrOne,
-            Description = Say("The text; standard input when absent.", "テキスト。省略時は標準入力。"),
+            Description = Say("The text; standard input when absent, without one line break at its end.", "テキスト。省略時は標準入力（末尾の改行 1 つは除く）。"),
         };
         Option<bool> noSpecial = Arguments.NoSpecial();
         Option<bool> json = Arguments.Json();
@@ -27,7 +27,7 @@ internal static class ExplainCommand
         command.SetAction((args, stop) => Task.Run(() =>
         {
             (string? named, string? given) = DefaultModel.Of(args.GetValue(model), args.GetValue(text), hasText: false);
-            return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given ?? TextInput.ReadAll(terminal.Input),
+            return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given ?? TextInput.ReadText(terminal.Input),
                 addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json));
         }, stop).WaitAsync(stop));
         return command;
@@ -86,7 +86,7 @@ internal static class ExplainCommand
         foreach (string piece in explanation.NormalizedText) output.WriteLine(Say($"normalized  {Visible(piece)}", $"正規化後    {Visible(piece)}"));
         int characters = new StringInfo(text).LengthInTextElements;
         output.WriteLine(Say(
-            $"tokens      {explanation.Tokens.Count} for {characters} characters",
+            $"tokens      {explanation.Tokens.Count} for {Count(characters, "character")}",
             $"トークン    {characters} 文字に対して {explanation.Tokens.Count} 個"));
         foreach (ExplainedToken token in explanation.Tokens)
         {
@@ -98,6 +98,7 @@ internal static class ExplainCommand
         }
     }
 
-    private static string Visible(string text) =>
+    /// <summary>The text on one line: its line breaks and tabs as pictures.</summary>
+    internal static string Visible(string text) =>
         text.Replace("\r", "␍", StringComparison.Ordinal).Replace("\n", "␊", StringComparison.Ordinal).Replace("\t", "␉", StringComparison.Ordinal);
 }

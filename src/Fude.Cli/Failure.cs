@@ -17,6 +17,12 @@ internal sealed class Failure : Exception
     {
     }
 
+    /// <summary>Whether the command line is wrong, which is seen only with the model or the files at hand: exit code 2.</summary>
+    public bool IsWrongUsage { get; private init; }
+
+    /// <summary>A failure of the command line, in the user's language.</summary>
+    public static Failure OfUsage(string english, string japanese) => new(english, japanese) { IsWrongUsage = true };
+
     /// <summary>The line for an exception.</summary>
     public static string Explain(Exception failure)
     {

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Fude.Generation;
 using Fude.Models;
 using Fude.Tensors;
@@ -9,6 +10,11 @@ namespace Fude.Cli;
 /// <summary>The options that choose a number format: that of a file, or that in which a model is run.</summary>
 internal sealed class FormatArguments
 {
+    private const string Name = "--format";
+
+    // The same word everywhere: where --format is that of the prompt, weights have no other.
+    internal const string Alias = "--weights";
+
     private readonly Option<QuantizationMix?> _format;
     private readonly Option<string?> _save = new("--save")
     {
@@ -26,7 +32,7 @@ internal sealed class FormatArguments
     /// <summary>The format of a file that is written.</summary>
     public static Option<QuantizationMix?> OfFile()
     {
-        Option<QuantizationMix?> format = Parsed("--format");
+        Option<QuantizationMix?> format = Parsed(Name, Alias);
         format.Required = true;
         format.Description = Say(
             "Number format: q4_k_m is a good choice, q8_0 loses next to nothing.", "数値形式。q4_k_m が手頃で、q8_0 はほぼ無劣化。");
@@ -36,9 +42,9 @@ internal sealed class FormatArguments
     /// <summary>The options of a command that runs a model.</summary>
     /// <param name="command">Gets them.</param>
     /// <param name="name">Where --format means something else, another name.</param>
-    public static FormatArguments AddTo(Command command, string name = "--format")
+    public static FormatArguments AddTo(Command command, string name = Name)
     {
-        FormatArguments arguments = new(Parsed(name));
+        FormatArguments arguments = new(name == Name ? Parsed(name, Alias) : Parsed(name));
         arguments._format.Description = Say(
             "Quantise the weights to this format while they are loaded; as they are stored when absent.",
             "読み込みながら重みをこの形式に量子化する。省略時は保存されている形式のまま。");
@@ -99,7 +105,7 @@ internal sealed class FormatArguments
     public static IProgress<double> Progress(ProgressLine line, CancellationToken stop) =>
         line.Of(Say("quantising", "量子化中"), stop);
 
-    internal static Option<QuantizationMix?> Parsed(string name) => new(name)
+    internal static Option<QuantizationMix?> Parsed(string name, params string[] aliases) => new(name, aliases)
     {
         HelpName = Names,
         Arity = ArgumentArity.ExactlyOne,
@@ -111,9 +117,10 @@ internal sealed class FormatArguments
             }
             catch (ArgumentException)
             {
+                string given = (result.Parent as OptionResult)?.IdentifierToken?.Value ?? name;
                 result.AddError(Say(
-                    $"{name}: '{result.Tokens[0].Value}' is no format; there are {Names.Replace("|", ", ", StringComparison.Ordinal)}.",
-                    $"{name}: '{result.Tokens[0].Value}' という形式はありません。{Names.Replace("|", "、", StringComparison.Ordinal)} のどれかです。"));
+                    $"{given}: '{result.Tokens[0].Value}' is no format; there are {Names.Replace("|", ", ", StringComparison.Ordinal)}.",
+                    $"{given}: '{result.Tokens[0].Value}' という形式はありません。{Names.Replace("|", "、", StringComparison.Ordinal)} のどれかです。"));
                 return null;
             }
         },

@@ -57,9 +57,10 @@ internal sealed class FudeProgram(Terminal terminal)
         catch (Exception failure)
 #pragma warning restore CA1031
         {
-            terminal.Error.WriteLine(Failure.Explain(failure));
+            bool isUsage = failure is Failure { IsWrongUsage: true };
+            terminal.Error.WriteLine(Failure.Explain(failure) + (isUsage ? WhereHelpIs(parsed) : ""));
             if (parsed.GetValue(Verbose)) terminal.Error.WriteLine(failure);
-            return 1;
+            return isUsage ? 2 : 1;
         }
     }
 
@@ -99,6 +100,7 @@ internal sealed class FudeProgram(Terminal terminal)
         foreach ((string name, Func<Command> create) in commands)
             if (!isNamed || name == first) root.Add(create());
         CommandLineWords.Adopt(root);
+        CommandLineWords.RefuseMisspeltOptions(root);
         return root;
     }
 
@@ -109,12 +111,20 @@ internal sealed class FudeProgram(Terminal terminal)
 
     private int WrongUsage(ParseResult parsed)
     {
-        string command = string.Join(' ', Names(parsed.CommandResult));
-        // A word that is no command says more than that there was none.
-        string message = CommandLineWords.Of(parsed.Errors.FirstOrDefault(error => parsed.UnmatchedTokens.Any(word => error.Message.Contains($"'{word}'", StringComparison.Ordinal)))
-            ?? parsed.Errors[0]);
-        terminal.Error.WriteLine($"fude: {message}" + Language.Say($" Try '{command} --help'.", $"使い方は '{command} --help' で見られます。"));
+        // A misspelt option explains what is left over or missing, and a word that is no command says more than that there was none.
+        string[] misspelt = [.. parsed.Tokens.Where(token => token.Type == TokenType.Argument && CommandLineWords.LooksLikeOption(token.Value))
+            .Select(token => CommandLineWords.NoSuchOption(token.Value, parsed.CommandResult))];
+        ParseError error = parsed.Errors.FirstOrDefault(error => misspelt.Any(message => error.Message.StartsWith(message, StringComparison.Ordinal)))
+            ?? parsed.Errors.FirstOrDefault(error => parsed.UnmatchedTokens.Any(word => error.Message.Contains($"'{word}'", StringComparison.Ordinal)))
+            ?? parsed.Errors[0];
+        terminal.Error.WriteLine(Failure.OneLine($"fude: {CommandLineWords.Of(error)}{WhereHelpIs(parsed)}"));
         return 2;
+    }
+
+    private static string WhereHelpIs(ParseResult parsed)
+    {
+        string command = string.Join(' ', Names(parsed.CommandResult));
+        return Language.Say($" Try '{command} --help'.", $"使い方は '{command} --help' で見られます。");
     }
 
     private static Stack<string> Names(CommandResult command)

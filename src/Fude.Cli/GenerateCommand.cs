@@ -23,8 +23,8 @@ internal static class GenerateCommand
         {
             HelpName = "TEXT",
             Description = Say(
-                "The same as TEXT. Standard input is read when neither TEXT, this nor --ids is given.",
-                "TEXT と同じ。TEXT もこれも --ids もなければ標準入力を読む。"),
+                "The same as TEXT. Standard input is read when neither TEXT, this nor --ids is given; one line break at its end is left off.",
+                "TEXT と同じ。TEXT もこれも --ids もなければ標準入力を読む（末尾の改行 1 つは除く）。"),
         };
         Option<int[]?> ids = Arguments.Ids();
         Option<bool> noSpecial = Arguments.NoSpecial();
@@ -37,14 +37,15 @@ internal static class GenerateCommand
             model, text, prompt, ids, noSpecial, adapter, threads, json,
         };
         FormatArguments format = FormatArguments.AddTo(command);
-        generation.AddTo(command);
+        generation.AddTo(command, json);
         command.Validators.Add(result =>
         {
             if (result.GetResult(prompt) is not null && result.GetResult(ids) is not null)
                 result.AddError(Say("Give either --prompt or --ids, not both.", "--prompt と --ids は同時に指定できません。"));
             // A misspelt option is taken for a text where one may stand.
             if ((result.GetValue(text) ?? result.GetValue(model)) is ['-', _, ..] word)
-                result.AddError(Say($"There is no option {word}; a text that begins with - is given by --prompt.", $"{word} というオプションはありません。- で始まるテキストは --prompt で指定してください。"));
+                result.AddError(CommandLineWords.NoSuchOption(word, result)
+                    + Say(" A text that begins with - is given by --prompt.", "- で始まるテキストは --prompt で指定してください。"));
             if (result.GetValue(text) is not null && (result.GetResult(prompt) is not null || result.GetResult(ids) is not null))
                 result.AddError(Say("Give the text once: as TEXT, by --prompt or by --ids.", "テキストは TEXT、--prompt、--ids のどれかひとつで指定してください。"));
         });
@@ -61,7 +62,14 @@ internal static class GenerateCommand
             int[] promptIds = args.Given(ids) ?? generator.Encode(
                 given ?? args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),
                 addSpecialTokens: !args.GetValue(noSpecial));
-            return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
+            try
+            {
+                return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
+            }
+            catch (ArgumentException failure)
+            {
+                throw generation.InTheirWords(args, failure);
+            }
         });
         return command;
     }
@@ -139,19 +147,22 @@ internal static class GenerateCommand
         TimeSpan loaded, TimeSpan? first, TimeSpan whole)
     {
         int prompt = results[0].PromptIds.Count, tokens = results.Sum(result => result.Ids.Count);
-        string speed = first is { } begun && results[0].Ids.Count > 1 && whole > begun
+        GenerationOptions set = options.Over(generator.Defaults);
+        // Beams give their text at the end, all at once.
+        bool hasBeams = set.NumBeams > 1;
+        string speed = first is { } begun && !hasBeams && results[0].Ids.Count > 1 && whole > begun
             ? Say(
-                $"prompt {prompt} tokens in {Seconds(begun)}, then {PerSecond(results[0].Ids.Count - 1, whole - begun)}",
+                $"prompt {Count(prompt, "token")} in {Seconds(begun)}, then {PerSecond(results[0].Ids.Count - 1, whole - begun)}",
                 $"プロンプト {prompt} トークン {Seconds(begun)}、以後 {PerSecond(results[0].Ids.Count - 1, whole - begun)}")
-            : Say($"prompt {prompt} tokens", $"プロンプト {prompt} トークン");
+            : Say($"prompt {Count(prompt, "token")}", $"プロンプト {prompt:N0} トークン");
+        string rate = hasBeams ? Say($", {PerSecond(tokens, whole)}", $"、{PerSecond(tokens, whole)}") : "";
         error.WriteLine(Say(
-            $"[loaded in {Seconds(loaded)}; {speed}; {tokens} new tokens in {Seconds(whole)}]",
-            $"[読み込み {Seconds(loaded)}、{speed}、新規 {tokens} トークン {Seconds(whole)}]"));
+            $"[loaded in {Seconds(loaded)}; {speed}; {Count(tokens, "new token")} in {Seconds(whole)}{rate}]",
+            $"[読み込み {Seconds(loaded)}、{speed}、新規 {tokens:N0} トークン {Seconds(whole)}{rate}]"));
         if (results.Any(result => result.DroppedCharacter))
             error.WriteLine(Say(
                 "[the limit cut a character of several tokens; its beginning is left out of the text]",
                 "[上限が文字の途中に当たったため、その文字は除きました]"));
-        GenerationOptions set = options.Over(generator.Defaults);
         if (set.MaxNewTokens is null && set.MaxLength is null && results.Any(result => result.Finish == FinishReason.Length))
             error.WriteLine(Say(
                 "[stopped at transformers' default length of 20 tokens, the prompt's included; --max-new-tokens N writes more]",
@@ -164,7 +175,7 @@ internal static class GenerateCommand
             throw new Failure(
                 "there is nothing to continue: give --prompt TEXT, --ids 1,2,3, or a text on standard input.",
                 "続きを書くテキストがありません。--prompt TEXT、--ids 1,2,3、または標準入力で渡してください。");
-        return TextInput.ReadAll(terminal.Input);
+        return TextInput.ReadText(terminal.Input);
     }
 
     private static string Seconds(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds:F2} s");

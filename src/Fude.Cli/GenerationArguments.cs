@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
 using System.Numerics;
+using System.Text.RegularExpressions;
 using Fude.Generation;
 using Fude.Tensors;
 using static Fude.Cli.Language;
@@ -9,7 +10,7 @@ using static Fude.Cli.Language;
 namespace Fude.Cli;
 
 /// <summary>The options of generation, under transformers' names in kebab case. What is not given stays null, "not set".</summary>
-internal sealed class GenerationArguments
+internal sealed partial class GenerationArguments
 {
     private readonly Option<int?> _maxNewTokens = Number<int>("--max-new-tokens", "-n", "New tokens at most.", "新しいトークン数の上限。");
     private readonly Option<int?> _maxLength = Number<int>("--max-length", null,
@@ -81,7 +82,7 @@ internal sealed class GenerationArguments
         HelpName = "TEXT",
         Arity = ArgumentArity.OneOrMore,
         AllowMultipleArgumentsPerToken = false,
-        Description = Say("End before this text; may be repeated.", "この文字列の前で終わる。複数指定できる。"),
+        Description = Say("End before this text (transformers would keep it); may be repeated.", "この文字列の前で終わる（transformers と違い、出力に含めない）。複数指定できる。"),
     };
     private readonly Option<long?> _seed = Number<long>("--seed", null, "Seed of the random numbers.", "乱数の種。");
     private readonly Option<long?> _torchSeed = Number<long>("--torch-seed", null,
@@ -99,18 +100,46 @@ internal sealed class GenerationArguments
     private readonly Option<int?> _topLogProbabilities = Number<int>("--top-logprobs", null,
         "Report so many of the likeliest tokens beside each (with --json).", "各位置の上位候補をこの数だけ出す（--json と共に）。");
 
-    /// <summary>Adds every option to a command.</summary>
-    public void AddTo(Command command)
+    private Dictionary<string, Option> _options = [];
+
+    /// <summary>Adds the options to a command.</summary>
+    /// <param name="command">Gets them.</param>
+    /// <param name="json">Its option for JSON, or null for a command that writes one text and no JSON: log-probabilities and several texts are not for it.</param>
+    public void AddTo(Command command, Option<bool>? json)
     {
-        foreach (Option option in (Option[])
+        Option[] all =
         [
             _maxNewTokens, _maxLength, _minNewTokens, _minLength, _doSample, _temperature, _topK, _topP, _minP, _typicalP, _epsilonCutoff,
             _etaCutoff, _repetitionPenalty, _presencePenalty, _frequencyPenalty, _noRepeatNgramSize, _numBeams, _numBeamGroups,
             _diversityPenalty, _numReturnSequences, _lengthPenalty, _earlyStopping, _eosTokenId, _bosTokenId, _padTokenId, _badWordsIds,
             _sequenceBias, _suppressTokens, _beginSuppressTokens, _forcedBosTokenId, _forcedEosTokenId, _exponentialDecay,
             _removeInvalidValues, _renormalizeLogits, _stopStrings, _seed, _torchSeed, _torchRandom, _logProbabilities, _topLogProbabilities,
-        ])
-            command.Add(option);
+        ];
+        if (json is null) all = [.. all.Except([_numReturnSequences, _logProbabilities, _topLogProbabilities])];
+        else
+            command.Validators.Add(result =>
+            {
+                if (result.GetResult(json) is { Implicit: false }) return;
+                foreach (Option option in (Option[])[_logProbabilities, _topLogProbabilities])
+                    if (result.GetResult(option) is not null) result.AddError(Say($"{option.Name} is for --json.", $"{option.Name} は --json と共に使います。"));
+            });
+        foreach (Option option in all) command.Add(option);
+        // As the library calls them, whose words are those of transformers.
+        _options = all.ToDictionary(option => option.Name.TrimStart('-').Replace('-', '_'), StringComparer.Ordinal);
+        _options["top_log_probabilities"] = _topLogProbabilities;
+    }
+
+    /// <summary>What the library finds wrong with the settings, by the names of the options: wrong usage where one of them was given.</summary>
+    public Failure InTheirWords(ParseResult args, ArgumentException failure)
+    {
+        string message = Failure.MessageOf(failure)
+            .Replace("turn do_sample off", "give --do-sample false", StringComparison.Ordinal)
+            .Replace("do_sample を無効にして", "--do-sample false を指定して", StringComparison.Ordinal);
+        // What nobody gave stands in generation_config.json, under the library's name; advice is for the command line.
+        bool isGiven = SettingName().Matches(message).Any(name => _options.TryGetValue(name.Value, out Option? option) && args.GetResult(option) is not null);
+        string told = SettingName().Replace(message, name =>
+            _options.TryGetValue(name.Value, out Option? option) && (isGiven || option == _maxNewTokens) ? option.Name : name.Value);
+        return isGiven ? Failure.OfUsage(told, told) : new Failure(told);
     }
 
     /// <summary>What the command line sets.</summary>
@@ -157,6 +186,9 @@ internal sealed class GenerationArguments
         LogProbabilities = args.Given(_logProbabilities),
         TopLogProbabilities = args.Given(_topLogProbabilities),
     };
+
+    [GeneratedRegex("(?<![A-Za-z0-9_-])[a-z]+(_[a-z]+)*(?![A-Za-z0-9_])", RegexOptions.CultureInvariant)]
+    private static partial Regex SettingName();
 
     private static Option<T?> Number<T>(string name, string? alias, string english, string japanese)
         where T : struct, INumber<T> => NumberOption.Optional<T>(name, Say(english, japanese), range: null, alias is null ? [] : [alias]);

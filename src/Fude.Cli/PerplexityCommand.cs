@@ -42,6 +42,7 @@ internal static class PerplexityCommand
             int[] ids = args.GetValue(idsFile) is { } file
                 ? ReadIds(file)
                 : folder.Tokenizer.Encode(TextInput.ReadFile(args.GetValue(textFile)!), addSpecialTokens: false);
+            Arguments.RequireWindow(args.GetValue(context), args.GetValue(stride), folder.Config);
             using LanguageModel loaded = format.Load(args, folder.Path, args.GetValue(adapter), terminal, stop);
             return Run(terminal, loaded, ids, args.GetValue(context), args.GetValue(stride), args.GetValue(threads), args.GetValue(json), stop);
         }, stop));
@@ -60,7 +61,7 @@ internal static class PerplexityCommand
         if (!json)
         {
             terminal.Output.WriteLine(Say(
-                $"perplexity {result.Value:F4} over {result.ScoredTokens} tokens ({result.TotalLossNats / result.ScoredTokens:F4} nats a token)",
+                $"perplexity {result.Value:F4} over {Count(result.ScoredTokens, "token")} ({result.TotalLossNats / result.ScoredTokens:F4} nats a token)",
                 $"パープレキシティ {result.Value:F4}（{result.ScoredTokens} トークン、1 トークンあたり {result.TotalLossNats / result.ScoredTokens:F4} nats）"));
             return 0;
         }

@@ -30,7 +30,7 @@ internal static class RunEnd
         string best = state.BestHeldOutLoss?.ToString("F4", CultureInfo.InvariantCulture) ?? "";
         if (endedEarly)
             output.WriteLine(Say(
-                $"ended early after step {state.Step:N0} of {steps:N0}: {state.EvaluationsSinceBest} evaluations in a row were not below the best held-out loss, {best}",
+                $"ended early after step {state.Step:N0} of {steps:N0}: {Count(state.EvaluationsSinceBest, "evaluation")} in a row {(state.EvaluationsSinceBest == 1 ? "was" : "were")} not below the best held-out loss, {best}",
                 $"ステップ {state.Step:N0} / {steps:N0} で早期終了: 評価が {state.EvaluationsSinceBest} 回続けて検証損失の最良値 {best} を下回りませんでした"));
         if (result is { } step && step != state.Step)
             output.WriteLine(Say(

@@ -15,12 +15,13 @@ internal static class TextInput
         ? throw new Failure($"{path} is a folder; a file is expected.", $"{path} はフォルダーです。ファイルを指定してください。")
         : File.ReadAllBytes(path);
 
-    /// <summary>All of a stream.</summary>
-    public static string ReadAll(Stream input)
+    /// <summary>All of a stream but one line break at its end, which an editor or `echo` puts there and nobody means.</summary>
+    public static string ReadText(Stream input)
     {
         using MemoryStream bytes = new();
         input.CopyTo(bytes);
-        return Decode(bytes.GetBuffer().AsSpan(0, (int)bytes.Length), Language.Say("standard input", "標準入力"), line: null);
+        string text = Decode(bytes.GetBuffer().AsSpan(0, (int)bytes.Length), Language.Say("standard input", "標準入力"), line: null);
+        return text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2] : text.EndsWith('\n') ? text[..^1] : text;
     }
 
     /// <summary>The lines of a stream, ended by "\n" or its end. All else is text: a byte order mark, and "\r" before the end of a line.</summary>

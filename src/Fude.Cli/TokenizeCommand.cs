@@ -57,7 +57,7 @@ internal static class TokenizeCommand
                     writer.WriteEndArray();
                     writer.WriteEndObject();
                 });
-            else terminal.Output.WriteLine(string.Join(' ', ids.Select(tokenizer.TokenOf)));
+            else terminal.Output.WriteLine(string.Join(' ', ids.Select(id => ExplainCommand.Visible(tokenizer.TokenOf(id)))));      // one line a text
             terminal.Output.Flush();        // who writes a line and waits for the answer gets it
         }
         return 0;

@@ -55,7 +55,7 @@ internal static class TokenizerCommand
             progress.Clear();
             string folder = common.Write(args, trained);
             terminal.Output.WriteLine(Say(
-                $"wrote {folder}: {trained.Pieces.Count:N0} pieces from {trained.Report.Lines:N0} lines ({trained.Report.BadLines} broken ones skipped), {100 * trained.Report.Coverage:F3} % of the characters covered",
+                $"wrote {folder}: {trained.Pieces.Count:N0} pieces from {Count(trained.Report.Lines, "line")} ({trained.Report.BadLines} broken ones skipped), {100 * trained.Report.Coverage:F3} % of the characters covered",
                 $"{folder} に書き出しました: {trained.Report.Lines:N0} 行（壊れた行 {trained.Report.BadLines} を除く）から {trained.Pieces.Count:N0} 語、文字の {100 * trained.Report.Coverage:F3} % を収録"));
             return 0;
         }, stop));

@@ -1,6 +1,7 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using Fude.Models;
 using Fude.Tensors;
 using Fude.Training;
 using static Fude.Cli.Language;
@@ -62,6 +63,8 @@ internal static class TrainCommand
                 throw new Failure(
                     $"--rows {args.GetValue(rows)} of --context {args.GetValue(context)}: a micro-batch has at most {Array.MaxLength} tokens; --accumulate adds several to a step.",
                     $"--rows {args.GetValue(rows)} × --context {args.GetValue(context)}: マイクロバッチは {Array.MaxLength} トークンまでです。1 ステップの量は --accumulate で増やしてください。");
+            OutputPlace.RequireFolder(args.GetRequiredValue(output));
+            if (args.GetValue(config) is { } shape) _ = ModelConfig.Load(shape);      // what is wrong with the file is told by its name
             long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * args.GetValue(context);
             long all = args.GetValue(tokens) is { } wanted ? ((wanted - 1) / perStep) + 1 : args.GetValue(steps)!.Value;
             long rise = args.GetValue(warmUpTokens) is > 0 and { } rising ? rising / perStep : args.GetValue(warmUp);
@@ -111,7 +114,7 @@ internal static class TrainCommand
     {
         using Pretraining run = new(settings);
         terminal.Error.WriteLine(Say(
-            $"{run.Model.Count / 1e6:F1} M weights; {run.TokensOfStep:N0} tokens a step, {settings.Trainer.Schedule.Steps:N0} steps = {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
+            $"{run.Model.Count / 1e6:F1} M weights; {Count(run.TokensOfStep, "token")} a step, {Count(settings.Trainer.Schedule.Steps, "step")} = {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
             $"重み {run.Model.Count / 1e6:F1} M、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} 回、ステップ {run.State.Step:N0} から"));
         if (!run.HasTokenizer)
             terminal.Error.WriteLine(Say(

@@ -65,6 +65,7 @@ internal static class TuneCommand
                 result.AddError(Say("--replay-share is for --replay.", "--replay-share は --replay と共に使います。"));
             if (result.GetResult(json) is { Implicit: false } && result.GetResult(audit) is null)
                 result.AddError(Say("--json is for --audit.", "--json は --audit と共に使います。"));
+            if (result.GetResult(audit) is null) common.RequireOutput(result);
         });
         command.SetAction((args, stop) => Task.Run(() =>
         {
@@ -94,7 +95,7 @@ internal static class TuneCommand
     {
         TuningData data;
         using (ProgressLine reading = new(terminal))
-            data = new TuningData(settings, new Counter(count => reading.Draw(Say($"reading: {count:N0} examples", $"読み込み中: {count:N0} 例"))), stop);
+            data = new TuningData(settings, new Counter(count => reading.Draw(Say($"reading: {Count(count, "example")}", $"読み込み中: {count:N0} 例"))), stop);
         terminal.Error.WriteLine(Say($"prompt format {data.Encoder.Format}", $"プロンプト書式 {data.Encoder.Format}"));
         foreach (SourceSummary source in data.Sources) terminal.Error.WriteLine(Describe(source));
         ReportLeftOut(terminal.Error, data);
@@ -103,7 +104,7 @@ internal static class TuneCommand
             done => loading.Draw(Say($"reference: {done:N0} of {data.Sources.Sum(source => source.Examples):N0} pairs judged", $"参照モデルの評価: {done:N0} / {data.Sources.Sum(source => source.Examples):N0} 組")), stop);
         loading.Clear();
         terminal.Error.WriteLine(Say(
-            $"{run.Model.Count / 1e6:0.###} M trained weights{(run.Model.IsAdapter ? " of an adapter" : "")}; {run.Schedule.Steps:N0} steps of {settings.Batch:N0} examples{(run.IsResumed ? $", from step {run.State.Step:N0} on" : "")}",
+            $"{run.Model.Count / 1e6:0.###} M trained weights{(run.Model.IsAdapter ? " of an adapter" : "")}; {Count(run.Schedule.Steps, "step")} of {Count(settings.Batch, "example")}{(run.IsResumed ? $", from step {run.State.Step:N0} on" : "")}",
             $"学習する重み {run.Model.Count / 1e6:0.###} M{(run.Model.IsAdapter ? "（アダプター）" : "")}、{settings.Batch:N0} 例 × {run.Schedule.Steps:N0} ステップ{(run.IsResumed ? $"、ステップ {run.State.Step:N0} から再開" : "")}"));
         RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
@@ -150,7 +151,7 @@ internal static class TuneCommand
     {
         string weight = source.Weight.ToString(CultureInfo.InvariantCulture), heldOut = source.HeldOut > 0 ? Say($", {source.HeldOut:N0} held out", $"、検証用 {source.HeldOut:N0} 例") : "";
         return Say(
-            $"{source.File}: {source.Examples:N0} examples × {weight}{heldOut}; {source.Tokens:N0} tokens, {source.Trained:N0} of them learnt; the longest has {source.Longest:N0}",
+            $"{source.File}: {Count(source.Examples, "example")} × {weight}{heldOut}; {Count(source.Tokens, "token")}, {source.Trained:N0} of them learnt; the longest has {source.Longest:N0}",
             $"{source.File}: {source.Examples:N0} 例 × {weight}{heldOut}、{source.Tokens:N0} トークン（うち学習 {source.Trained:N0}）、最長 {source.Longest:N0}");
     }
 

@@ -19,13 +19,9 @@ internal sealed class TuningArguments
         Description = Say("The run's folder: checkpoints, metrics and at the end the folder model (or adapter). A run that is there goes on.",
             "実行フォルダー。チェックポイント、記録、最後に model（または adapter）を書く。途中の実行があれば再開する。"),
     };
-    private readonly Option<string?> _format = new("--format")
-    {
-        HelpName = "NAME",
-        Description = Say(
-            $"The prompt format that the model learns; the one it names itself when absent: {string.Join(", ", PromptFormat.All)}, {PromptFormat.TemplateName} (the folder's own).",
-            $"学習させるプロンプトの書式。省略時はモデル自身のもの: {string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（フォルダーのもの）。"),
-    };
+    private readonly Option<string?> _format = Arguments.PromptFormatName(Say(
+        $"The prompt format that the model learns; the one it names itself when absent: {string.Join(", ", PromptFormat.All)}, {PromptFormat.TemplateName} (the folder's own).",
+        $"学習させるプロンプトの書式。省略時はモデル自身のもの: {string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（フォルダーのもの）。"));
     private readonly Option<string?> _system = new("--system")
     {
         HelpName = "TEXT",
@@ -117,12 +113,18 @@ internal sealed class TuningArguments
         });
     }
 
+    /// <summary>Has a command line that names no folder to write be wrong.</summary>
+    public void RequireOutput(CommandResult result)
+    {
+        if (result.GetResult(_output) is null)
+            result.AddError(Say("--out DIR is missing: the folder that the run is written to.", "--out DIR がありません。実行結果を書くフォルダーを指定してください。"));
+    }
+
     /// <summary>What a run is to be.</summary>
     public TuningSettings Read(ParseResult args, bool needsOutput)
     {
         string? output = args.GetValue(_output);
-        if (output is null && needsOutput)
-            throw new Failure("--out DIR is missing: the folder that the run is written to.", "--out DIR がありません。実行結果を書くフォルダーを指定してください。");
+        if (needsOutput) OutputPlace.RequireFolder(output!);
         int? rank = args.GetValue(_rank);
         LoraSettings? lora = rank is { } r
             ? new LoraSettings(r, args.GetValue(_alpha) ?? 2.0 * r, args.GetValue(_loraDropout),

@@ -20,7 +20,7 @@ internal static class TuningAudit
         // All of the data first: what is wrong with them is said before anything is shown.
         TuningData data;
         using (ProgressLine reading = new(terminal))
-            data = new TuningData(settings, new TuneCommand.Counter(done => reading.Draw(Say($"reading: {done:N0} examples", $"読み込み中: {done:N0} 例"))), stop);
+            data = new TuningData(settings, new TuneCommand.Counter(done => reading.Draw(Say($"reading: {Count(done, "example")}", $"読み込み中: {done:N0} 例"))), stop);
         bool colours = terminal.OutputIsScreen && string.IsNullOrEmpty(Environment.GetEnvironmentVariable("NO_COLOR"));
         if (!json)
             terminal.Output.WriteLine(colours
@@ -50,7 +50,7 @@ internal static class TuningAudit
         terminal.Output.WriteLine();
         foreach (SourceSummary source in data.Sources)
             terminal.Output.WriteLine(Say(
-                $"{source.File}: {source.Examples:N0} examples, {source.Trained:N0} of {source.Tokens:N0} tokens learnt; the longest has {source.Longest:N0}",
+                $"{source.File}: {Count(source.Examples, "example")}, {source.Trained:N0} of {Count(source.Tokens, "token")} learnt; the longest has {source.Longest:N0}",
                 $"{source.File}: {source.Examples:N0} 例、{source.Tokens:N0} トークンのうち {source.Trained:N0} を学習、最長 {source.Longest:N0}"));
         TuneCommand.ReportLeftOut(terminal.Output, data);
         return 0;
@@ -61,7 +61,7 @@ internal static class TuningAudit
         output.WriteLine();
         string place = string.Create(CultureInfo.InvariantCulture, $"{dialogue.File}:{dialogue.Line}");
         int learnt = masked.IsTrained.Count(trained => trained);
-        output.WriteLine(Failure.OneLine(Say($"── {place}: {masked.Ids.Count} tokens, {learnt} learnt", $"── {place}: {masked.Ids.Count} トークン、うち学習 {learnt}")));
+        output.WriteLine(Failure.OneLine(Say($"── {place}: {Count(masked.Ids.Count, "token")}, {learnt} learnt", $"── {place}: {masked.Ids.Count} トークン、うち学習 {learnt}")));
         StringBuilder line = new();
         for (int i = 0; i < masked.Ids.Count; i++)
         {

@@ -37,6 +37,9 @@ internal static class GenerationConfigFile
     /// <inheritdoc cref="GenerationOptions.Load"/>
     public static GenerationOptions Read(string file)
     {
+        if (Directory.Exists(file))
+            throw new InvalidDataException(Say(
+                $"{file} is a folder; a file with a JSON object is expected.", $"{file} はフォルダーです。JSON オブジェクトのファイルが必要です。"));
         JsonDocument json;
         try
         {

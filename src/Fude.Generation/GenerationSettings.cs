@@ -10,6 +10,7 @@ internal sealed record GenerationSettings
 {
     private const int MaxBeams = 1024, MaxSequences = 4096;
     private const double MinTemperature = 1e-6;      // far below it, divided logits are infinite and no probabilities any more
+    private const string MinTemperatureText = "0.000001";      // as people write it
 
     /// <summary>Length of the longest text, prompt included.</summary>
     public required int MaxLength { get; init; }
@@ -71,7 +72,7 @@ internal sealed record GenerationSettings
                 "プロンプトにトークンがありません。続きを書くには 1 つ以上必要です。テキストを渡すか、BOS の ID から始めてください。"));
         if (promptLength > context)
             throw Bad(Say(
-                $"The prompt has {promptLength} tokens, but the model reads at most {context}. Shorten the prompt.",
+                $"The prompt has {Tokens(promptLength)}, but the model reads at most {context}. Shorten the prompt.",
                 $"プロンプトが {promptLength} トークンあり、モデルが読める {context} トークンを超えています。プロンプトを短くしてください。"));
 
         int maxLength = MaxLengthOf(options, promptLength, context);
@@ -140,9 +141,9 @@ internal sealed record GenerationSettings
             Temperature = options.Temperature is not double t || (t == 0 && !sample) ? 1
                 : t >= MinTemperature && (float)t < float.PositiveInfinity ? (float)t
                 : throw Bad(Say(
-                    $"temperature is {Text(t)}; expected a number of at least {Text(MinTemperature)}. " +
+                    $"temperature is {Text(t)}; expected a number of at least {MinTemperatureText}. " +
                     "For the likeliest token always, turn do_sample off.",
-                    $"temperature が {Text(t)} です（必要: {Text(MinTemperature)} 以上の数）。常に最も確率の高いトークンを選ぶには、do_sample を無効にしてください。")),
+                    $"temperature が {Text(t)} です（必要: {MinTemperatureText} 以上の数）。常に最も確率の高いトークンを選ぶには、do_sample を無効にしてください。")),
             TopK = AtLeast(options.TopK ?? 50, 0, "top_k"),
             TopP = Between(options.TopP ?? 1, 0, 1, "top_p"),
             MinP = options.MinP is double minP ? (float)Between(minP, 0, 1, "min_p") : null,
@@ -197,7 +198,7 @@ internal sealed record GenerationSettings
             return (long)promptLength + newTokens - 1 <= context
                 ? promptLength + newTokens
                 : throw Bad(Say(
-                    $"The prompt's {promptLength} tokens and max_new_tokens {newTokens} make {(long)promptLength + newTokens}, " +
+                    $"The prompt's {Tokens(promptLength)} and max_new_tokens {newTokens} make {(long)promptLength + newTokens}, " +
                     $"but the model reads at most {context}. Shorten the prompt, or set max_new_tokens to {context - promptLength + 1} " +
                     "at most.",
                     $"プロンプトの {promptLength} トークンと max_new_tokens {newTokens} を合わせると {(long)promptLength + newTokens} になり、モデルが読める {context} を超えます。" +
@@ -206,7 +207,7 @@ internal sealed record GenerationSettings
         int maxLength = AtLeast(options.MaxLength ?? 20, 1, "max_length");
         if (promptLength >= maxLength)
             throw Bad(Say(
-                $"The prompt has {promptLength} tokens and max_length is {maxLength}" +
+                $"The prompt has {Tokens(promptLength)} and max_length is {maxLength}" +
                 $"{(options.MaxLength is null ? " (transformers' default)" : "")}, which leaves nothing to write. Set max_new_tokens.",
                 $"プロンプトが {promptLength} トークンあり、max_length が {maxLength}" +
                 $"{(options.MaxLength is null ? "（transformers の既定値）" : "")} のため、何も書けません。max_new_tokens を指定してください。"));
@@ -273,6 +274,8 @@ internal sealed record GenerationSettings
             $"{name} が {Text(value)} です（必要: 有限の数）。"));
 
     private static string Text(double value) => value.ToString("R", CultureInfo.InvariantCulture);
+
+    private static string Tokens(int count) => count == 1 ? "1 token" : $"{count} tokens";
 
     private static ArgumentException Bad(string message) => new(message);
 }

@@ -98,6 +98,15 @@ public sealed class TextGenerator : IDisposable
         }
     }
 
+    /// <summary>Refuses options with which no prompt could be continued, before there is one.</summary>
+    /// <param name="options">What differs from <see cref="Defaults"/>.</param>
+    /// <exception cref="ArgumentException">An option is out of its range.</exception>
+    public void Require(GenerationOptions options)
+    {
+        ArgumentNullException.ThrowIfNull(options);
+        _ = GenerationSettings.Resolve(options.Over(Defaults), promptLength: 1, Config.Vocabulary, Config.Context);
+    }
+
     /// <summary>The ids of a prompt.</summary>
     /// <param name="prompt">The text.</param>
     /// <param name="addSpecialTokens">Whether the tokenizer adds what it puts around a text, such as BOS.</param>

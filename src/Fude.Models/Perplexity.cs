@@ -53,7 +53,7 @@ public sealed record Perplexity
         ArgumentNullException.ThrowIfNull(model);
         if (tokens.Length < 2)
             throw new ArgumentException(Say(
-                $"A text of {tokens.Length} tokens has none to predict; at least 2 are needed.",
+                $"A text of {(tokens.Length == 1 ? "1 token" : $"{tokens.Length} tokens")} has none to predict; at least 2 are needed.",
                 $"{tokens.Length} トークンのテキストには予測するトークンがありません。2 トークン以上必要です。"), nameof(tokens));
         if (context < 2 || context > model.Config.Context)
             throw new ArgumentException(Say(

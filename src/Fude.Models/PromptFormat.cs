@@ -170,8 +170,8 @@ public sealed class PromptFormat
     /// <exception cref="ArgumentException">There is none; the message lists them.</exception>
     public static PromptFormat Named(string name) => All.FirstOrDefault(format => format.Name == name)
         ?? throw new ArgumentException(Say(
-            $"There is no prompt format '{name}'; there are {With(_ => true)}.",
-            $"'{name}' というプロンプト書式はありません。あるのは {With(_ => true)} です。"), nameof(name));
+            $"There is no prompt format '{name}'; there are {With(_ => true)}, and {TemplateName}, the model's own.",
+            $"'{name}' というプロンプト書式はありません。あるのは {With(_ => true)} と、モデル自身のものを表す {TemplateName} です。"), nameof(name));
 
     /// <summary>The format of that name, <see cref="TemplateName"/> for the folder's own template.</summary>
     /// <exception cref="ArgumentException">There is none; the message lists them. Or the folder has no template.</exception>

@@ -52,9 +52,9 @@ public static class RunIdentity
                 continue;
             }
             throw new InvalidDataException(Say(
-                $"{file}: the run in this folder began with {name} {(old is null ? "not given" : $"'{old}'")}, and now it is '{value}'" +
+                $"{file}: the run in this folder began {(old is null ? $"without {name}" : $"with {name} '{old}'")}, and now it is '{value}'" +
                 $"{(place is null ? "" : $" ({place}; these are fingerprints of what the files hold)")}. Give what it began with, or another folder for a new run.",
-                $"{file}: このフォルダーの実行は{Japanese(name)}が{(old is null ? "指定されずに" : $" '{old}' で")}始まりましたが、今は '{value}' です" +
+                $"{file}: このフォルダーの実行は{Japanese(name)}{(old is null ? "なしで" : $"が '{old}' で")}始まりましたが、今は '{value}' です" +
                 $"{(place is null ? "" : $"（{place}。いずれもファイルの内容の指紋）")}。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
         }
         if (begun.Find(trait => traits.All(now => now.Name != trait.Name)) is { Name: { } gone } missing)

@@ -117,6 +117,64 @@ public sealed class CommandTests
     }
 
     [Fact]
+    public async Task Bench_speaks_the_users_language_and_shows_the_roof_that_speeds_stand_beside()
+    {
+        string[] bench = ["bench", "--config", Path.Combine(Fude.Model("gpt2-gelu"), "config.json"), "-p", "8", "-n", "2", "-r", "1", "--threads", "1"];
+        string english = (await Fude.Run(bench)).Output, japanese = (await Fude.RunInJapanese(bench)).Said;
+        Assert.Matches(@"^GPT2LMHeadModel, [0-9,]+ parameters, .*, 1 thread, median of 1\nroofs    memory [0-9.]+ GB/s, float32 matrix ", english);
+        Assert.Contains(" of the memory roof, ", english, StringComparison.Ordinal);
+        Assert.Matches(@"^GPT2LMHeadModel、パラメーター [0-9,]+ 個、.*、1 スレッド、1 回の中央値\n上限 +メモリー [0-9.]+ GB/s、float32 行列 ", japanese);
+        Assert.Matches(@"\nプロンプト +8 トークン .* float32 行列の上限の [0-9.]+ ?%\n生成 +2 トークン .* メモリーの上限の [0-9.]+ ?%、1 トークンあたりの割り当て [0-9]+ バイト\n$", japanese);
+        Assert.DoesNotMatch("[a-z]+ [a-z]+ [a-z]+ ", japanese);
+    }
+
+    [Theory]
+    [InlineData("logits", "--ids", "1,2")]
+    [InlineData("generate", "--ids", "1,2", "-n", "2", "--do-sample=false")]
+    public async Task Weights_is_the_same_option_as_format_where_both_mean_the_weights(string command, params string[] options)
+    {
+        string[] all = [command, Fude.Model("llama-gqa"), "--json", .. options];
+        Assert.Equal((await Fude.Run([.. all, "--format", "q8_0"])).Output, (await Fude.Run([.. all, "--weights", "q8_0"])).Output);
+        Assert.Contains("--weights: 'q9' is no format", (await Fude.Run([.. all, "--weights", "q9"])).Failure(2), StringComparison.Ordinal);
+        foreach (string other in (string[])["perplexity", "evaluate", "bench", "export"])
+            Assert.Contains("--format, --weights", (await Fude.Run(other, "--help")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_format_of_weights_in_the_place_of_a_prompt_format_is_told_where_it_belongs()
+    {
+        foreach (string[] command in (string[][])[["chat"], ["tune", "x", "--data", "x", "--out", "x"], ["dpo", "x", "--data", "x", "--out", "x"]])
+        {
+            string line = (await Fude.Run([.. command, "--format", "q8_0"])).Failure(2);
+            Assert.Contains("There is no prompt format 'q8_0'; there are plain, ", line, StringComparison.Ordinal);
+            Assert.Contains(", and chat-template, the model's own. To quantise the weights give --weights q8_0.", line, StringComparison.Ordinal);
+            Assert.DoesNotContain("--weights", (await Fude.Run([.. command, "--format", "nope"])).Failure(2), StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
+    public async Task Chat_offers_nothing_that_it_does_not_do()
+    {
+        string help = (await Fude.Run("chat", "--help")).Output;
+        foreach (string option in (string[])["--logprobs", "--top-logprobs", "--num-return-sequences"])
+        {
+            Assert.DoesNotContain(option, help, StringComparison.Ordinal);
+            Assert.Contains($"There is no option {option}.", (await Fude.Run("chat", option, "2")).Failure(2), StringComparison.Ordinal);
+        }
+        Assert.Contains("transformers would keep it", help, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_window_longer_than_the_context_is_wrong_usage()
+    {
+        using TemporaryFolder folder = new();
+        string ids = folder.Write("ids.json", "[1, 2, 3]");
+        string[] command = ["perplexity", Fude.Model("llama-gqa"), "--ids-file", ids];
+        Assert.Contains("--context is from 2 to ", (await Fude.Run([.. command, "--context", "100000"])).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("--stride is from 1 to 4, ", (await Fude.Run([.. command, "--context", "4", "--stride", "5"])).Failure(2), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Bench_decodes_several_sequences_at_a_depth()
     {
         string config = Path.Combine(Fude.Model("gpt2-gelu"), "config.json");

@@ -56,6 +56,14 @@ public sealed class EvaluateCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_table_that_cannot_be_written_is_told_before_anything_is_measured()
+    {
+        string model = Model(hasBegin: true), file = Text("a.jsonl", Documents);
+        Assert.Contains($"{model} is a folder: give the name of a file to write.", (await Fude.Run("evaluate", model, file, "--out", model)).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"cannot be written: {file} is a file.", (await Fude.Run("evaluate", model, file, "--out", $"{file}/x.md")).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Xz_is_the_program()
     {
         string model = Model(hasBegin: true), file = Text("a.jsonl", Documents);
@@ -76,7 +84,8 @@ public sealed class EvaluateCommandTests : IDisposable
         Assert.Contains("empty.jsonl", (await Fude.Run("evaluate", model, _folder.Write("empty.jsonl", ""))).Failure(), StringComparison.Ordinal);
         Assert.Contains("broken.jsonl:1", (await Fude.Run("evaluate", model, _folder.Write("broken.jsonl", "{\n"))).Failure(), StringComparison.Ordinal);
         Assert.Contains("none.jsonl", (await Fude.Run("evaluate", model, _folder["none.jsonl"])).Failure(), StringComparison.Ordinal);
-        Assert.Contains("stride", (await Fude.Run("evaluate", model, Text("a.jsonl", Documents), "--stride", "99")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("stride", (await Fude.Run("evaluate", model, Text("a.jsonl", Documents), "--stride", "99")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("--context is from 2 to 24", (await Fude.Run("evaluate", model, Text("a.jsonl", Documents), "--context", "99")).Failure(2), StringComparison.Ordinal);
     }
 
     public void Dispose() => _folder.Dispose();

@@ -23,6 +23,37 @@ public sealed class FudeProgramTests
     public async Task A_word_that_is_no_command_is_named() =>
         Assert.Contains("'conjure'", (await Fude.Run("conjure")).Failure(status: 2), StringComparison.Ordinal);
 
+    [Theory]
+    [InlineData("--splt-digits", "--split-digits", "tokenizer", "train", "a", "--out", "b", "--control", "<|user|>", "--splt-digits")]
+    [InlineData("--bach", "--batch", "tune", "a", "--data", "b", "--bach", "6", "--out", "c")]
+    [InlineData("--contxt", "--context", "train", "--config", "a", "--data", "b", "--contxt", "32", "--out", "c")]
+    [InlineData("--shares", "--share", "corpus", "hold-out", "a", "--shares=0.1", "--train", "b", "--held-out", "c")]
+    [InlineData("--ngram", "--ngrams", "evaluate", "a", "b", "--ngram", "c")]
+    [InlineData("--jsn", "--json", "tokenize", "--jsn")]
+    [InlineData("--frmat", "--format", "chat", "--frmat", "q8_0", "a")]
+    [InlineData("--tmperature", "--temperature", "generate", "--tmperature", "0.5")]
+    [InlineData("--treads", "--threads", "generate", "a", "--treads")]
+    [InlineData("--verbos", "--verbose", "inspect", "a", "--verbos")]
+    [InlineData("--dryrun", "--dry-run", "run", "--dryrun", "a")]
+    public async Task A_misspelt_option_is_no_value_of_a_list_and_no_name_of_a_file(string given, string meant, params string[] arguments) => Assert.Contains(
+        $"fude: There is no option {given}. Did you mean '{meant}'?", (await Fude.Run(arguments)).Failure(status: 2), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task A_word_near_a_command_is_told_which()
+    {
+        Assert.Contains("'generat' is no command, no option, or one argument too many. Did you mean 'generate'?", (await Fude.Run("generat")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("Did you mean 'tokenize'?", (await Fude.Run("corpus", "tokenise")).Failure(2), StringComparison.Ordinal);
+        Assert.DoesNotContain("Did you mean", (await Fude.Run("inspect", "a", "b")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("'generate' のことですか。", (await Fude.RunInJapanese("generat")).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_folder_in_the_place_of_a_recipe_is_named()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Contains($"{folder.Path} is a folder; the file of a recipe is expected.", (await Fude.Run("run", folder.Path)).Failure(), StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_command_that_is_named_first_is_made_alone_and_any_other_word_has_all()
     {
@@ -46,6 +77,11 @@ public sealed class FudeProgramTests
     [InlineData("--out がありません", "tokenizer", "train", "a")]
     [InlineData("--out に値がありません", "tokenizer", "train", "a", "--out")]
     [InlineData("FILE がありません。必ず指定してください", "tokenizer", "train", "--out", "a")]
+    [InlineData("--splt-digits というオプションはありません。'--split-digits' のことですか。", "tokenizer", "train", "a", "--out", "b", "--control", "<|user|>", "--splt-digits")]
+    [InlineData("--out DIR がありません", "tune", "a", "--data", "b")]
+    [InlineData("'q8_0' というプロンプト書式はありません。", "chat", "--format", "q8_0")]
+    [InlineData("重みの量子化は --weights q8_0 です。", "chat", "--format", "q8_0")]
+    [InlineData("--logprobs は --json と共に使います", "generate", "吾輩は", "--logprobs")]
     [InlineData("--seed が 2 回指定されています", "generate", "--seed", "1", "--seed", "2")]
     public async Task Wrong_usage_is_told_in_Japanese_without_a_word_of_the_library(string expected, params string[] arguments)
     {

@@ -57,7 +57,6 @@ public sealed class GenerateCommandTests
 
     [Theory]
     [InlineData("id 100000, which is not in", "--ids", "5,100000")]
-    [InlineData("temperature", "--ids", "5", "--do-sample", "--temperature", "0")]
     [InlineData("there is no such adapter folder", "--ids", "5", "--adapter", "nowhere")]
     public async Task A_failure_is_one_line_that_names_its_cause(string cause, params string[] arguments) =>
         Assert.Contains(cause, (await Fude.Run(["generate", Fude.Model("gpt2-gelu"), .. arguments])).Failure(), StringComparison.OrdinalIgnoreCase);
@@ -68,6 +67,57 @@ public sealed class GenerateCommandTests
         string ids = string.Join(',', Enumerable.Repeat(5, 5000));
         string line = (await Fude.Run("generate", Fude.Model("gpt2-gelu"), "--ids", ids)).Failure();
         Assert.Contains("5000", line, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("--temperature is 0; expected a number of at least 0.000001. For the likeliest token always, give --do-sample false. Try 'fude generate --help'.", "--do-sample", "--temperature", "0")]
+    [InlineData("--top-p is 2; expected a number from 0 to 1.", "--top-p", "2")]
+    [InlineData("--max-new-tokens is 0; expected a whole number of at least 1.", "-n", "0")]
+    [InlineData("The prompt's 1 token and --max-new-tokens 9999 make 10000, but the model reads at most", "-n", "9999")]
+    [InlineData("--num-return-sequences 2 needs --do-sample or --num-beams of at least as many", "--do-sample=false", "--num-return-sequences", "2")]
+    [InlineData("--top-logprobs is -1; expected", "--top-logprobs", "-1", "--json")]
+    [InlineData("--logprobs is for --json.", "--logprobs")]
+    [InlineData("--top-logprobs is for --json.", "--top-logprobs", "2")]
+    public async Task A_wrong_setting_is_wrong_usage_in_the_names_of_the_options(string message, params string[] options) =>
+        Assert.Contains(message, (await Fude.Run(["generate", Fude.Model("gpt2-gelu"), "--ids", "5", .. options])).Failure(status: 2), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task A_wrong_setting_is_told_in_Japanese_by_the_name_of_its_option()
+    {
+        (int status, string said) = await Fude.RunInJapanese("generate", Fude.Model("gpt2-gelu"), "--ids", "5", "--do-sample", "--temperature", "0");
+        Assert.Equal(2, status);
+        Assert.Contains("fude: --temperature が 0 です（必要: 0.000001 以上の数）。常に最も確率の高いトークンを選ぶには、--do-sample false を指定してください。", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_setting_that_the_model_brings_is_called_as_its_file_calls_it()
+    {
+        using TemporaryFolder folder = new();
+        foreach (string file in Directory.EnumerateFiles(Fude.Model("gpt2-gelu"))) File.Copy(file, folder[Path.GetFileName(file)]);
+        File.WriteAllText(folder["generation_config.json"], """{"top_p": 2, "do_sample": true}""");
+        Assert.Contains("fude: top_p is 2; expected", (await Fude.Run("generate", folder.Path, "--ids", "5", "-n", "2")).Failure(), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("\n")]
+    [InlineData("\r\n")]
+    public async Task One_line_break_at_the_end_of_standard_input_is_nobodys(string end)
+    {
+        string[] command = ["generate", "-n", "1", "--do-sample=false", "--json"];
+        string plain = (await Fude.RunWith("吾輩は", command)).Json.GetProperty("prompt_ids").GetRawText();
+        Assert.Equal(plain, (await Fude.RunWith($"吾輩は{end}", command)).Json.GetProperty("prompt_ids").GetRawText());
+        Assert.NotEqual(plain, (await Fude.RunWith($"吾輩は\n{end}", command)).Json.GetProperty("prompt_ids").GetRawText());
+        Assert.Equal((await Fude.RunWith("吾輩は", "explain", "--json")).Output, (await Fude.RunWith($"吾輩は{end}", "explain", "--json")).Output);
+    }
+
+    [Fact]
+    public async Task The_speed_of_a_beam_search_is_that_of_the_whole()
+    {
+        string[] command = ["generate", "吾輩は", "-n", "3", "--do-sample=false", "--eos-token-id", "none"];
+        string beams = (await Fude.Run([.. command, "--num-beams", "2"])).Error, greedy = (await Fude.Run(command)).Error;
+        Assert.Matches(@"; prompt 4 tokens; 3 new tokens in [0-9.]+ s, [0-9.]+ tokens/s\]", beams);
+        Assert.Matches(@"; prompt 4 tokens in [0-9.]+ s, then [0-9.]+ tokens/s; 3 new tokens in [0-9.]+ s\]", greedy);
+        Assert.Contains("; 1 new token in ", (await Fude.Run("generate", "吾輩は", "-n", "1", "--do-sample=false")).Error, StringComparison.Ordinal);
     }
 
     [Theory]

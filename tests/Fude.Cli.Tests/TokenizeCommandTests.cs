@@ -19,6 +19,14 @@ public sealed class TokenizeCommandTests
     }
 
     [Fact]
+    public async Task A_text_is_one_line_whatever_its_pieces()
+    {
+        string line = Assert.Single((await Fude.RunWith("\"こん\\nに\\tち\"\n", "tokenize", "--json-input")).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries));
+        Assert.Contains(" ␊ ", line, StringComparison.Ordinal);
+        Assert.Contains("\"\\n\"", (await Fude.RunWith("\"こん\\nに\"\n", "tokenize", "--json-input", "--json")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_text_on_the_command_line_is_one_line()
     {
         Fude.Result given = await Fude.Run("tokenize", Tokenizer, "吾輩は猫である。");

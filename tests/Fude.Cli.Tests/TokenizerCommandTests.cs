@@ -32,6 +32,18 @@ public sealed class TokenizerCommandTests : IDisposable
         Assert.Contains("語彙数を増やすか、--character-coverage を 0.9995 より下げてください。", few, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_folder_that_cannot_be_written_is_told_before_any_text_is_read()
+    {
+        string file = _folder.Write("t.txt", "");
+        foreach (string[] command in (string[][])[["train", _folder["none.txt"]], ["merge", _folder["none"], "--text", _folder["none.txt"]]])
+        {
+            Assert.Contains($"{file} is a file: give the name of a folder to write.", (await Fude.Run(["tokenizer", .. command, "--out", file])).Failure(), StringComparison.Ordinal);
+            if (OperatingSystem.IsLinux())
+                Assert.Contains("/proc/none/t cannot be written: no file can be made in /proc.", (await Fude.Run(["tokenizer", .. command, "--out", "/proc/none/t"])).Failure(), StringComparison.Ordinal);
+        }
+    }
+
     [Theory]
     [InlineData("VocabularySizeが 3 です", "--vocab-sizeが 3 です")]
     [InlineData("既定のWhitespaceRunsとMaxPieceLength。", "既定の--whitespace-runsと--max-piece-length。")]

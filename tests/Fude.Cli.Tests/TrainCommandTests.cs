@@ -292,6 +292,58 @@ public sealed class TrainCommandTests : IDisposable
     {
         Assert.Contains("none.jsonl", (await Fude.Run("tokenizer", "train", _folder["none.jsonl"], "--out", _folder["t"])).Failure(), StringComparison.Ordinal);
         Assert.Contains("none.jsonl", (await Fude.Run(
-            "corpus", "hold-out", _folder["none.jsonl"], "--train", _folder["a"], "--held-out", _folder["b"])).Failure(), StringComparison.Ordinal);
+            "corpus", "hold-out", _folder["none.jsonl"], "--train", _folder["a.jsonl"], "--held-out", _folder["b.jsonl"])).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Files_of_a_corpus_that_are_there_are_replaced_by_force_only()
+    {
+        string texts = Texts(), mine = _folder.Write("mine.jsonl", "吾輩は猫である。");
+        string[] split = ["corpus", "hold-out", texts, "--train", _folder["new.jsonl"], "--held-out", mine];
+        Assert.Contains($"{mine} is there already: choose another name, or replace it with --force.", (await Fude.Run(split)).Failure(), StringComparison.Ordinal);
+        Assert.Equal("吾輩は猫である。", File.ReadAllText(mine));
+        Assert.False(File.Exists(_folder["new.jsonl"]));
+        await Succeed([.. split, "--force"]);
+        Assert.StartsWith("{", File.ReadAllText(mine), StringComparison.Ordinal);
+
+        string shard = await Shard();
+        byte[] before = File.ReadAllBytes(shard + ".bin");
+        string[] tokenize = ["corpus", "tokenize", mine, "--tokenizer", _folder["tokenizer"], "--out", shard];
+        Assert.Contains($"{shard}.bin is there already", (await Fude.Run(tokenize)).Failure(), StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllBytes(shard + ".bin"));
+        await Succeed([.. tokenize, "--force"]);
+        Assert.NotEqual(before, File.ReadAllBytes(shard + ".bin"));
+    }
+
+    [Fact]
+    public async Task One_document_of_one_character_is_no_plural()
+    {
+        _ = await Shard();
+        string text = _folder.Write("one.txt", "猫\n");
+        Assert.Contains("1 document (1 character) to train on, 0 (0) held out",
+            (await Fude.Run("corpus", "hold-out", text, "--train", _folder["1.jsonl"], "--held-out", _folder["0.jsonl"], "--share", "0")).Output, StringComparison.Ordinal);
+        Assert.Contains("1 document, 2 tokens, ",
+            (await Fude.Run("corpus", "tokenize", text, "--tokenizer", _folder["tokenizer"], "--out", _folder["one"], "--no-end")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_config_that_is_a_folder_or_no_config_is_told_by_its_name()
+    {
+        string[] train = ["train", "--data", _folder["none"], "--steps", "1", "--out", _folder["run"], "--config"];
+        Assert.Contains($"{_folder.Path} is a folder", (await Fude.Run([.. train, _folder.Path])).Failure(), StringComparison.Ordinal);
+        string text = _folder.Write("t.txt", "吾輩は"), odd = _folder.Write("tiny.json", File.ReadAllText(Config()).Replace("\"num_attention_heads\": 2", "\"num_attention_heads\": 5", StringComparison.Ordinal));
+        Assert.Contains($"{text} is not valid JSON", (await Fude.Run([.. train, text])).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"{odd}: num_attention_heads is 5", (await Fude.Run([.. train, odd])).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_run_that_cannot_be_written_is_told_before_anything_is_read()
+    {
+        string file = _folder.Write("run", "");
+        string[] train = ["train", "--config", _folder["none.json"], "--data", _folder["none"], "--steps", "1", "--out"];
+        Assert.Contains($"{file} is a file: give the name of a folder to write.", (await Fude.Run([.. train, file])).Failure(), StringComparison.Ordinal);
+        string within = _folder["run/a/b"];
+        Assert.Contains($"{within} cannot be written: {file} is a file.", (await Fude.Run([.. train, within])).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"fude: {file} はファイルです。書き出すフォルダーの名前を指定してください。", (await Fude.RunInJapanese([.. train, file])).Said, StringComparison.Ordinal);
     }
 }

@@ -60,6 +60,7 @@ public sealed class TuneCommandTests : IDisposable
         string unknown = _folder.Write("unknown.json", """{"max_new_tokns": 3}"""), broken = _folder.Write("broken.json", "{");
         Assert.Contains("max_new_tokns", (await Fude.Run([.. command, "--generation-config", unknown])).Failure(), StringComparison.Ordinal);
         Assert.Contains("broken.json", (await Fude.Run([.. command, "--generation-config", broken])).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"{_model} is a folder", (await Fude.Run([.. command, "--generation-config", _model])).Failure(), StringComparison.Ordinal);
         Assert.Contains("adapter", (await Fude.Run([.. command, "--generation-config", generation, "--lora-rank", "4"])).Failure(), StringComparison.Ordinal);
         Assert.False(Directory.Exists(run));
         Fude.Result result = await Fude.Run([.. command, "--generation-config", generation]);
@@ -201,6 +202,35 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Contains("--patience is for a run that is evaluated", (await Fude.Run("dpo", _model, "--data", _data, "--out", "x", "--patience", "2")).Failure(2), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_run_of_one_step_of_one_example_is_no_plural()
+    {
+        string one = _folder.Write("one.jsonl", File.ReadLines(_data).First());
+        Fude.Result result = await Fude.Run("tune", _model, "--data", one, "--format", "dialogue", "--out", _folder["run"], "--batch", "1");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("1 example × 1; ", result.Error, StringComparison.Ordinal);
+        Assert.Contains("; 1 step of 1 example\n", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_piped_chat_fails_where_no_question_is_answered_and_says_why_in_options()
+    {
+        Fude.Result chat = await Fude.RunWith("犬\n", "chat", _model, "--format", "dialogue", "--max-length", "2");
+        Assert.Equal((1, ""), (chat.Status, chat.Output));
+        Assert.Contains("tokens and --max-length is 2, which leaves nothing to write. Set --max-new-tokens.", chat.Error, StringComparison.Ordinal);
+        Assert.Equal(0, (await Fude.RunWith("/nonsense\n犬\n", "chat", _model, "--format", "dialogue", "-n", "2")).Status);
+        Assert.Equal(0, (await Fude.RunWith("", "chat", _model, "--format", "dialogue")).Status);
+        // What would make every answer fail is told before the first.
+        Assert.Contains("--top-p is 2; expected", (await Fude.RunWith("犬\n", "chat", _model, "--format", "dialogue", "--top-p", "2")).Failure(2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_guessed_format_is_told_in_whole_sentences()
+    {
+        string said = (await Fude.RunWith("", "chat", _model)).Error;
+        Assert.Matches(", prompt format [a-z0-9.-]+, which is a guess\\. [A-Z].*\\. --format NAME chooses another\\. /help ", said);
+    }
+
     [Theory]
     [InlineData("--batch", "--batch", "x")]
     [InlineData("--weights is for an adapter", "--weights", "q4_0")]
@@ -216,9 +246,12 @@ public sealed class TuneCommandTests : IDisposable
     public async Task A_wrong_weight_an_unknown_format_and_a_missing_folder_are_errors()
     {
         Assert.Contains("above 0", (await Fude.Run("tune", _model, "--data", $"{_data}:0", "--format", "dialogue", "--out", _folder["run"])).Failure(2), StringComparison.Ordinal);
-        Assert.Contains("dialogue", (await Fude.Run("tune", _model, "--data", _data, "--format", "vicuna", "--out", _folder["run"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("dialogue", (await Fude.Run("tune", _model, "--data", _data, "--format", "vicuna", "--out", _folder["run"])).Failure(2), StringComparison.Ordinal);
         Assert.Contains("--format", (await Fude.Run("tune", _model, "--data", _data, "--out", _folder["run"])).Failure(), StringComparison.Ordinal);
-        Assert.Contains("--out", (await Fude.Run("tune", _model, "--data", _data, "--format", "dialogue")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--out DIR is missing", (await Fude.Run("tune", _model, "--data", _data, "--format", "dialogue")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("--out DIR is missing", (await Fude.Run("dpo", _model, "--data", _data, "--format", "dialogue")).Failure(2), StringComparison.Ordinal);
+        foreach (string command in (string[])["tune", "dpo"])
+            Assert.Contains($"{_data} is a file", (await Fude.Run(command, _model, "--data", "none.jsonl", "--format", "dialogue", "--out", _data)).Failure(), StringComparison.Ordinal);
         Assert.Contains("none.jsonl", (await Fude.Run("tune", _model, "--data", "none.jsonl", "--format", "dialogue", "--out", _folder["run"])).Failure(), StringComparison.Ordinal);
         Assert.False(Directory.Exists(_folder["run"]));
     }

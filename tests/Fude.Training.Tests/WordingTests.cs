@@ -32,7 +32,7 @@ public sealed class WordingTests : IDisposable
         string file = _folder["identity.json"];
         UserLanguage.Fails(() => Check([new("learning rate", "0.2"), .. traits[1..]]), $"{file}: the run in this folder began with learning rate '0.1', and now it is '0.2'. Give what",
             $"{file}: このフォルダーの実行は学習率が '0.1' で始まりましたが、今は '0.2' です。始めたときと");
-        UserLanguage.Fails(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began with data 2 not given, and now it is 'x'", "このフォルダーの実行はデータ 2 が指定されずに始まりましたが、今は 'x' です");
+        UserLanguage.Fails(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began without data 2, and now it is 'x'", "このフォルダーの実行はデータ 2 なしで始まりましたが、今は 'x' です");
         UserLanguage.Fails(() => Check(traits[..2]), "began with lora 'none', and now there is none.", "このフォルダーの実行は LoRA の設定が 'none' で始まりましたが、今は指定されていません。");
         _folder.Write("identity.json", "[");
         UserLanguage.Fails(() => Check(traits), $"{file}: is not the identity of a run: ", $"{file}: 実行の識別情報として読めません: ");

@@ -58,6 +58,8 @@ internal sealed record RecipeValue(
     /// <exception cref="Failure">It is not JSON, or an object has a name twice.</exception>
     public static RecipeValue ReadFile(string file)
     {
+        if (Directory.Exists(file))
+            throw new Failure($"{file} is a folder; the file of a recipe is expected.", $"{file} はフォルダーです。レシピのファイルを指定してください。");
         if (!File.Exists(file)) throw new Failure($"{file}: there is no such recipe.", $"{file}: そのようなレシピはありません。");
         if (new FileInfo(file).Length > LargestFile)
             throw new Failure($"{file}: is larger than {LargestFile >> 20} MiB; it is no recipe.", $"{file}: {LargestFile >> 20} MiB を超えています。レシピではありません。");

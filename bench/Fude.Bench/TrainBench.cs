@@ -28,8 +28,8 @@ internal static class TrainBench
         using Process process = Process.GetCurrentProcess();
         long before = process.WorkingSet64;
         using TrainableModel model = TrainableModel.Create(config, new InitialNumbers(1));
-        bool rounds = args.Contains("--bf16");
-        using CpuOps device = new(threads) { RoundsProducts = rounds }, one = new(1) { RoundsProducts = rounds };
+        ProductPrecision precision = args.Contains("--bf16") ? ProductPrecision.Bf16 : args.Contains("--bf16-tiles") ? ProductPrecision.Bf16Tiles : ProductPrecision.F32;
+        using CpuOps device = new(threads) { Precision = precision }, one = new(1) { Precision = precision };
         using AdamW optimizer = new(model, new AdamWOptions(), ParameterGroup.AsTransformersTrainer(0.1));
         Learner learner = new(model, device);
         learner.Tape.Recomputes = args.Contains("--recompute");
@@ -42,7 +42,7 @@ internal static class TrainBench
         double operations = 6.0 * products * rows * context, best = double.MaxValue, bestCore = double.MaxValue, peak = 0;
         Console.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"Llama of width {width}, {layers} layers, {vocabulary} pieces: {model.Count / 1e6:F1} M weights, {products / 1e6:F1} M in products; " +
-            $"{rows} × {context} tokens a step, {threads} threads, {device.InstructionSet}, {(rounds ? "bfloat16" : "float32")} products"));
+            $"{rows} × {context} tokens a step, {threads} threads, {device.InstructionSet}, {precision.Name()} products"));
         for (int step = -1; step < steps; step++)
         {
             if (step < 2) peak = Math.Max(peak, Roofline.MatrixPeak(one));

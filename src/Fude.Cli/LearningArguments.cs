@@ -30,9 +30,9 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
     {
         Description = Say("Recompute blocks in the backward pass (activation checkpointing): less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（活性の再計算。省メモリー、結果は同じ）。"),
     };
-    private readonly Option<Choice<bool>> _precision = WordOption.Of(
-        "--precision", Say("What the layers' matrix products take their numbers as. bf16 rounds them; sums, weights and memory stay float32. Training is about 1.5 times as fast with AVX512_BF16, a little slower without. A run keeps the one it began with.",
-            "層の行列積の入力の精度。bf16 は入力だけを丸め、和、重み、メモリー量は float32 のまま。学習は AVX512_BF16 があれば約 1.5 倍速く、なければ少し遅い。再開時には変えられない。"), ("f32", false), ("bf16", true));
+    private readonly Option<Choice<ProductPrecision>> _precision = WordOption.Of(
+        "--precision", Say("What the layers' matrix products take their numbers as. bf16 rounds them; sums, weights and memory stay float32. Training is about 1.5 times as fast with AVX512_BF16, a little slower without. bf16-tiles sums as AMX does, for processors that have it (FUDE_ISA=amx). A run keeps the one it began with.",
+            "層の行列積の入力の精度。bf16 は入力だけを丸め、和、重み、メモリー量は float32 のまま。学習は AVX512_BF16 があれば約 1.5 倍速く、なければ少し遅い。bf16-tiles は AMX と同じ順で和をとり、AMX のあるプロセッサー（FUDE_ISA=amx）向け。再開時には変えられない。"), [.. Enum.GetValues<ProductPrecision>().Select(precision => (precision.Name(), precision))]);
     private readonly Option<long> _evaluate = Of(
         "--evaluate-every", Say("Steps between evaluations on what is held out; 0 for none.", "検証用データで評価する間隔（ステップ）。0 なら評価しない。"), evaluateEvery, AtLeast(0L));
     private readonly Option<int> _patience = Of(
@@ -85,7 +85,7 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
 
     public bool Recomputes(ParseResult args) => args.GetValue(_recompute);
 
-    public bool RoundsProducts(ParseResult args) => args.GetRequiredValue(_precision).Value;
+    public ProductPrecision Precision(ParseResult args) => args.GetRequiredValue(_precision).Value;
 
     public long EvaluateEvery(ParseResult args) => args.GetValue(_evaluate);
 

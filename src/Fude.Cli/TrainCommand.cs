@@ -84,7 +84,7 @@ internal static class TrainCommand
                 WeightDecay = learning.WeightDecay(args),
                 AdamW = learning.AdamW(args),
                 SaveFormat = learning.SaveFormat(args),
-                RoundsProducts = learning.RoundsProducts(args),
+                Precision = learning.Precision(args),
                 Threads = learning.Threads(args),
                 Trainer = new TrainerOptions
                 {
@@ -155,7 +155,7 @@ internal static class TrainCommand
             ("steps", schedule.Steps), ("learning-rate", schedule.Peak), ("schedule", schedule.Form), ("warmup-steps", schedule.WarmUp),
             ("decay-steps", schedule.Decay), ("final-rate", schedule.Final), ("weight-decay", settings.WeightDecay), ("beta1", settings.AdamW.Beta1),
             ("beta2", settings.AdamW.Beta2), ("epsilon", settings.AdamW.Epsilon), ("clip", trainer.ClipNorm), ("z-loss", trainer.Loss.ZLoss),
-            ("label-smoothing", trainer.Loss.LabelSmoothing), ("dropout", trainer.Dropout.Residual), ("recompute", trainer.Recomputes), ("precision", settings.RoundsProducts ? "bf16" : "f32"), ("patience", trainer.Patience), ("keep-best", trainer.KeepsBest), ("seed", settings.Seed),
+            ("label-smoothing", trainer.Loss.LabelSmoothing), ("dropout", trainer.Dropout.Residual), ("recompute", trainer.Recomputes), ("precision", settings.Precision.Name()), ("patience", trainer.Patience), ("keep-best", trainer.KeepsBest), ("seed", settings.Seed),
             ("initial-deviation", settings.Initial.Deviation), ("save-format", settings.SaveFormat), ("threads", settings.Threads),
         ];
         return all.Where(one => one.Value is not (null or "")).Select(one => KeyValuePair.Create(one.Name, string.Create(CultureInfo.InvariantCulture, $"{one.Value}")));

@@ -168,7 +168,7 @@ internal static class TuneCommand
             ("learning-rate", settings.LearningRate), ("schedule", settings.Schedule), ("warmup", settings.WarmUp), ("final-rate", settings.FinalRate),
             ("weight-decay", settings.WeightDecay), ("beta1", settings.AdamW.Beta1), ("beta2", settings.AdamW.Beta2), ("epsilon", settings.AdamW.Epsilon),
             ("clip", settings.ClipNorm), ("label-smoothing", settings.Loss.LabelSmoothing), ("z-loss", settings.Loss.ZLoss), ("dropout", settings.Dropout),
-            ("precision", settings.RoundsProducts ? "bf16" : "f32"),
+            ("precision", settings.Precision.Name()),
             ("patience", settings.Patience), ("keep-best", settings.KeepsBest), ("seed", settings.Seed), ("save-format", settings.SaveFormat),
         ];
         foreach (SourceSummary source in data.Sources)

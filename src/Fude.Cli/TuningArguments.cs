@@ -163,7 +163,7 @@ internal sealed class TuningArguments
             KeepCheckpoints = _learning.KeepCheckpoints(args),
             Seed = _learning.Seed(args),
             SaveFormat = _learning.SaveFormat(args),
-            RoundsProducts = _learning.RoundsProducts(args),
+            Precision = _learning.Precision(args),
             Threads = _learning.Threads(args),
         };
     }

@@ -52,8 +52,8 @@ public sealed record PretrainingSettings
     /// <summary>The number format of the model at the end: F32, BF16 or F16. Checkpoints are float32.</summary>
     public NumberFormat SaveFormat { get; init; } = NumberFormat.F32;
 
-    /// <inheritdoc cref="CpuOps.RoundsProducts"/>
-    public bool RoundsProducts { get; init; }
+    /// <inheritdoc cref="CpuOps.Precision"/>
+    public ProductPrecision Precision { get; init; }
 
     /// <summary>Threads, 0 for one per core. The result does not depend on it.</summary>
     public int Threads { get; init; }
@@ -106,7 +106,7 @@ public sealed class Pretraining : IDisposable
             _lock = new RunLock(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
-            _device = new CpuOps(settings.Threads) { RoundsProducts = settings.RoundsProducts };
+            _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             _trainer = new Trainer(_model, _device, _optimizer, data, checkpoints, settings.Trainer,
                 heldOut.Count > 0 ? heldOut : null);
@@ -199,7 +199,7 @@ public sealed class Pretraining : IDisposable
         string? tokenizer = _settings.Tokenizer ?? _settings.Base;
         traits.Add(new("tokenizer", (tokenizer is null ? null : ModelFingerprint.OfTokenizer(tokenizer)) ?? "none", tokenizer) { IsLater = true });
         if (_settings.Base is { } folder) traits.Add(new("base weights", ModelFingerprint.Of(folder), folder) { IsLater = true });
-        traits.Add(RunIdentity.Precision(_settings.RoundsProducts));
+        traits.Add(RunIdentity.Precision(_settings.Precision));
         return traits;
     }
 

@@ -1,6 +1,7 @@
 using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Tensors;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -65,7 +66,7 @@ public static class RunIdentity
     }
 
     /// <summary>The precision of matrix products as a trait.</summary>
-    internal static RunTrait Precision(bool roundsProducts) => new("precision", roundsProducts ? "bf16" : "f32", Before: "f32") { IsLater = true };
+    internal static RunTrait Precision(ProductPrecision products) => new("precision", products.Name(), Before: ProductPrecision.F32.Name()) { IsLater = true };
 
     /// <summary>A short fingerprint of a file's bytes: the first 16 hexadecimal digits of their SHA-256.</summary>
     public static string FingerprintOf(string file)

@@ -56,7 +56,7 @@ public sealed class Tuning : IDisposable
             _lock = new RunLock(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
-            _device = new CpuOps(settings.Threads) { RoundsProducts = settings.RoundsProducts };
+            _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             Func<Learner, double>? heldOutLoss = null;
             if (settings.Preference is { } loss)
@@ -168,7 +168,7 @@ public sealed class Tuning : IDisposable
             {
                 stop.ThrowIfCancellationRequested();
                 progress?.Invoke(done);
-            }, $"{_settings.BaseFormat}{(_settings.RoundsProducts ? " bf16 products" : "")}");
+            }, $"{_settings.BaseFormat}{(_settings.Precision == ProductPrecision.F32 ? "" : $" {_settings.Precision.Name()} products")}");
         }
         finally
         {
@@ -208,7 +208,7 @@ public sealed class Tuning : IDisposable
             traits.Add(($"replay {Number(i + 1)}", $"{Number(shard.Tokens)} tokens, index {RunIdentity.FingerprintOf(shard.Path + ".idx")}, share {Number(_settings.ReplayShare)}"));
         }
         List<RunTrait> all = [.. traits.Select(trait => new RunTrait(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
-        all.Add(RunIdentity.Precision(_settings.RoundsProducts));
+        all.Add(RunIdentity.Precision(_settings.Precision));
         if (!_data.Folder.IsGguf) all.Add(new("tokenizer", ModelFingerprint.OfTokenizer(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
         return all;
     }

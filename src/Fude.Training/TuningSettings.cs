@@ -128,8 +128,8 @@ public sealed record TuningSettings
     /// <summary>The number format of the model at the end: F32, BF16 or F16. Checkpoints and adapters are float32.</summary>
     public NumberFormat SaveFormat { get; init; } = NumberFormat.F32;
 
-    /// <inheritdoc cref="CpuOps.RoundsProducts"/>
-    public bool RoundsProducts { get; init; }
+    /// <inheritdoc cref="CpuOps.Precision"/>
+    public ProductPrecision Precision { get; init; }
 
     /// <summary>Threads, 0 for one per core. The result does not depend on it.</summary>
     public int Threads { get; init; }

@@ -1,3 +1,4 @@
+using Fude.Tensors;
 using Fude.TestData;
 
 namespace Fude.Training.Tests;
@@ -39,8 +40,8 @@ public sealed class RunIdentityTests : IDisposable
     {
         RunIdentity.Check(_folder.Path, Traits(("seed", "1")), hasBegun: false);
         Assert.Contains("began with precision 'f32', and now it is 'bf16'",
-            Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(true)])).Message, StringComparison.Ordinal);
-        RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(false)]);
+            Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(ProductPrecision.Bf16)])).Message, StringComparison.Ordinal);
+        RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(ProductPrecision.F32)]);
         Assert.Contains("precision", File.ReadAllText(Path.Combine(_folder.Path, "identity.json")), StringComparison.Ordinal);
     }
 

@@ -56,14 +56,15 @@ public sealed class TrainableModelTests : IDisposable
     public void Threads_and_recomputation_do_not_change_a_bit_with_or_without_dropout_or_rounded_products(string family)
     {
         using TrainableModel model = TrainableModel.Create(Config(family), new InitialNumbers(3, 0.2f));
-        foreach ((float rate, bool rounds) in (ReadOnlySpan<(float, bool)>)[(0, false), (0.2f, false), (0, true), (0.2f, true)])
+        foreach ((float rate, ProductPrecision products) in (ReadOnlySpan<(float, ProductPrecision)>)
+            [(0, ProductPrecision.F32), (0.2f, ProductPrecision.F32), (0, ProductPrecision.Bf16), (0.2f, ProductPrecision.Bf16Tiles)])
         {
             float[]? expected = null;
             double? loss = null;
             foreach (int threads in (ReadOnlySpan<int>)[1, 2, 3])
                 foreach (bool recomputes in (ReadOnlySpan<bool>)[false, true])
                 {
-                    using CpuOps device = new(threads) { RoundsProducts = rounds };
+                    using CpuOps device = new(threads) { Precision = products };
                     Learner learner = new(model, device);
                     (learner.Tape.Recomputes, learner.Tape.Rates, learner.Tape.Seed) = (recomputes, new DropoutRates(rate, rate, rate), 8);
                     model.Gradients.Clear();
@@ -79,23 +80,26 @@ public sealed class TrainableModelTests : IDisposable
     public void Rounded_products_lead_almost_the_same_way(string family)
     {
         using TrainableModel model = TrainableModel.Create(Config(family), new InitialNumbers(3, 0.2f));
-        (double exactLoss, float[] exact) = Gradient(rounds: false);
-        (double loss, float[] rounded) = Gradient(rounds: true);
-        Assert.NotEqual(exactLoss, loss);
-        // A bfloat16 has 8 bits: a number is off by up to 2⁻⁹ of itself, and a loss is the sum of many.
-        Assert.Equal(exactLoss, loss, 0.004 * exactLoss);
-        double dot = 0, squares = 0, exactSquares = 0;
-        for (int i = 0; i < exact.Length; i++)
+        (double exactLoss, float[] exact) = Gradient(ProductPrecision.F32);
+        foreach (ProductPrecision products in (ReadOnlySpan<ProductPrecision>)[ProductPrecision.Bf16, ProductPrecision.Bf16Tiles])
         {
-            dot += (double)exact[i] * rounded[i];
-            exactSquares += (double)exact[i] * exact[i];
-            squares += (double)rounded[i] * rounded[i];
+            (double loss, float[] rounded) = Gradient(products);
+            Assert.NotEqual(exactLoss, loss);
+            // A bfloat16 has 8 bits: a number is off by up to 2⁻⁹ of itself, and a loss is the sum of many.
+            Assert.Equal(exactLoss, loss, 0.004 * exactLoss);
+            double dot = 0, squares = 0, exactSquares = 0;
+            for (int i = 0; i < exact.Length; i++)
+            {
+                dot += (double)exact[i] * rounded[i];
+                exactSquares += (double)exact[i] * exact[i];
+                squares += (double)rounded[i] * rounded[i];
+            }
+            Assert.InRange(dot / Math.Sqrt(squares * exactSquares), 0.9995, 1);
         }
-        Assert.InRange(dot / Math.Sqrt(squares * exactSquares), 0.9995, 1);
 
-        (double, float[]) Gradient(bool rounds)
+        (double, float[]) Gradient(ProductPrecision products)
         {
-            using CpuOps device = new(2) { RoundsProducts = rounds };
+            using CpuOps device = new(2) { Precision = products };
             model.Gradients.Clear();
             double loss = new Learner(model, device).Add(Batch, 0.1);
             return (loss, [.. Enumerable.Range(0, model.Parameters.Count).SelectMany(i => model.Gradients.Numbers(i).ToArray())]);

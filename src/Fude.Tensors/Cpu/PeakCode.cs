@@ -15,7 +15,8 @@ internal static unsafe class PeakCode
 
     private static readonly Lazy<Loop> Bf16Loop = new(() => new(MachineCode.MakeAnother(code => OnRegisters(code, code.vdpbf16ps)), Sums * 16 * 4));
     private static readonly Lazy<Loop> Int8Loop = new(() => new(MachineCode.MakeAnother(code => OnRegisters(code, code.vpdpbusd)), Sums * 16 * 8));
-    private static readonly Lazy<Loop> AmxLoop = new(() => new(MachineCode.MakeAnother(OnTiles), AmxSums * 2.0 * AmxRows * 16 * AmxBytes));
+    private static readonly Lazy<Loop> AmxLoop = new(() => new(MachineCode.MakeAnother(code => OnTiles(code, code.tdpbssd)), AmxSums * 2.0 * AmxRows * 16 * AmxBytes));
+    private static readonly Lazy<Loop> AmxBf16Loop = new(() => new(MachineCode.MakeAnother(code => OnTiles(code, code.tdpbf16ps)), AmxSums * 2.0 * AmxRows * 16 * AmxBytes / 2));
 
     /// <summary>VDPBF16PS: see <see cref="Bf16Tile"/>.</summary>
     public static Loop Bf16 => Bf16Loop.Value;
@@ -25,6 +26,9 @@ internal static unsafe class PeakCode
 
     /// <summary>TDPBSSD: see <see cref="AmxTile"/>.</summary>
     public static Loop Amx => AmxLoop.Value;
+
+    /// <summary>TDPBF16PS: see <see cref="AmxBlocks"/>.</summary>
+    public static Loop AmxBf16 => AmxBf16Loop.Value;
 
     /// <summary>Runs a loop.</summary>
     public static void Run(in Loop loop, long rounds)
@@ -54,14 +58,14 @@ internal static unsafe class PeakCode
         static AssemblerRegisterZMM Zmm(int number) => new(Register.ZMM0 + number);
     }
 
-    internal static void OnTiles(Assembler code)
+    internal static void OnTiles(Assembler code, Action<AssemblerRegisterTMM, AssemblerRegisterTMM, AssemblerRegisterTMM> multiply)
     {
         AssemblerRegisterTMM[] sums = [tmm0, tmm1, tmm2, tmm3];
         code.ldtilecfg(__zmmword_ptr[MachineCode.Arguments[1]]);
         foreach (AssemblerRegisterTMM tile in (AssemblerRegisterTMM[])[.. sums, tmm4, tmm5]) code.tilezero(tile);
         Label next = code.CreateLabel();
         code.Label(ref next);
-        foreach (AssemblerRegisterTMM sum in sums) code.tdpbssd(sum, tmm4, tmm5);
+        foreach (AssemblerRegisterTMM sum in sums) multiply(sum, tmm4, tmm5);
         code.dec(MachineCode.Arguments[0]);
         code.jnz(next);
         code.tilerelease();

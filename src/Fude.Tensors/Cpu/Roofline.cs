@@ -58,6 +58,7 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
     public static double MatrixPeak(CpuOps ops)
     {
         ArgumentNullException.ThrowIfNull(ops);
+        if (ops.UsesTileProducts) return Peak(ops.Crew, PeakCode.AmxBf16);
         if (ops.UsesPairProducts) return Peak(ops.Crew, PeakCode.Bf16);
         return ops.InstructionSet switch
         {

@@ -81,7 +81,7 @@ internal static unsafe class Bf16Product
                     continue;
                 }
                 ((delegate* unmanaged[SuppressGCTransition]<uint*, uint*, float*, Bf16Tile.Shape*, void>)Bf16Tile.Writes)(strip, panel, edge, &apart);
-                MatrixProduct.PutEdge(edge, target, stride, tileRows, tileColumns, adds);
+                MatrixProduct.Put<Lanes512>(edge, target, stride, tileRows, tileColumns, adds);
             }
         }
     }

@@ -9,14 +9,17 @@ public sealed unsafe partial class CpuOps
 
     private TrainingKernels Training => _training ??= TrainingKernels.Of(InstructionSet);
 
-    /// <summary>Whether the matrix products of training (<see cref="Multiply"/> and <see cref="MultiplyBackward"/>) take their numbers rounded
-    /// to bfloat16; products and sums are float32, and so is all else.</summary>
-    /// <remarks>The results have the same bits on every machine, but for those of a NaN, which is one on all. With AVX512_BF16 the products
-    /// take about half the time, elsewhere a little more than without.</remarks>
-    public bool RoundsProducts { get; set; }
+    /// <summary>What the matrix products of training (<see cref="Multiply"/> and <see cref="MultiplyBackward"/>) take their numbers as; products and
+    /// sums are float32, and so is all else.</summary>
+    /// <remarks>The results have the same bits on every machine, but for those of a NaN, which is one on all.</remarks>
+    public ProductPrecision Precision { get; set; }
 
-    /// <summary>Whether products are rounded and run in instructions of their own.</summary>
-    internal bool UsesPairProducts => RoundsProducts && InstructionSet is InstructionSets.Avx512Name or InstructionSets.AmxName && Bf16Tile.IsSupported;
+    /// <summary>Whether products run in instructions for pairs of bfloat16 numbers.</summary>
+    internal bool UsesPairProducts =>
+        Precision == ProductPrecision.Bf16 && InstructionSet is InstructionSets.Avx512Name or InstructionSets.AmxName && Bf16Tile.IsSupported;
+
+    /// <summary>Whether they run in AMX's tiles.</summary>
+    internal bool UsesTileProducts => Precision == ProductPrecision.Bf16Tiles && InstructionSet == InstructionSets.AmxName && AmxBlocks.IsSupported;
 
     Tensor ITrainingOps.New(int rows, int columns) => New(rows, columns);
 
@@ -302,11 +305,18 @@ public sealed unsafe partial class CpuOps
             N = c.Columns,
             K = inner,
             Adds = adds,
-            Rounds = RoundsProducts,
+            Rounds = Precision != ProductPrecision.F32,
+            InBlocks = Precision == ProductPrecision.Bf16Tiles,
             Scratch = (byte*)_arena.Take(MatrixProduct.ScratchBytes * Threads),
         };
         job.Packed = (float*)_arena.Take(MatrixProduct.PackedNumbers(job) * sizeof(float));
-        if (UsesPairProducts)
+        if (UsesTileProducts)
+        {
+            int items = MatrixProduct.Plan(ref job, Threads, AmxProduct.Rows, Bf16Product.LargestItemRows);
+            _crew.Run(&AmxProduct.Pack, &job, MatrixProduct.PackItems(job));
+            _crew.Run(&AmxProduct.Run<AmxBlocks>, &job, items);
+        }
+        else if (UsesPairProducts)
         {
             int tiles = MatrixProduct.Plan(ref job, Threads, Bf16Tile.Rows, Bf16Product.LargestItemRows);
             _crew.Run(&Bf16Product.Pack, &job, MatrixProduct.PackItems(job));

@@ -7,7 +7,8 @@ namespace Fude.Tensors;
 /// <summary>C = A·B or C = C + A·B, where each of A and B may lie transposed: the products of the backward pass.</summary>
 /// <remarks>
 /// A number of C is summed over k in pieces of <see cref="Piece"/>: within a piece one fused multiply-add after the other from 0 on, and
-/// the pieces are added to C in ascending order. So its bits depend on nothing else: not on the tile, the lanes, nor the threads. Pieces
+/// the pieces are added to C in ascending order. With <see cref="Job.InBlocks"/> a piece is the sum of blocks of <see cref="Block"/>, in ascending order from
+/// 0 on, and a block that of two chains of sixteen, each one fused multiply-add after the other from 0 on. So its bits depend on nothing else: not on the tile, the lanes, nor the threads. Pieces
 /// of A and B are packed so that the inner kernel reads both from beginning to end: strips of <see cref="Rows"/> rows of A, k after k, and
 /// panels of <see cref="Columns"/> columns of B, k after k (Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication",
 /// 2008). B is packed once for all items, by all threads. A panel's piece stays in the first-level cache while an item's strips, in the
@@ -41,7 +42,10 @@ internal static unsafe class MatrixProduct
         /// <summary>Whether numbers of A and B are rounded to bfloat16 first: see <see cref="Bf16Numbers"/>.</summary>
         public bool Rounds;
 
-        /// <summary>Rows and columns of C in one item; multiples of the tile's (<see cref="Rows"/> or <see cref="Bf16Tile.Rows"/>, and <see cref="Columns"/>).</summary>
+        /// <summary>Whether sums are taken in blocks.</summary>
+        public bool InBlocks;
+
+        /// <summary>Rows and columns of C in one item; multiples of the tile's (of <see cref="Columns"/>, and <see cref="Rows"/> or those of another tile).</summary>
         public int ItemRows, ItemColumns;
 
         /// <summary><see cref="PackedNumbers"/> numbers: B, piece after piece, each as panels.</summary>
@@ -51,14 +55,16 @@ internal static unsafe class MatrixProduct
         public byte* Scratch;
     }
 
-    internal const int Rows = 8, Columns = 32, Piece = 256;
+    internal const int Rows = 8, Columns = 32, Piece = 256, Block = 2 * Chain;
     internal const int LargestItemRows = 96, PackedColumns = 256;
+
+    private const int Chain = 16;
 
     /// <summary>Scratch of one thread.</summary>
     internal const long ScratchBytes = (long)LargestItemRows * Piece * sizeof(float);
 
     /// <summary>Numbers of the packed B.</summary>
-    internal static long PackedNumbers(in Job job) => (long)job.K * RoundUp(job.N, Columns);
+    internal static long PackedNumbers(in Job job) => Math.Max(job.K, RoundUp(job.K, Block) / 2) * (long)RoundUp(job.N, Columns);
 
     /// <summary>Items of <see cref="Pack"/>, which has to be done before <see cref="Run"/>.</summary>
     internal static int PackItems(in Job job) => checked(((job.K + Piece - 1) / Piece) * ((job.N + PackedColumns - 1) / PackedColumns));
@@ -99,7 +105,7 @@ internal static unsafe class MatrixProduct
             int count = Math.Min(Piece, job.K - k);
             PackA(job.A, row, rows, k, count, a);
             if (job.Rounds) Bf16Numbers.RoundAll(a, (nint)RoundUp(rows, Rows) * count);
-            Multiply<T>(a, Panels(job, k, column, count), c, job.CStride, rows, columns, count, job.Adds || k > 0);
+            Multiply<T>(a, Panels(job, k, column, count), c, job.CStride, rows, columns, count, job.Adds || k > 0, job.InBlocks);
         }
     }
 
@@ -112,7 +118,7 @@ internal static unsafe class MatrixProduct
 
     /// <summary>C (+)= packed A · packed B, tile by tile.</summary>
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
-    internal static void Multiply<T>(float* a, float* b, float* c, nint stride, int rows, int columns, int count, bool adds)
+    internal static void Multiply<T>(float* a, float* b, float* c, nint stride, int rows, int columns, int count, bool adds, bool inBlocks = false)
         where T : unmanaged, ILanes<T>
     {
         float* edge = stackalloc float[Rows * Columns];
@@ -123,22 +129,47 @@ internal static unsafe class MatrixProduct
             {
                 float* strip = a + (nint)i * count, target = c + i * stride + j;
                 int tileRows = Math.Min(Rows, rows - i), tileColumns = Math.Min(Columns, columns - j);
+                if (inBlocks)
+                {
+                    BlockedTile<T>(strip, panel, count, edge);
+                    Put<T>(edge, target, stride, tileRows, tileColumns, adds);
+                    continue;
+                }
                 if (tileRows == Rows && tileColumns == Columns)
                 {
                     Tile<T>(strip, panel, count, target, stride, adds);
                     continue;
                 }
                 Tile<T>(strip, panel, count, edge, Columns, adds: false);
-                PutEdge(edge, target, stride, tileRows, tileColumns, adds);
+                Put<T>(edge, target, stride, tileRows, tileColumns, adds);
             }
         }
     }
 
     /// <summary>What of a tile, whose rows lie <see cref="Columns"/> apart, is within C.</summary>
-    internal static void PutEdge(float* tile, float* c, nint stride, int rows, int columns, bool adds)
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    internal static void Put<T>(float* tile, float* c, nint stride, int rows, int columns, bool adds)
+        where T : unmanaged, ILanes<T>
     {
         for (int y = 0; y < rows; y++, tile += Columns, c += stride)
-            for (int x = 0; x < columns; x++) c[x] = adds ? c[x] + tile[x] : tile[x];
+        {
+            int x = 0;
+            for (; x <= columns - 16; x += 16) T.Store(adds ? T.Load(c + x) + T.Load(tile + x) : T.Load(tile + x), c + x);
+            for (; x < columns; x++) c[x] = adds ? c[x] + tile[x] : tile[x];
+        }
+    }
+
+    private static void BlockedTile<T>(float* a, float* b, int count, float* c)
+        where T : unmanaged, ILanes<T>
+    {
+        float* others = stackalloc float[Rows * Columns];
+        for (int k = 0; k < count || k == 0; k += Block, a += Block * Rows, b += Block * Columns)
+        {
+            float* sums = k == 0 ? c : others;
+            Tile<T>(a, b, Math.Min(Chain, count - k), sums, Columns, adds: false);
+            if (count - k > Chain) Tile<T>(a + Chain * Rows, b + Chain * Columns, Math.Min(Chain, count - k - Chain), sums, Columns, adds: true);
+            if (k > 0) Put<T>(others, c, Columns, Rows, Columns, adds: true);
+        }
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

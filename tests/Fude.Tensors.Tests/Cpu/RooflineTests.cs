@@ -18,7 +18,10 @@ public sealed class RooflineTests
     [Fact]
     public void Training_with_rounded_products_has_a_peak_of_its_own_where_there_are_instructions_for_it()
     {
-        using CpuOps ops = new(1) { RoundsProducts = true };
-        Assert.InRange(Roofline.MatrixPeak(ops), 1e7, 1e17);
+        foreach (ProductPrecision products in Enum.GetValues<ProductPrecision>())
+        {
+            using CpuOps ops = new(1) { Precision = products };
+            Assert.InRange(Roofline.MatrixPeak(ops), 1e7, 1e17);
+        }
     }
 }

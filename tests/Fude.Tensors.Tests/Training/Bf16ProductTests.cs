@@ -3,6 +3,8 @@ namespace Fude.Tensors.Tests;
 /// <summary>Products of numbers rounded to bfloat16: what rounds is stated bit by bit, and every way to compute them gives the same bits.</summary>
 public sealed unsafe class Bf16ProductTests
 {
+    private static readonly ProductPrecision[] Rounded = [ProductPrecision.Bf16, ProductPrecision.Bf16Tiles];
+
     [Theory]
     [InlineData(0x3F80_0000, 0x3F80_0000)]      // 1
     [InlineData(0x3F80_8000, 0x3F80_0000)]      // a tie goes to the even neighbour, below
@@ -31,6 +33,7 @@ public sealed unsafe class Bf16ProductTests
     [InlineData(1, 1, 1)]
     [InlineData(3, 5, 7)]
     [InlineData(12, 16, 32)]
+    [InlineData(33, 17, 65)]        // the second chain of a block is one number
     [InlineData(13, 255, 33)]       // an odd number of k: the last pair is half there
     [InlineData(24, 257, 64)]       // in the second piece too
     [InlineData(100, 600, 40)]
@@ -38,13 +41,16 @@ public sealed unsafe class Bf16ProductTests
     public void Every_way_to_compute_them_gives_the_same_bits(int rows, int inputs, int outputs)
     {
         float[] x = Awkward(rows * inputs, 1), w = Awkward(outputs * inputs, 2), dy = Awkward(rows * outputs, 3), held = Numbers.Normal(outputs * inputs, 4);
-        float[][] expected = Compute(new CpuOps(1, InstructionSets.Scalar) { RoundsProducts = true }, x, w, dy, held, rows, inputs, outputs);
-        foreach (string path in InstructionSets.Supported)
-            foreach (int threads in (ReadOnlySpan<int>)[1, 2, 3])
-            {
-                float[][] found = Compute(new CpuOps(threads, path) { RoundsProducts = true }, x, w, dy, held, rows, inputs, outputs);
-                for (int i = 0; i < expected.Length; i++) Numbers.SameBits(expected[i], found[i], $"{path}, {threads} threads, result {i}");
-            }
+        foreach (ProductPrecision products in Rounded)
+        {
+            float[][] expected = Compute(new CpuOps(1, InstructionSets.Scalar) { Precision = products }, x, w, dy, held, rows, inputs, outputs);
+            foreach (string path in InstructionSets.Supported)
+                foreach (int threads in (ReadOnlySpan<int>)[1, 2, 3])
+                {
+                    float[][] found = Compute(new CpuOps(threads, path) { Precision = products }, x, w, dy, held, rows, inputs, outputs);
+                    for (int i = 0; i < expected.Length; i++) Numbers.SameBits(expected[i], found[i], $"{products}, {path}, {threads} threads, result {i}");
+                }
+        }
     }
 
     [Theory]
@@ -59,17 +65,26 @@ public sealed unsafe class Bf16ProductTests
         foreach (bool turnsA in (ReadOnlySpan<bool>)[false, true])
             foreach (bool turnsB in (ReadOnlySpan<bool>)[false, true])
             {
-                float[]? rounded = null;
+                float[]? chained = null, inBlocks = null;
                 foreach (string path in InstructionSets.Supported)
                 {
-                    _ = Guarded(path, rounds: false, inPairs: false, turnsA, turnsB);
-                    float[] found = Guarded(path, rounds: true, inPairs: false, turnsA, turnsB);
-                    Numbers.SameBits(rounded ??= found, found, path);
+                    TrainingKernels kernels = TrainingKernels.Of(path);
+                    _ = Guarded(rounds: false, false, MatrixProduct.Rows, MatrixProduct.LargestItemRows, &MatrixProduct.Pack, kernels.Product, turnsA, turnsB);
+                    float[] found = Guarded(rounds: true, false, MatrixProduct.Rows, MatrixProduct.LargestItemRows, &MatrixProduct.Pack, kernels.Product, turnsA, turnsB);
+                    Numbers.SameBits(chained ??= found, found, path);
+                    found = Guarded(rounds: true, true, MatrixProduct.Rows, MatrixProduct.LargestItemRows, &MatrixProduct.Pack, kernels.Product, turnsA, turnsB);
+                    Numbers.SameBits(inBlocks ??= found, found, path);
                 }
-                if (Bf16Tile.IsSupported) Numbers.SameBits(rounded!, Guarded("", rounds: true, inPairs: true, turnsA, turnsB));
+                if (Bf16Tile.IsSupported)
+                    Numbers.SameBits(chained!, Guarded(true, false, Bf16Tile.Rows, Bf16Product.LargestItemRows, &Bf16Product.Pack, &Bf16Product.Run, turnsA, turnsB));
+                // The packing for AMX is in AVX-512; its tiles are put in here by hand, and interpreted below.
+                if (InstructionSets.IsSupported(InstructionSets.Avx512Name))
+                    Numbers.SameBits(inBlocks!, Guarded(
+                        true, true, AmxProduct.Rows, Bf16Product.LargestItemRows, &AmxProduct.Pack, &AmxProduct.Run<PlainBlocks>, turnsA, turnsB));
             }
 
-        float[] Guarded(string path, bool rounds, bool inPairs, bool turnsA, bool turnsB)
+        float[] Guarded(
+            bool rounds, bool inBlocks, int tileRows, int largestRows, delegate*<void*, int, int, void> pack, delegate*<void*, int, int, void> run, bool turnsA, bool turnsB)
         {
             using GuardedMemory left = GuardedMemory.Of(a), right = GuardedMemory.Of(b), sum = GuardedMemory.Of(c);
             MatrixProduct.Job job = new()
@@ -83,22 +98,79 @@ public sealed unsafe class Bf16ProductTests
                 K = k,
                 Adds = true,
                 Rounds = rounds,
+                InBlocks = inBlocks,
             };
             using GuardedMemory packed = new(MatrixProduct.PackedNumbers(job) * sizeof(float)), scratch = new(MatrixProduct.ScratchBytes);
             job.Packed = (float*)packed.Address;
             job.Scratch = (byte*)scratch.Address;
-            int items = inPairs ? MatrixProduct.Plan(ref job, 1, Bf16Tile.Rows, Bf16Product.LargestItemRows) : MatrixProduct.Plan(ref job, 1);
-            for (int item = 0; item < MatrixProduct.PackItems(job); item++)
-            {
-                if (inPairs) Bf16Product.Pack(&job, item, 0);
-                else MatrixProduct.Pack(&job, item, 0);
-            }
-            for (int item = 0; item < items; item++)
-            {
-                if (inPairs) Bf16Product.Run(&job, item, 0);
-                else TrainingKernels.Of(path).Product(&job, item, 0);
-            }
+            int items = MatrixProduct.Plan(ref job, 1, tileRows, largestRows);
+            for (int item = 0; item < MatrixProduct.PackItems(job); item++) pack(&job, item, 0);
+            for (int item = 0; item < items; item++) run(&job, item, 0);
             return sum.Floats.ToArray();
+        }
+    }
+
+    [Theory, InlineData(1), InlineData(2), InlineData(8)]
+    public void The_routine_in_amx_s_tiles_has_the_bits_of_the_definition(int blocks)
+    {
+        int numbers = AmxProduct.Rows * AmxProduct.Block / 2 * blocks;
+        float[] values = Awkward(4 * numbers, 7);
+        uint[] strip = Pairs(0), panel = Pairs(2 * numbers);
+        float[] expected = new float[AmxProduct.Rows * AmxProduct.Columns], found = new float[expected.Length];
+        byte* configuration = stackalloc byte[AmxTile.ConfigurationBytes];
+        PeakCode.Describe(new Span<byte>(configuration, AmxTile.ConfigurationBytes));
+        fixed (uint* a = strip, b = panel)
+        fixed (float* plain = expected, tiles = found)
+        {
+            PlainBlocks.Multiply(a, b, plain, blocks);
+            InstructionInterpreter interpreter = new();
+            interpreter.Allow(configuration, AmxTile.ConfigurationBytes);
+            interpreter.Allow(a, strip.Length * sizeof(uint));
+            interpreter.Allow(b, panel.Length * sizeof(uint));
+            interpreter.Allow(tiles, found.Length * sizeof(float), mayWrite: true);
+            interpreter.Run(MachineCode.Assemble(AmxTile.WriteOpening), (nint)configuration);
+            interpreter.Run(MachineCode.Assemble(AmxBlocks.Write), (nint)a, (nint)b, (nint)tiles, blocks);
+            interpreter.Run(MachineCode.Assemble(AmxTile.WriteClosing));
+            Assert.False(interpreter.HasTiles);
+            Assert.Equal(4 * blocks, interpreter.Counts[Iced.Intel.Mnemonic.Tdpbf16ps]);
+        }
+        Numbers.SameBits(expected, found);
+
+        uint[] Pairs(int first) => [.. Enumerable.Range(0, numbers).Select(i => Bf16Numbers.Pair(values[first + 2 * i], values[first + 2 * i + 1]))];
+    }
+
+    // The definition, pair by pair.
+    private readonly struct PlainBlocks : IBlockTile
+    {
+        public static void Open()
+        {
+        }
+
+        public static void Multiply(uint* strip, uint* panel, float* sums, long blocks)
+        {
+            for (int row = 0; row < AmxProduct.Rows; row++)
+                for (int column = 0; column < AmxProduct.Columns; column++)
+                {
+                    float sum = 0;
+                    for (int block = 0; block < blocks; block++)
+                    {
+                        float first = 0, second = 0;
+                        for (int pair = 0; pair < 16; pair++)
+                        {
+                            uint a = strip[(block * 32 + row) * 16 + pair], b = panel[((block * 2 + column / 16) * 16 + pair) * 16 + column % 16];
+                            first = MathF.FusedMultiplyAdd(Upper(a), Upper(b), first);
+                            second = MathF.FusedMultiplyAdd(Upper(a << 16), Upper(b << 16), second);
+                        }
+                        sum += first + second;
+                    }
+                    sums[row * AmxProduct.Columns + column] = sum;
+                }
+
+            static float Upper(uint pair) => BitConverter.UInt32BitsToSingle(pair & 0xFFFF_0000);
+        }
+
+        public static void Close()
+        {
         }
     }
 
@@ -108,7 +180,7 @@ public sealed unsafe class Bf16ProductTests
         const int Rows = 9, Inputs = 300, Outputs = 35;
         float[] x = Numbers.Normal(Rows * Inputs, 1), w = Numbers.Normal(Outputs * Inputs, 2), dy = Numbers.Normal(Rows * Outputs, 3);
         float[] held = new float[Outputs * Inputs];
-        float[][] found = Compute(new CpuOps(2) { RoundsProducts = true }, x, w, dy, held, Rows, Inputs, Outputs);
+        float[][][] all = [.. Rounded.Select(products => Compute(new CpuOps(2) { Precision = products }, x, w, dy, held, Rows, Inputs, Outputs))];
         fixed (float* p = x) Bf16Numbers.RoundAll(p, x.Length);
         fixed (float* p = w) Bf16Numbers.RoundAll(p, w.Length);
         fixed (float* p = dy) Bf16Numbers.RoundAll(p, dy.Length);
@@ -122,9 +194,12 @@ public sealed unsafe class Bf16ProductTests
                     dw[o * Inputs + k] += (double)dy[i * Outputs + o] * x[i * Inputs + k];
                 }
         // Only the sums round, and their 300 terms are of size 1; numbers rounded differently would be off by 2⁻⁹ of a term.
-        Numbers.Near(y, found[0], 2e-5);
-        Numbers.Near(dx, found[1], 2e-5);
-        Numbers.Near(dw, found[2], 2e-5);
+        foreach (float[][] found in all)
+        {
+            Numbers.Near(y, found[0], 2e-5);
+            Numbers.Near(dx, found[1], 2e-5);
+            Numbers.Near(dw, found[2], 2e-5);
+        }
     }
 
     [Fact]
@@ -132,9 +207,9 @@ public sealed unsafe class Bf16ProductTests
     {
         float[] x = [.. Enumerable.Repeat(1f, 12 * 16)], w = [.. Enumerable.Repeat(0.5f, 32 * 16)], dy = new float[12 * 32], held = new float[32 * 16];
         (x[3], x[16]) = (float.NaN, float.PositiveInfinity);
-        foreach (string path in InstructionSets.Supported)
+        foreach ((string path, ProductPrecision products) in InstructionSets.Supported.SelectMany(path => Rounded.Select(products => (path, products))))
         {
-            float[] y = Compute(new CpuOps(1, path) { RoundsProducts = true }, x, w, dy, held, 12, 16, 32)[0];
+            float[] y = Compute(new CpuOps(1, path) { Precision = products }, x, w, dy, held, 12, 16, 32)[0];
             Assert.All(y[..32], number => Assert.True(float.IsNaN(number)));
             Assert.All(y[32..64], number => Assert.Equal(float.PositiveInfinity, number));
             Assert.All(y[64..], number => Assert.Equal(8f, number));

@@ -79,8 +79,9 @@ public sealed unsafe class AmxTileTests
         PeakCode.Describe(new Span<byte>(configuration, AmxTile.ConfigurationBytes));
         InstructionInterpreter interpreter = new();
         interpreter.Allow(configuration, AmxTile.ConfigurationBytes);
-        interpreter.Run(MachineCode.Assemble(PeakCode.OnTiles), 5, (nint)configuration);
-        Assert.Equal(4 * 5, interpreter.Counts[Mnemonic.Tdpbssd]);
+        interpreter.Run(MachineCode.Assemble(code => PeakCode.OnTiles(code, code.tdpbssd)), 5, (nint)configuration);
+        interpreter.Run(MachineCode.Assemble(code => PeakCode.OnTiles(code, code.tdpbf16ps)), 3, (nint)configuration);
+        Assert.Equal((4 * 5, 4 * 3), (interpreter.Counts[Mnemonic.Tdpbssd], interpreter.Counts[Mnemonic.Tdpbf16ps]));
         Assert.False(interpreter.HasTiles);
     }
 

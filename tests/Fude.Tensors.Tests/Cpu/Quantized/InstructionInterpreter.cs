@@ -143,7 +143,10 @@ internal sealed unsafe class InstructionInterpreter
                 StoreTile(instruction);
                 break;
             case Code.VEX_Tdpbssd_tmm_tmm_tmm:
-                MultiplyTiles(instruction);
+                MultiplyTiles(instruction, AddBytes);
+                break;
+            case Code.VEX_Tdpbf16ps_tmm_tmm_tmm:
+                MultiplyTiles(instruction, AddPairs);
                 break;
             default:
                 ExecuteOnVectors(instruction);
@@ -288,7 +291,44 @@ internal sealed unsafe class InstructionInterpreter
             TileRow(tile, row)[..bytes].CopyTo(new Span<byte>(Reach(instruction, RowAddress(instruction, row), bytes, writes: true), bytes));
     }
 
-    private void MultiplyTiles(in Instruction instruction)
+    // Four products of signed bytes to each sum, for one row of the first factor.
+    private void AddBytes(Span<byte> result, ReadOnlySpan<byte> left, int depth, int b)
+    {
+        Span<int> sums = MemoryMarshal.Cast<byte, int>(result);
+        for (int k = 0; k < depth; k++)
+        {
+            ReadOnlySpan<byte> right = TileRow(b, k);
+            for (int n = 0; n < sums.Length; n++)
+                for (int i = 0; i < 4; i++)
+                    sums[n] = unchecked(sums[n] + ((sbyte)left[(4 * k) + i] * (sbyte)right[(4 * n) + i]));
+        }
+    }
+
+    // Products of pairs of bfloat16 numbers, of the first and of the second of each by themselves; subnormal numbers are 0.
+    private void AddPairs(Span<byte> result, ReadOnlySpan<byte> left, int depth, int b)
+    {
+        Span<float> sums = MemoryMarshal.Cast<byte, float>(result);
+        ReadOnlySpan<ushort> leftNumbers = MemoryMarshal.Cast<byte, ushort>(left);
+        for (int n = 0; n < sums.Length; n++)
+        {
+            float first = 0, second = 0;
+            for (int k = 0; k < depth; k++)
+            {
+                ReadOnlySpan<ushort> right = MemoryMarshal.Cast<byte, ushort>(TileRow(b, k));
+                first = Flushed(MathF.FusedMultiplyAdd(Widened(leftNumbers[2 * k]), Widened(right[2 * n]), first));
+                second = Flushed(MathF.FusedMultiplyAdd(Widened(leftNumbers[(2 * k) + 1]), Widened(right[(2 * n) + 1]), second));
+            }
+            sums[n] = Flushed(Flushed(sums[n]) + Flushed(first + second));
+        }
+
+        static float Widened(ushort number) => Flushed(BitConverter.UInt32BitsToSingle((uint)number << 16));
+
+        static float Flushed(float number) => float.IsSubnormal(number) ? MathF.CopySign(0, number) : number;
+    }
+
+    private delegate void AddProducts(Span<byte> result, ReadOnlySpan<byte> left, int depth, int b);
+
+    private void MultiplyTiles(in Instruction instruction, AddProducts add)
     {
         (Register c, Register a, Register b) = (instruction.Op0Register, instruction.Op1Register, instruction.Op2Register);
         if (c == a || c == b || a == b) throw Fault(instruction, "#UD: two operands are one tile");
@@ -305,15 +345,7 @@ internal sealed unsafe class InstructionInterpreter
                 result.Clear();
                 continue;
             }
-            Span<int> sums = MemoryMarshal.Cast<byte, int>(result[..bytes]);
-            ReadOnlySpan<byte> left = TileRow(a.GetNumber(), row);
-            for (int k = 0; k < leftBytes / 4; k++)
-            {
-                ReadOnlySpan<byte> right = TileRow(b.GetNumber(), k);
-                for (int n = 0; n < sums.Length; n++)
-                    for (int i = 0; i < 4; i++)
-                        sums[n] = unchecked(sums[n] + ((sbyte)left[(4 * k) + i] * (sbyte)right[(4 * n) + i]));
-            }
+            add(result[..bytes], TileRow(a.GetNumber(), row), leftBytes / 4, b.GetNumber());
             result[bytes..].Clear();
         }
     }

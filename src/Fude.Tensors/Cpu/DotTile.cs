@@ -11,9 +11,12 @@ namespace Fude.Tensors;
 /// </remarks>
 internal static unsafe class DotTile
 {
+    /// <summary>Rows of x and of w in the largest tile.</summary>
+    public const int MaxX = 6, MaxW = 4;
+
     /// <summary>Rows of x and of w that the tile of these lanes takes.</summary>
     public static (int X, int W) Shape<T>()
-        where T : unmanaged, ILanes<T> => T.Registers == 1 ? (6, 4) : (2, 2);
+        where T : unmanaged, ILanes<T> => T.Registers == 1 ? (MaxX, MaxW) : (2, 2);
 
     /// <summary>Rows of w that a single row of x meets at once: as many streams through memory.</summary>
     /// <remarks>Four chains hide the latency of an addition; with more streams than four the prefetchers of Zen 5 fall behind.</remarks>

@@ -37,7 +37,7 @@ internal static unsafe class MatMulKernel
     /// <summary>Rows up to which weights are read once: all rows pass by while four rows of weights are in the cache.</summary>
     internal const int FewRows = 24;
 
-    private const int PanelOutputs = 32, PanelRows = 264, MaximalTile = 24;
+    private const int PanelOutputs = 32, PanelRows = 264, MaximalTile = DotTile.MaxX * DotTile.MaxW;
 
     // Sixteens of numbers. A piece of a strip of x, the same piece of a tile's weights and the lanes of a strip's tiles fill the first-level
     // cache between them; a panel's stretch of weights is half of the second-level cache.
@@ -93,12 +93,12 @@ internal static unsafe class MatMulKernel
             long perItem = Math.Clamp(job.Outputs / (threads * 4L), (1 << 20) / rowBytes + 1, (4 << 20) / rowBytes + 1);
             perItem = Math.Min(perItem, (job.Outputs + threads - 1) / threads);
             job.ItemRows = job.Rows;
-            job.ItemOutputs = (int)Math.Max(perItem + 3 & ~3, 4);
+            job.ItemOutputs = (int)Math.Max((perItem + 3) & ~3, 4);
         }
         else
         {
             int blocks = (job.Rows + PanelRows - 1) / PanelRows, rows = (job.Rows + blocks - 1) / blocks;
-            job.ItemRows = (rows + 5) / 6 * 6;
+            job.ItemRows = (rows + PackedTile.Rows - 1) / PackedTile.Rows * PackedTile.Rows;
             job.ItemOutputs = PanelOutputs;
         }
         return ((job.Rows + job.ItemRows - 1) / job.ItemRows) * ((job.Outputs + job.ItemOutputs - 1) / job.ItemOutputs);
@@ -147,8 +147,8 @@ internal static unsafe class MatMulKernel
         (int tileX, int tileW) = DotTile.Shape<T>();
         int apart = (outputs + tileW - 1) / tileW;
         nint rowBytes = (nint)job.Inputs * TStored.Size;
-        float** x = stackalloc float*[6];
-        byte** w = stackalloc byte*[4];
+        float** x = stackalloc float*[DotTile.MaxX];
+        byte** w = stackalloc byte*[DotTile.MaxW];
         float* sums = stackalloc float[MaximalTile];
         float* carry = stackalloc float[MaximalTile * 16];
         for (int i = 0; i < apart; i++)
@@ -178,7 +178,7 @@ internal static unsafe class MatMulKernel
         where TStored : struct, IStoredNumbers
     {
         float* panel = (float*)scratch, carries = panel + PanelFloats;
-        float* sums = stackalloc float[MaximalTile];
+        float* sums = stackalloc float[PackedTile.Rows * PackedTile.Outputs];
         int groups = (job.Inputs + 15) / 16, tiles = (outputs + PackedTile.Outputs - 1) / PackedTile.Outputs;
         for (int stretch = 0; stretch < groups; stretch += StretchGroups)
         {
@@ -215,17 +215,17 @@ internal static unsafe class MatMulKernel
     private static void Put(ref Job job, float* sums, int row, int rows, int output, int outputs)
     {
         float* y = job.Y + (nint)row * job.Outputs + output;
-        if (outputs == 4)
+        if (outputs == PackedTile.Outputs)
         {
             for (int t = 0; t < rows; t++, y += job.Outputs)
             {
-                Vector128<float> four = Vector128.Load(sums + t * 4);
+                Vector128<float> four = Vector128.Load(sums + t * PackedTile.Outputs);
                 (job.Bias is null ? four : four + Vector128.Load(job.Bias + output)).Store(y);
             }
             return;
         }
         for (int t = 0; t < rows; t++, y += job.Outputs)
-            for (int s = 0; s < outputs; s++) y[s] = job.Bias is null ? sums[t * 4 + s] : sums[t * 4 + s] + job.Bias[output + s];
+            for (int s = 0; s < outputs; s++) y[s] = job.Bias is null ? sums[t * PackedTile.Outputs + s] : sums[t * PackedTile.Outputs + s] + job.Bias[output + s];
     }
 
     /// <summary>A row of a panel, sixteen numbers by sixteen.</summary>

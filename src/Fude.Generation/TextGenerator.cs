@@ -15,8 +15,8 @@ namespace Fude.Generation;
 /// </remarks>
 /// <example>
 /// <code>
-/// using TextGenerator generator = TextGenerator.Load("models/stories260K");
-/// await foreach (string piece in generator.Stream("Once upon a time", new() { MaxNewTokens = 100 })) Console.Write(piece);
+/// using TextGenerator generator = TextGenerator.Load("models/fude-mini-ja");
+/// await foreach (string piece in generator.Stream("吾輩は", new() { MaxNewTokens = 100 })) Console.Write(piece);
 /// </code>
 /// </example>
 public sealed class TextGenerator : IDisposable
@@ -140,6 +140,8 @@ public sealed class TextGenerator : IDisposable
     /// <param name="options">What differs from <see cref="Defaults"/>.</param>
     /// <param name="cancellation">Gives up between two tokens.</param>
     /// <returns>The texts of the first prompt, best first, then those of the second, and so on.</returns>
+    /// <exception cref="ArgumentException">An option is out of its range, or a prompt with its new tokens exceeds the model's context; no work was
+    /// done.</exception>
     public async Task<IReadOnlyList<GenerationResult>> GenerateAsync(
         IReadOnlyList<IReadOnlyList<int>> prompts, GenerationOptions? options = null, CancellationToken cancellation = default)
     {

@@ -18,7 +18,10 @@ public readonly record struct Sequence(int First, int Count, KvCache? Cache = nu
 /// <remarks>The arrays may be reused for the next step with other numbers in them: decoding allocates nothing.</remarks>
 public sealed record Batch(int[] Tokens, int[] Positions, Sequence[] Sequences, int[] LogitRows)
 {
-    /// <summary>One text from its beginning, without a cache; logits for every token, or only for the last.</summary>
+    /// <summary>One text, from its beginning or continuing a cache; logits for every token, or only for the last.</summary>
+    /// <param name="tokens">At least one id.</param>
+    /// <param name="allLogits">Whether logits of every token are wanted, not of the last alone.</param>
+    /// <param name="cache">The text so far, which the tokens continue; null for one that begins here.</param>
     public static Batch Of(ReadOnlySpan<int> tokens, bool allLogits = false, KvCache? cache = null)
     {
         int start = cache?.Length ?? 0;

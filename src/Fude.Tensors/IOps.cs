@@ -144,5 +144,6 @@ public interface IOps : IDisposable
     /// <summary>The numbers of a tensor, row after row; waits for the device where it computes behind the caller's back.</summary>
     /// <param name="x">A tensor of this device.</param>
     /// <returns>Valid as long as the tensor is.</returns>
+    /// <exception cref="OverflowException">It has more numbers than a span can hold.</exception>
     ReadOnlySpan<float> Read(Tensor x);
 }

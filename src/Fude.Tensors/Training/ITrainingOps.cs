@@ -78,12 +78,30 @@ public interface ITrainingOps : IOps
     void EmbedBackward(Batch batch, Tensor dy, Tensor? tokens, Tensor? positions);
 
     /// <summary>The gradients of <see cref="IOps.RmsNorm"/>.</summary>
+    /// <param name="x">[tokens, width].</param>
+    /// <param name="gain">[width].</param>
+    /// <param name="epsilon">As in the forward pass.</param>
+    /// <param name="dy">[tokens, width].</param>
+    /// <param name="dx">[tokens, width], or null.</param>
+    /// <param name="adds">Whether dx is added to.</param>
+    /// <param name="dgain">[1, width], added to; or null.</param>
     void RmsNormBackward(Tensor x, Weight gain, float epsilon, Tensor dy, Tensor? dx, bool adds, Tensor? dgain);
 
     /// <summary>The gradients of <see cref="IOps.LayerNorm"/>.</summary>
+    /// <param name="x">[tokens, width].</param>
+    /// <param name="gain">[width].</param>
+    /// <param name="epsilon">As in the forward pass.</param>
+    /// <param name="dy">[tokens, width].</param>
+    /// <param name="dx">[tokens, width], or null.</param>
+    /// <param name="adds">Whether dx is added to.</param>
+    /// <param name="dgain">[1, width], added to; or null.</param>
+    /// <param name="dbias">[1, width], added to; or null.</param>
     void LayerNormBackward(Tensor x, Weight gain, float epsilon, Tensor dy, Tensor? dx, bool adds, Tensor? dgain, Tensor? dbias);
 
     /// <summary>The gradient of <see cref="IOps.Rope"/>, over dy: turned back by the same angles.</summary>
+    /// <param name="dy">[tokens, heads · size]; consumed.</param>
+    /// <param name="batch">As in the forward pass.</param>
+    /// <param name="shape">As in the forward pass.</param>
     /// <returns>dx, in the place of dy.</returns>
     Tensor RopeBackward(Tensor dy, Batch batch, RopeShape shape);
 
@@ -116,12 +134,24 @@ public interface ITrainingOps : IOps
         Tensor dq, Tensor dk, Tensor dv);
 
     /// <summary>The gradients of <see cref="IOps.SwiGlu"/>, which are written.</summary>
+    /// <param name="gate">[tokens, hidden], as it was before the forward pass.</param>
+    /// <param name="up">[tokens, hidden].</param>
+    /// <param name="dy">[tokens, hidden].</param>
+    /// <param name="dgate">[tokens, hidden].</param>
+    /// <param name="dup">[tokens, hidden].</param>
     void SwiGluBackward(Tensor gate, Tensor up, Tensor dy, Tensor dgate, Tensor dup);
 
-    /// <summary>The gradient of <see cref="IOps.Gelu"/>, which is written; dx may be dy.</summary>
+    /// <summary>The gradient of <see cref="IOps.Gelu"/>, which is written.</summary>
+    /// <param name="x">[tokens, hidden], as it was before the forward pass.</param>
+    /// <param name="form">As in the forward pass.</param>
+    /// <param name="dy">[tokens, hidden].</param>
+    /// <param name="dx">[tokens, hidden]; may be dy.</param>
     void GeluBackward(Tensor x, GeluForm form, Tensor dy, Tensor dx);
 
     /// <summary>The gradient of <see cref="IOps.TakeRows"/>: rows of dy are added to those they came from.</summary>
+    /// <param name="dy">[rows, width].</param>
+    /// <param name="rows">As in the forward pass.</param>
+    /// <param name="dx">[tokens, width], added to.</param>
     void TakeRowsBackward(Tensor dy, int[] rows, Tensor dx);
 
     /// <summary>Cross-entropy of each row's softmax with its target.</summary>

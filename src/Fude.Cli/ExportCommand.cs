@@ -65,6 +65,7 @@ internal static class ExportCommand
         // The file that is read stays mapped while the new one is written, and would be gone at the end.
         if (model.IsGguf && Path.GetFullPath(file) == Path.GetFullPath(model.Path))
             throw new Failure($"{file} is the file that is read: choose another name.", $"{file} は読み込むファイルそのものです。別の名前にしてください。");
+        FormatArguments.TellQuantizedTwice(terminal.Error, model, format);
         using (ProgressLine progress = new(terminal))
         {
             Calibration? calibration = calibrationText is null ? null : Measure(model, calibrationText, progress, stop);

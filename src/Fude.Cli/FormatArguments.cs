@@ -63,7 +63,9 @@ internal sealed class FormatArguments
     public (string Model, QuantizationMix? Format) Read(ParseResult args, string model, Terminal terminal, CancellationToken stop)
     {
         QuantizationMix? format = args.GetValue(_format);
-        if (format is null || args.GetValue(_save) is not { } file) return (model, format);
+        if (format is null) return (model, null);
+        TellQuantizedTwice(terminal.Error, ModelFolder.Open(model), format.Value);
+        if (args.GetValue(_save) is not { } file) return (model, format);
         if (File.Exists(file) || Directory.Exists(file))
             throw new Failure(
                 $"{file} is there already: choose another name, or remove it first.",
@@ -100,6 +102,16 @@ internal sealed class FormatArguments
         Say("Number format of the cached keys and values; narrower ones are quicker in long texts and round a little. auto is f16 beside quantised weights, f32 elsewhere.",
             "キャッシュするキーと値の数値形式。小さい形式は長い文脈で速いが、わずかな丸め誤差が出る。auto は重みが量子化されていれば f16、それ以外は f32。"),
         ("auto", (NumberFormat?)null), ("f32", NumberFormat.F32), ("f16", NumberFormat.F16), ("bf16", NumberFormat.BF16), ("q8_0", NumberFormat.Q8_0));
+
+    /// <summary>Remarks on weights that are quantised already and are going to be quantised in another way.</summary>
+    public static void TellQuantizedTwice(TextWriter error, ModelFolder model, QuantizationMix mix)
+    {
+        if (model.QuantizedTwiceIn(mix) is not { Count: > 0 } formats) return;
+        string name = mix.ToString().ToLowerInvariant();
+        error.WriteLine(Say(
+            $"{model.Path} is quantised already ({string.Join(", ", formats)}): its rounding errors are added to those of {name}. Best is a file of f32, f16 or bf16.",
+            $"{model.Path} は既に量子化されています（{string.Join("、", formats)}）。その丸め誤差が {name} の誤差に加わります。f32、f16、bf16 の元ファイルから作るのが最善です。"));
+    }
 
     /// <summary>Says how far quantising is, and stops it.</summary>
     public static IProgress<double> Progress(ProgressLine line, CancellationToken stop) =>

@@ -12,6 +12,14 @@ namespace Fude.Cli;
 internal static class InspectCommand
 {
     private static readonly NumberFormat[] Formats = [NumberFormat.F32, NumberFormat.BF16, NumberFormat.F16];
+    private static readonly QuantizationMix[] Mixes = [QuantizationMix.Q8_0, QuantizationMix.Q4_K_M];
+
+    /// <summary>What the weights take in one way to keep them.</summary>
+    /// <param name="Name">Its name in JSON.</param>
+    /// <param name="Label">Its name for people.</param>
+    /// <param name="Bytes">Bytes of all weights.</param>
+    /// <param name="IsQuantized">Whether they are quantised.</param>
+    private readonly record struct Need(string Name, string Label, long Bytes, bool IsQuantized);
 
     public static Command Create(Terminal terminal)
     {
@@ -73,7 +81,8 @@ internal static class InspectCommand
     private static void WriteText(TextWriter output, ModelFolder folder, bool tensors)
     {
         ModelSummary summary = ModelSummary.Of(folder.Config);
-        long available = ModelSummary.AvailableMemoryBytes();
+        long available = ModelSummary.AvailableMemoryBytes(), cache = summary.KeyValueBytesPerToken * summary.Config.Context;
+        long narrowCache = summary.Config.CacheBytes(NumberFormat.F16, summary.Config.Context);
         List<(string Name, string Value)> rows =
         [
             (Say("architecture", "アーキテクチャー"), summary.Architecture),
@@ -82,15 +91,15 @@ internal static class InspectCommand
             (Say("tokenizer", "トークナイザー"), Tokenizer(folder)),
             (Say("weights", "重み"), folder.HasWeights ? Stored(folder) : Say("none in the folder", "フォルダーにない")),
             (Say("keys and values", "KV キャッシュ"), Say(
-                $"{summary.KeyValueBytesPerToken:N0} bytes a token, {Size(summary.KeyValueBytesPerToken * summary.Config.Context)} for the whole context; half of it beside quantised weights",
-                $"1 トークン {summary.KeyValueBytesPerToken:N0} バイト、文脈全体で {Size(summary.KeyValueBytesPerToken * summary.Config.Context)}（重みが量子化されていれば半分）")),
+                $"{summary.KeyValueBytesPerToken:N0} bytes a token, {Size(cache)} for the whole context; {Size(narrowCache)} beside quantised weights",
+                $"1 トークン {summary.KeyValueBytesPerToken:N0} バイト、文脈全体で {Size(cache)}（重みが量子化されていれば {Size(narrowCache)}）")),
         ];
-        foreach (NumberFormat format in Formats)
+        foreach (Need need in Needs(folder, summary))
         {
-            string fits = summary.Fits(format, summary.Config.Context, available) ? Say("fits, with the whole context", "文脈全体と共に収まる")
-                : summary.Fits(format, 0, available) ? Say("fits, with a shorter context", "文脈を短くすれば収まる")
+            string fits = summary.Fits(need.Bytes, need.IsQuantized, summary.Config.Context, available) ? Say("fits, with the whole context", "文脈全体と共に収まる")
+                : summary.Fits(need.Bytes, need.IsQuantized, 0, available) ? Say("fits, with a shorter context", "文脈を短くすれば収まる")
                 : Say("does not fit", "収まらない");
-            rows.Add((format.ToString(), $"{summary.BytesIn(format):N0} bytes ({Size(summary.BytesIn(format))}): {fits}"));
+            rows.Add((need.Label, $"{Bytes(need.Bytes)}: {fits}"));
         }
         rows.Add((Say("available memory", "使えるメモリー"), Size(available)));
 
@@ -112,8 +121,15 @@ internal static class InspectCommand
             (Say("in all", "合計"), $"{Bytes(footprint.TotalBytes)}: {(footprint.TotalBytes <= available ? Say("fits", "収まる") : Say("does not fit", "収まらない"))}"),
             (Say("available memory", "使えるメモリー"), Size(available)),
         ]);
+    }
 
-        static string Bytes(long bytes) => $"{bytes:N0} bytes ({Size(bytes)})";
+    private static IEnumerable<Need> Needs(ModelFolder folder, ModelSummary summary)
+    {
+        if (folder.StoredFormats() is { Count: > 0 } stored)
+            yield return new("stored", Say("as stored", "保存時のまま"), stored.Sum(format => format.Bytes),
+                stored.Any(format => Enum.TryParse(format.Format, out NumberFormat known) && known.IsQuantized()));
+        foreach (NumberFormat format in Formats) yield return new(format.ToString(), format.ToString(), summary.BytesIn(format), false);
+        foreach (QuantizationMix mix in Mixes) yield return new(mix.ToString(), mix.ToString(), summary.BytesIn(mix), true);
     }
 
     private static void WriteJson(TextWriter output, TrainingFootprint footprint) => JsonLine.Write(output, json =>
@@ -139,6 +155,7 @@ internal static class InspectCommand
     {
         ModelSummary summary = ModelSummary.Of(folder.Config);
         long available = ModelSummary.AvailableMemoryBytes();
+        List<Need> needs = [.. Needs(folder, summary)];
         JsonLine.Write(output, json =>
         {
             json.WriteStartObject();
@@ -156,12 +173,12 @@ internal static class InspectCommand
             }
             json.WriteEndObject();
             json.WriteStartObject("bytes");
-            foreach (NumberFormat format in Formats) json.WriteNumber(format.ToString(), summary.BytesIn(format));
+            foreach (Need need in needs) json.WriteNumber(need.Name, need.Bytes);
             json.WriteEndObject();
             json.WriteNumber("kv_bytes_per_token", summary.KeyValueBytesPerToken);
             json.WriteNumber("available_memory_bytes", available);
             json.WriteStartObject("fits");
-            foreach (NumberFormat format in Formats) json.WriteBoolean(format.ToString(), summary.Fits(format, summary.Config.Context, available));
+            foreach (Need need in needs) json.WriteBoolean(need.Name, summary.Fits(need.Bytes, need.IsQuantized, summary.Config.Context, available));
             json.WriteEndObject();
             json.WriteBoolean("has_weights", folder.HasWeights);
             json.WriteStartObject("stored");
@@ -202,6 +219,8 @@ internal static class InspectCommand
     }
 
     private static string Shape(Weight weight) => weight.Rows == 1 ? $"[{weight.Columns}]" : $"[{weight.Rows}, {weight.Columns}]";
+
+    private static string Bytes(long bytes) => Say($"{bytes:N0} bytes ({Size(bytes)})", $"{bytes:N0} バイト（{Size(bytes)}）");
 
     private static string Size(long bytes) => bytes switch
     {

@@ -148,6 +148,21 @@ public sealed class ModelFolder
                 .OrderByDescending(format => format.Item3)];
     }
 
+    /// <summary>The quantised formats of matrices that would be quantised anew in a mix, their rounding errors adding up; empty where what is stored is not
+    /// quantised, or stays as it is.</summary>
+    /// <exception cref="InvalidDataException">The file is damaged.</exception>
+    public IReadOnlyList<NumberFormat> QuantizedTwiceIn(QuantizationMix mix)
+    {
+        if (!IsGguf) return [];
+        using Gguf file = Gguf.OpenTensors(Path);
+        SortedSet<NumberFormat> formats = [];
+        foreach (GgufEntry entry in GgufNames.Of(Config))
+            if (file.Tensors.TryGetValue(entry.Gguf, out GgufTensor? stored) && stored.Format.IsQuantized()
+                && mix.FormatOf(Config, entry, hasImportance: false) is var format && format.IsQuantized() && format != stored.Format)
+                formats.Add(stored.Format);
+        return [.. formats];
+    }
+
     /// <summary>The weights under the names of Hugging Face's checkpoints, memory-mapped where the files allow it.</summary>
     /// <exception cref="InvalidDataException">A file is missing or damaged.</exception>
     public IWeightStore OpenWeights() => _gguf?.OpenWeights() ?? Reading(Path, () => Checkpoint.Open(Path));

@@ -47,10 +47,22 @@ public sealed record ModelSummary
     public long BytesIn(NumberFormat format) =>
         _weights.Weights.Sum(weight => weight.Rows * (weight.Rows == 1 ? NumberFormat.F32 : format).Bytes(weight.Columns));
 
+    /// <summary>Bytes of all weights in a GGUF file of these formats.</summary>
+    public long BytesIn(QuantizationMix mix) =>
+        GgufNames.Of(Config).Sum(entry => entry.Rows * mix.FormatOf(Config, entry, hasImportance: false).Bytes(entry.Columns));
+
     /// <summary>Whether the weights and the keys and values of so many tokens fit into so much memory; the latter are F16 beside quantised
     /// weights, as <see cref="LanguageModel.KvCacheFormat"/> is at first.</summary>
     public bool Fits(NumberFormat format, int tokens, long memoryBytes) =>
-        BytesIn(format) + Config.CacheBytes(format.IsQuantized() ? NumberFormat.F16 : NumberFormat.F32, tokens) <= memoryBytes;
+        Fits(BytesIn(format), format.IsQuantized(), tokens, memoryBytes);
+
+    /// <summary>The same of weights whose bytes are known.</summary>
+    /// <param name="weightBytes">Bytes of all weights.</param>
+    /// <param name="isQuantized">Whether they are quantised.</param>
+    /// <param name="tokens">Tokens whose keys and values are kept.</param>
+    /// <param name="memoryBytes">The memory.</param>
+    public bool Fits(long weightBytes, bool isQuantized, int tokens, long memoryBytes) =>
+        weightBytes + Config.CacheBytes(isQuantized ? NumberFormat.F16 : NumberFormat.F32, tokens) <= memoryBytes;
 
     /// <summary>Whether every token is multiplied by a weight of the model: a matrix, and none that only rows are taken of, as the embedding is unless
     /// it is the head too.</summary>

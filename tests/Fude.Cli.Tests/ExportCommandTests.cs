@@ -61,6 +61,47 @@ public sealed class ExportCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Inspect_tells_what_a_model_takes_as_it_is_stored_and_in_the_formats_that_people_choose()
+    {
+        string model = Fude.Model("llama-gqa"), file = await Written(model, "q8_0");
+        JsonElement quantised = (await Fude.Run("inspect", file, "--json")).Json, whole = (await Fude.Run("inspect", model, "--json")).Json;
+        Assert.Equal(["stored", "F32", "BF16", "F16", "Q8_0", "Q4_K_M"], whole.GetProperty("bytes").EnumerateObject().Select(format => format.Name));
+        Assert.Equal(["stored", "F32", "BF16", "F16", "Q8_0", "Q4_K_M"], whole.GetProperty("fits").EnumerateObject().Select(format => format.Name));
+        long bytes = quantised.GetProperty("stored").EnumerateObject().Sum(format => format.Value.GetProperty("bytes").GetInt64());
+        Assert.Equal(bytes, quantised.GetProperty("bytes").GetProperty("stored").GetInt64());
+        Assert.Equal(bytes, whole.GetProperty("bytes").GetProperty("Q8_0").GetInt64());
+        string shown = (await Fude.Run("inspect", file)).Output, japanese = (await Fude.RunInJapanese("inspect", file)).Said;
+        Assert.Matches(FormattableString.Invariant($@"as stored +{bytes:N0} bytes \(\d+\.\d KiB\): fits"), shown);
+        Assert.Matches(FormattableString.Invariant($@"保存時のまま +{bytes:N0} バイト（\d+\.\d KiB）: 文脈全体と共に収まる"), japanese);
+        Assert.DoesNotContain("bytes", japanese, StringComparison.Ordinal);
+        // The configuration alone has nothing stored.
+        File.Copy(Path.Combine(model, "config.json"), InFolder("config.json"));
+        Assert.False((await Fude.Run("inspect", _folder.Path, "--json")).Json.GetProperty("bytes").TryGetProperty("stored", out _));
+    }
+
+    [Fact]
+    public async Task Quantising_what_is_quantised_already_is_remarked()
+    {
+        string model = Fude.Model("llama-mha"), file = await Written(model, "q8_0"), remark = $"{file} is quantised already (Q8_0): its rounding errors are added to those of q4_0.";
+        string[][] commands =
+        [
+            ["quantize", file, "--out", InFolder("a.gguf")], ["export", file, "--gguf", InFolder("b.gguf")], ["logits", file, "--ids", "1"],
+            ["logits", file, "--ids", "1", "--save", InFolder("c.gguf")], ["generate", file, "--ids", "1", "--max-new-tokens", "1"],
+        ];
+        foreach (string[] command in commands)
+        {
+            Fude.Result result = await Fude.Run([.. command, "--format", "q4_0"]);
+            Assert.True(result.Status == 0, result.Error);
+            Assert.Contains(remark, result.Error, StringComparison.Ordinal);
+            Assert.DoesNotContain("quantised already", result.Output, StringComparison.Ordinal);
+        }
+        Assert.Contains($"{file} は既に量子化されています（Q8_0）。", (await Fude.RunInJapanese([.. commands[2], "--format", "q4_0"])).Said, StringComparison.Ordinal);
+        // Nothing is rounded twice where blocks are copied, or where what is read or written is not quantised.
+        foreach (string[] command in (string[][])[[file, "--format", "q8_0"], [file, "--format", "f16"], [model, "--format", "q4_0"], [file]])
+            Assert.DoesNotContain("quantised already", (await Fude.Run(["logits", "--ids", "1", .. command])).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Calibrating_changes_the_file_and_needs_a_tokenizer()
     {
         Assert.SkipWhen(TestFolders.Shared is null, "Needs the tokenizers of shared beside the checkout.");

@@ -81,6 +81,17 @@ public sealed class GgufExportTests : IDisposable
     }
 
     [Theory, MemberData(nameof(Families))]
+    public void The_bytes_of_a_file_are_known_before_it_is_written(string family)
+    {
+        foreach (QuantizationMix mix in Enum.GetValues<QuantizationMix>())
+        {
+            ModelConfig config = Write(family, mix);
+            using Gguf file = Gguf.OpenTensors(InFolder("m.gguf"));
+            Assert.Equal(file.Tensors.Values.Sum(tensor => tensor.Bytes), ModelSummary.Of(config).BytesIn(mix));
+        }
+    }
+
+    [Theory, MemberData(nameof(Families))]
     public void Every_family_comes_back_with_its_hyper_parameters(string family)
     {
         ModelConfig config = Write(family, QuantizationMix.F32);

@@ -19,8 +19,8 @@ internal static class TuneCommand
         Command command = new("tune", Say(
             "Tune a model on instructions or conversations: all weights, or a LoRA adapter.", "指示や会話でモデルを調整する（全重み、または LoRA アダプター）。"));
         TuningArguments common = new(command, Say(
-            "JSONL (also .gz) of instruction/input/output, messages, conversations, utterances, or trees of Open Assistant; several files are mixed, each of its examples taken WEIGHT times an epoch.",
-            "instruction/input/output、messages、conversations、utterances、Open Assistant の木の JSONL（.gz も可）。複数なら混ぜ、各例を 1 周に WEIGHT 回使う。"),
+            "JSONL (also .gz) of instruction/input/output, question/answer, prompt/completion, messages, conversations, utterances, or trees of Open Assistant; several files are mixed, each of its examples taken WEIGHT times an epoch.",
+            "instruction/input/output、question/answer、prompt/completion、messages、conversations、utterances、Open Assistant の木の JSONL（.gz も可）。複数なら混ぜ、各例を 1 周に WEIGHT 回使う。"),
             fullRate: 2e-5, loraRate: 2e-4, batch: 32, mayCut: true);
         Option<bool> last = new("--last-answer-only")
         {
@@ -99,6 +99,7 @@ internal static class TuneCommand
         terminal.Error.WriteLine(Say($"prompt format {data.Encoder.Format}", $"プロンプト書式 {data.Encoder.Format}"));
         foreach (SourceSummary source in data.Sources) terminal.Error.WriteLine(Describe(source));
         ReportLeftOut(terminal.Error, data);
+        if (settings.BaseFormat is { } format) FormatArguments.TellQuantizedTwice(terminal.Error, data.Folder, format);
         using ProgressLine loading = new(terminal);
         using Tuning run = new(settings, data, FormatArguments.Progress(loading, stop),
             done => loading.Draw(Say($"reference: {done:N0} of {data.Sources.Sum(source => source.Examples):N0} pairs judged", $"参照モデルの評価: {done:N0} / {data.Sources.Sum(source => source.Examples):N0} 組")), stop);

@@ -138,6 +138,30 @@ public sealed class TuneCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Control_tokens_in_texts_are_told()
+    {
+        string talk = _folder.Write("talk.jsonl", """
+            {"instruction": "やあ", "output": "はい</s>だめ"}
+            {"instruction": "やあ", "output": "はい"}
+            {"instruction": "<s>やあ</s>", "output": "はい"}
+            """);
+        string[] command = ["tune", _model, "--data", talk, "--format", "dialogue", "--audit", "1"];
+        Fude.Result result = await Fude.Run(command);
+        Assert.Contains($"note: 2 (its text has </s>, which is taken as the control token, not as text): {talk}:1, {talk}:3\n", result.Output, StringComparison.Ordinal);
+        Assert.Contains($"note: 1 (its text has <s>, which is taken as the control token, not as text): {talk}:3\n", result.Output, StringComparison.Ordinal);
+        Assert.Contains($"注意 2 件（本文中の </s> は、文字列ではなく制御トークンとして扱われます）: {talk}:1, {talk}:3", (await Fude.RunInJapanese(command)).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Preferences_are_sent_to_dpo()
+    {
+        string pairs = _folder.Write("pairs.jsonl", """{"prompt": "犬は？", "chosen": "はい", "rejected": "いいえ"}""");
+        string[] command = ["tune", _model, "--data", pairs, "--format", "dialogue", "--audit"];
+        Assert.Contains($"{pairs}:1: it is a preference (chosen and rejected): use fude dpo.", (await Fude.Run(command)).Failure(), StringComparison.Ordinal);
+        Assert.Contains("選好データ（chosen と rejected）です。fude dpo を使ってください", (await Fude.RunInJapanese(command)).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Nothing_is_left_out_without_a_word()
     {
         string bad = _folder.Write("bad.jsonl", $"{File.ReadAllText(_data)}{{broken\n{{\"instruction\": \"あ\", \"output\": \"\"}}\n{{\"instruction\": \"{new string('犬', 99)}\", \"output\": \"猫\"}}\n");

@@ -9,6 +9,7 @@ namespace Fude.Training;
 /// | --- | --- |
 /// | <c>{"instruction", "input", "output"}</c> (Alpaca), also "context" and "response" (Dolly); "question"/"answer", "prompt"/"completion"; "system" and "history": [[question, answer], …] where they are there | one turn, after those of the history |
 /// | <c>{"messages": [{"role", "content"}]}</c>; a message with "weight": 0 is not learnt | as it stands |
+/// | <c>{"prompt": [{"role", "content"}], "completion": [...]}</c> (TRL) | the two as one; only the completion's answers are learnt |
 /// | <c>{"conversations": [{"from", "value"}]}</c> (ShareGPT), also "conversation" | as it stands |
 /// | <c>{"utterances": [{"name", "text"}]}</c> with the names user and agent | as it stands |
 /// | <c>{"utterances": [{"interlocutor_id", "text"}]}</c>, also "speaker": a conversation of two people | twice: each of the two is the model once |
@@ -77,18 +78,25 @@ public sealed class DialogueReader
 
     private List<Dialogue> OfRecord(JsonElement record, string file, long line, DataTally tally)
     {
-        if (record.TryGetProperty("prompt", out JsonElement prompt) && prompt.ValueKind == JsonValueKind.Object)
+        bool isPreference = record.TryGetProperty("chosen", out _) && record.TryGetProperty("rejected", out _);
+        if (record.TryGetProperty("prompt", out JsonElement prompt) && prompt.ValueKind == JsonValueKind.Object && !isPreference)
             return OfTree(Node.OfTree(prompt, line), file, tally);
         foreach (string key in (ReadOnlySpan<string>)["messages", "conversations", "conversation", "utterances"])
             if (record.TryGetProperty(key, out JsonElement list) && list.ValueKind == JsonValueKind.Array)
-                return OfMessages(list, key, Text(record, "system"), file, line, tally);
+                return OfMessages([(list, key, true)], Text(record, "system"), file, line, tally);
+        if (prompt.ValueKind == JsonValueKind.Array && record.TryGetProperty("completion", out JsonElement completion) && completion.ValueKind == JsonValueKind.Array)
+            return OfMessages([(prompt, "prompt", false), (completion, "completion", true)], Text(record, "system"), file, line, tally);
         foreach ((string question, string? input, string answer) in Pairs)
             if (record.TryGetProperty(question, out _) && record.TryGetProperty(answer, out _))
                 return OfPair(record, question, input, answer, file, line, tally);
         string keys = string.Join(", ", record.EnumerateObject().Take(12).Select(property => property.Name));
-        tally.AddBad(file, line, Say(
-            $"its keys ({keys}) are of no kind of record that fude knows: instruction/input/output, messages, conversations, utterances, or a tree of Open Assistant",
-            $"キー（{keys}）から種類が分かりません。読めるのは instruction/input/output、messages、conversations、utterances、Open Assistant の木です"));
+        tally.AddBad(file, line, isPreference
+            ? Say("it is a preference (chosen and rejected): use fude dpo", "選好データ（chosen と rejected）です。fude dpo を使ってください")
+            : Say(
+                $"its keys ({keys}) are of no kind of record that fude knows: instruction/input/output, instruction/context/response, question/answer, prompt/completion, " +
+                "messages, conversations, utterances, or a tree of Open Assistant",
+                $"キー（{keys}）から種類が分かりません。読めるのは instruction/input/output、instruction/context/response、question/answer、prompt/completion、" +
+                "messages、conversations、utterances、Open Assistant の木です"));
         return [];
     }
 
@@ -120,10 +128,13 @@ public sealed class DialogueReader
         }
     }
 
-    private List<Dialogue> OfMessages(JsonElement list, string key, string? system, string file, long line, DataTally tally)
+    // A conversation in one list or several, of which some may be there for what follows alone.
+    private List<Dialogue> OfMessages(
+        IReadOnlyList<(JsonElement List, string Key, bool IsTrained)> lists, string? system, string file, long line, DataTally tally)
     {
         List<(string Speaker, string Text, bool IsTrained)> messages = [];
-        foreach (JsonElement message in list.EnumerateArray())
+        string key = string.Join("\" + \"", lists.Select(list => list.Key));
+        foreach ((JsonElement message, bool isAnswer) in lists.SelectMany(list => list.List.EnumerateArray().Select(message => (message, list.IsTrained))))
         {
             if (message.ValueKind != JsonValueKind.Object) return Bad(Say($"\"{key}\" holds something that is no message", $"\"{key}\" にメッセージでないものがあります"));
             // Ids of people are no roles, also where one is called AI.
@@ -133,7 +144,7 @@ public sealed class DialogueReader
             if (speaker is null) return Bad(Say(
                 $"a message of \"{key}\" does not say who speaks (role, from, name, interlocutor_id, speaker)", $"\"{key}\" に話者（role、from、name、interlocutor_id、speaker）のないメッセージがあります"));
             if (text is null) return Bad(Say($"a message of \"{key}\" has no text (content, value, text)", $"\"{key}\" に本文（content、value、text）のないメッセージがあります"));
-            bool isTrained = !(message.TryGetProperty("weight", out JsonElement weight) && weight.ValueKind == JsonValueKind.Number && weight.GetDouble() == 0);
+            bool isTrained = isAnswer && !(message.TryGetProperty("weight", out JsonElement weight) && weight.ValueKind == JsonValueKind.Number && weight.GetDouble() == 0);
             messages.Add((speaker, text, isTrained));
         }
         if (messages.Count == 0) return Bad(Say($"\"{key}\" is empty", $"\"{key}\" が空です"));

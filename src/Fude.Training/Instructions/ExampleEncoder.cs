@@ -1,3 +1,4 @@
+using System.Buffers;
 using Fude.Models;
 using Fude.Tokenizers;
 using static Fude.Tokenizers.Wording;
@@ -44,6 +45,10 @@ public sealed record MaskedText(
 /// <param name="context">Tokens that fit.</param>
 public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int? end, int context)
 {
+    // The control tokens of the vocabulary, all searched for at once: hardly a text has one.
+    private readonly SearchValues<string> _controlTokens = SearchValues.Create(
+        [.. tokenizer.Pieces.Where(piece => piece.Text.Length > 0 && tokenizer.IsSpecial(piece.Id)).Select(piece => piece.Text)], StringComparison.Ordinal);
+
     /// <summary>What is done with a conversation that is too long.</summary>
     public TooLong TooLong { get; init; }
 
@@ -92,12 +97,19 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
 
     /// <summary>The examples that a conversation gives: one, or several or none when it is too long.</summary>
     /// <param name="dialogue">The conversation.</param>
-    /// <param name="tally">Hears what is left out, cut or divided.</param>
+    /// <param name="tally">Hears what is left out, cut or divided, and of control tokens in the texts, which are taken as such.</param>
     /// <exception cref="InvalidDataException">It is too long, or the format has no place for it, and no more of that is allowed.</exception>
     public IEnumerable<TrainingExample> Encode(Dialogue dialogue, DataTally tally)
     {
         ArgumentNullException.ThrowIfNull(dialogue);
         ArgumentNullException.ThrowIfNull(tally);
+        List<TrainingExample> examples = Examples(dialogue, tally);
+        if (examples.Count > 0) NoteControlTokens([dialogue], tally);
+        return examples;
+    }
+
+    private List<TrainingExample> Examples(Dialogue dialogue, DataTally tally)
+    {
         MaskedText whole;
         try
         {
@@ -129,7 +141,7 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
 
     /// <summary>The pair of a preference; null when it is left out, for there is no such thing as a cut one.</summary>
     /// <param name="preference">The preference.</param>
-    /// <param name="tally">Hears what is left out.</param>
+    /// <param name="tally">Hears what is left out, and of control tokens in the texts.</param>
     /// <remarks>The prompt is what both texts begin with, at most up to the answers. Where a token straddles the border, it belongs to the answers.</remarks>
     /// <exception cref="InvalidDataException">It is too long, or the format has no place for it, and no more of that is allowed.</exception>
     public PreferencePair? Encode(PreferenceDialogue preference, DataTally tally)
@@ -165,6 +177,7 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
             return null;
         }
         Straddling += chosen.Straddling + rejected.Straddling;
+        NoteControlTokens([preference.Chosen, preference.Rejected], tally);
         return new PreferencePair([.. chosen.Ids.Take(shared)], [.. chosen.Ids.Skip(shared)], [.. rejected.Ids.Skip(shared)]);
 
         static int FirstTrained(MaskedText text)
@@ -173,6 +186,22 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
                 if (text.IsTrained[i]) return i;
             return text.Ids.Count;
         }
+    }
+
+    // What the format writes around the texts is meant; what stands in them may have come from anywhere.
+    private void NoteControlTokens(IReadOnlyList<Dialogue> dialogues, DataTally tally)
+    {
+        IEnumerable<string> texts = dialogues.SelectMany(dialogue =>
+            (string?[])[dialogue.System, dialogue.Input, .. dialogue.Turns.SelectMany(turn => (string[])[turn.Question, turn.Answer])]).OfType<string>();
+        SortedSet<string> found = new(StringComparer.Ordinal);
+        foreach (string text in texts.Where(text => text.AsSpan().ContainsAny(_controlTokens)).Distinct())
+            // Not every tokenizer takes such a string for the token; and an unknown character gives <unk> without standing there so.
+            foreach (int id in tokenizer.Encode(text, addSpecialTokens: false))
+                if (tokenizer.IsSpecial(id) && text.Contains(tokenizer.TokenOf(id), StringComparison.Ordinal)) found.Add(tokenizer.TokenOf(id));
+        foreach (string token in found)
+            tally.AddNote(dialogues[0].File, dialogues[0].Line, Say(
+                $"its text has {token}, which is taken as the control token, not as text",
+                $"本文中の {token} は、文字列ではなく制御トークンとして扱われます"));
     }
 
     private List<TrainingExample> Parts(Dialogue dialogue, DataTally tally)

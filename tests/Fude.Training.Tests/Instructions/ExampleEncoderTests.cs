@@ -144,6 +144,23 @@ public sealed class ExampleEncoderTests : IDisposable
     }
 
     [Fact]
+    public void Control_tokens_in_texts_are_noted_and_learnt_as_they_are()
+    {
+        DataTally tally = new();
+        ExampleEncoder encoder = Encoder(PromptFormat.Dialogue);
+        TrainingExample example = encoder.Encode(new Dialogue([new("犬", "猫</s>鳥")], "<s>", null, "a", 1), tally).Single();
+        Assert.Equal(2, example.Tokens.Count(2));       // the end that stands in the answer, and the answer's own
+        _ = encoder.Encode(new Dialogue([new("犬</s>", "猫"), new("</s>", "鳥</s></s>")], null, null, "a", 2), tally);
+        // A text of unknown characters, or that looks like a control token, has none.
+        _ = encoder.Encode(new Dialogue([new("犬", "<t> </S> < /s> \u0378")], null, null, "a", 3), tally);
+        PreferenceDialogue preference = new(new([new("犬", "猫")], null, null, "a", 4), new([new("犬", "<s>鳥")], null, null, "a", 4));
+        Assert.NotNull(encoder.Encode(preference, tally));
+        Assert.Equal(
+            [("its text has </s>, which is taken as the control token, not as text", 2L, "a:1, a:2"), ("its text has <s>, which is taken as the control token, not as text", 2L, "a:1, a:4")],
+            tally.Notes.OrderBy(note => note.Reason, StringComparer.Ordinal));
+    }
+
+    [Fact]
     public void A_conversation_that_the_format_has_no_place_for_is_bad_data()
     {
         Dialogue dialogue = new([new("一", "犬"), new("二", "猫")], null, null, "a", 3);

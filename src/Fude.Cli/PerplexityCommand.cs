@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.Text.Json;
 using Fude.Models;
 using Fude.Tensors;
+using Fude.Tokenizers;
+using Fude.Tokenizers.Files;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -20,7 +22,9 @@ internal static class PerplexityCommand
         Option<string?> textFile = new("--text-file")
         {
             HelpName = "FILE",
-            Description = Say("The text, UTF-8.", "テキスト（UTF-8）。"),
+            Description = Say(
+                "The text, UTF-8. No begin token stands before it, so numbers of tools that put one there differ; --ids-file takes ids of your own choice.",
+                "テキスト（UTF-8）。前に開始トークンは付けない（付ける他のツールとは値が異なる）。付けるなら --ids-file で ID を渡す。"),
         };
         Option<int?> context = Arguments.Window(), stride = Arguments.Stride();
         Option<string?> adapter = Arguments.Adapter();
@@ -77,16 +81,28 @@ internal static class PerplexityCommand
 
     private static int[] ReadIds(string file)
     {
+        byte[] json = TextInput.ReadBytes(file);
         try
         {
-            using JsonDocument document = JsonDocument.Parse(TextInput.ReadBytes(file));
-            return [.. document.RootElement.EnumerateArray().Select(id => id.GetInt32())];
+            using JsonDocument document = JsonDocument.Parse(json);
+            JsonElement root = document.RootElement;
+            if (root.ValueKind != JsonValueKind.Array) throw Wrong(Say($"it holds {Wording.KindOf(root.ValueKind)}", $"中身が{Wording.KindOf(root.ValueKind)}です"));
+            List<int> ids = [];
+            foreach (JsonElement element in root.EnumerateArray())
+            {
+                if (element.ValueKind != JsonValueKind.Number || !element.TryGetInt32(out int id))
+                    throw Wrong(Say($"element {ids.Count + 1} is no token id", $"{ids.Count + 1} 番目の要素がトークン ID ではありません"));
+                ids.Add(id);
+            }
+            return [.. ids];
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
+        catch (JsonException e)
         {
-            throw new InvalidDataException(Say(
-                $"{file} is not a JSON array of token ids, as in [1, 2, 3]: {e.Message}",
-                $"{file} はトークン ID の JSON 配列（[1, 2, 3] など）として読めません: {e.Message}"), e);
+            throw Wrong(JsonMistake.InFile(e, json));
         }
+
+        Failure Wrong(string what) => new(
+            $"{file} is not a JSON array of token ids, as in [1, 2, 3]: {what}.",
+            $"{file} はトークン ID の JSON 配列（[1, 2, 3] など）として読めません: {what}。");
     }
 }

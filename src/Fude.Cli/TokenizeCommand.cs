@@ -1,7 +1,9 @@
 using System.CommandLine;
+using System.Text;
 using System.Text.Json;
 using Fude.Models;
 using Fude.Tokenizers;
+using Fude.Tokenizers.Files;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -65,15 +67,22 @@ internal static class TokenizeCommand
 
     private static string ReadString(string line, int number)
     {
+        byte[] json = Encoding.UTF8.GetBytes(line);
         try
         {
-            using JsonDocument document = JsonDocument.Parse(line);
+            using JsonDocument document = JsonDocument.Parse(json);
             if (document.RootElement.ValueKind == JsonValueKind.String) return document.RootElement.GetString()!;
         }
-        catch (Exception e) when (e is JsonException or InvalidOperationException)
+        catch (JsonException e)
+        {
+            string what = JsonMistake.InLine(e, json);
+            throw new Failure($"standard input, line {number}: not a JSON string: {what}.", $"標準入力の {number} 行目が JSON 文字列ではありません: {what}。");
+        }
+        catch (InvalidOperationException)
         {
             throw new Failure(
-                $"standard input, line {number}: not a JSON string: {e.Message}", $"標準入力の {number} 行目が JSON 文字列ではありません: {e.Message}");
+                $"standard input, line {number}: the JSON string holds half a surrogate pair.",
+                $"標準入力の {number} 行目: JSON 文字列にサロゲートペアの片方だけがあります。");
         }
         throw new Failure(
             $"standard input, line {number}: a JSON string such as \"吾輩は猫である\" is expected.",

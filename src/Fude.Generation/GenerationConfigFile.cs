@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Fude.Tokenizers.Files;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Generation;
@@ -41,13 +42,15 @@ internal static class GenerationConfigFile
             throw new InvalidDataException(Say(
                 $"{file} is a folder; a file with a JSON object is expected.", $"{file} はフォルダーです。JSON オブジェクトのファイルが必要です。"));
         JsonDocument json;
+        byte[] text = File.ReadAllBytes(file);
         try
         {
-            json = JsonDocument.Parse(File.ReadAllBytes(file));
+            json = JsonDocument.Parse(text);
         }
         catch (JsonException inner)
         {
-            throw new InvalidDataException(Say($"{file}: is not JSON: {inner.Message}", $"{file}: JSON になっていません: {inner.Message}"), inner);
+            string what = JsonMistake.InFile(inner, text);
+            throw new InvalidDataException(Say($"{file}: is not JSON: {what}.", $"{file}: JSON になっていません: {what}。"), inner);
         }
         using (json) return Read(json.RootElement, file);
     }

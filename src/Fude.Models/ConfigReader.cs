@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Fude.Tokenizers.Files;
 using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
@@ -55,8 +56,8 @@ internal sealed class ConfigReader(JsonElement json, string file, string within 
         }
         catch (JsonException e)
         {
-            throw new InvalidDataException(
-                Say($"{file} is not valid JSON: {e.Message}", $"{file} は正しい JSON ではありません: {e.Message}"), e);
+            string what = JsonMistake.InFile(e, utf8.Span);
+            throw new InvalidDataException(Say($"{file} is not valid JSON: {what}.", $"{file} は正しい JSON ではありません: {what}。"), e);
         }
     }
 

@@ -1,5 +1,7 @@
+using System.Text;
 using System.Text.Json;
 using Fude.Tensors;
+using Fude.Tokenizers.Files;
 using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
@@ -203,9 +205,10 @@ internal static class GgufConfig
             }
             catch (JsonException inner)
             {
+                string what = JsonMistake.InFile(inner, Encoding.UTF8.GetBytes(own));
                 throw new InvalidDataException(Say(
-                    $"{gguf.Path}: fude.rope_scaling is no JSON: {inner.Message}",
-                    $"{gguf.Path}: fude.rope_scaling が JSON として読めません: {inner.Message}"), inner);
+                    $"{gguf.Path}: fude.rope_scaling is no JSON: {what}.",
+                    $"{gguf.Path}: fude.rope_scaling が JSON として読めません: {what}。"), inner);
             }
             return;
         }

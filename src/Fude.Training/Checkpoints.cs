@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Fude.Tokenizers.Files;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
@@ -182,8 +183,8 @@ public sealed class Checkpoints(string folder)
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or OverflowException)
         {
             throw new InvalidDataException(Say(
-                $"{file}: is not the state of a run: {e.Message.TrimEnd('.')}. Delete its folder to go on from the checkpoint before.",
-                $"{file}: 学習の状態として読めません: {e.Message.TrimEnd('.')}。このチェックポイントのフォルダーを削除すると、その前のものから再開します。"), e);
+                $"{file}: is not the state of a run: {JsonMistake.What(e)}. Delete its folder to go on from the checkpoint before.",
+                $"{file}: 学習の状態として読めません: {JsonMistake.What(e)}。このチェックポイントのフォルダーを削除すると、その前のものから再開します。"), e);
         }
     }
 }

@@ -2,6 +2,7 @@ using System.Security.Cryptography;
 using System.Text.Encodings.Web;
 using System.Text.Json;
 using Fude.Tensors;
+using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -144,8 +145,8 @@ public static class RunIdentity
         catch (Exception e) when (e is JsonException or InvalidOperationException)
         {
             throw new InvalidDataException(Say(
-                $"{file}: is not the identity of a run: {e.Message} Begin the run in another folder.",
-                $"{file}: 実行の識別情報として読めません: {e.Message} 別のフォルダーで始めてください。"), e);
+                $"{file}: is not the identity of a run: {JsonMistake.What(e)}. Begin the run in another folder.",
+                $"{file}: 実行の識別情報として読めません: {JsonMistake.What(e)}。別のフォルダーで始めてください。"), e);
         }
     }
 }

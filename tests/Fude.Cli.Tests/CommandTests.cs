@@ -64,15 +64,29 @@ public sealed class CommandTests
     }
 
     [Theory]
-    [InlineData("nonsense")]
-    [InlineData("{\"ids\":[1]}")]
-    [InlineData("[1,\"2\"]")]
-    public async Task An_ids_file_that_is_no_array_of_numbers_is_named(string content)
+    [InlineData("[1,\n ?]", "[1, 2, 3]: line 2, column 2: '?' is an invalid start of a value.", "[1, 2, 3] など）として読めません: 2 行目の 2 文字目: ")]
+    [InlineData("{\"ids\":[1]}", "[1, 2, 3]: it holds an object.", "[1, 2, 3] など）として読めません: 中身がオブジェクトです。")]
+    [InlineData("[1,\"2\"]", "[1, 2, 3]: element 2 is no token id.", "[1, 2, 3] など）として読めません: 2 番目の要素がトークン ID ではありません。")]
+    [InlineData("[1.5]", "[1, 2, 3]: element 1 is no token id.", "[1, 2, 3] など）として読めません: 1 番目の要素がトークン ID ではありません。")]
+    [InlineData("", "[1, 2, 3]: it is empty.", "[1, 2, 3] など）として読めません: 空です。")]
+    public async Task An_ids_file_that_is_no_array_of_numbers_is_named_with_the_place_from_1(string content, string english, string japanese)
     {
         using TemporaryFolder folder = new();
         string file = Path.Combine(folder.Path, "ids.json");
         await File.WriteAllTextAsync(file, content, TestContext.Current.CancellationToken);
-        Assert.Contains("ids.json", (await Fude.Run("perplexity", Fude.Model("llama-mha"), "--ids-file", file)).Failure(), StringComparison.Ordinal);
+        string[] command = ["perplexity", Fude.Model("llama-mha"), "--ids-file", file];
+        string said = (await Fude.Run(command)).Failure();
+        Assert.Contains($"{file} is not a JSON array of token ids, as in {english}", said, StringComparison.Ordinal);
+        string other = (await Fude.RunInJapanese(command)).Said;
+        Assert.Contains($"{file} はトークン ID の JSON 配列（{japanese}", other, StringComparison.Ordinal);
+        Assert.All((string[])[said, other], text => Assert.DoesNotContain("LineNumber", text, StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Perplexity_says_that_no_begin_token_stands_before_a_text()
+    {
+        Assert.Contains("No begin token stands before it", (await Fude.Run("perplexity", "--help")).Output, StringComparison.Ordinal);
+        Assert.Contains("前に開始トークンは付けない", (await Fude.RunInJapanese("perplexity", "--help")).Said, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -70,6 +70,17 @@ public sealed class TokenizeCommandTests
         Assert.Contains("line 1", (await Fude.RunWith(line, "tokenize", Tokenizer, "--json", "--json-input")).Failure(), StringComparison.Ordinal);
 
     [Theory]
+    [InlineData("\"猫\" 犬", "not a JSON string: column 5: '0xE7' is invalid after a single JSON value. Expected end of data.")]
+    [InlineData("", "not a JSON string: it is empty.")]
+    [InlineData("\"\\uD800\"", "the JSON string holds half a surrogate pair.")]
+    public async Task A_line_that_is_no_JSON_is_told_by_the_character_from_1(string line, string expected)
+    {
+        Fude.Result result = await Fude.RunWith($"\"a\"\n{line}\n", "tokenize", Tokenizer, "--json-input");
+        Assert.Equal(1, result.Status);
+        Assert.Equal($"fude: standard input, line 2: {expected}\n", result.Error);
+    }
+
+    [Theory]
     [InlineData("{}")]
     [InlineData("{\"ids\":[1.5]}")]
     [InlineData("{\"ids\":[99999999]}")]

@@ -39,7 +39,8 @@ public sealed class WordingTests : IDisposable
     }
 
     [Theory]
-    [InlineData("{", "is not JSON: ", "JSON になっていません: ")]
+    [InlineData("{", "is not JSON: line 1, column 2: ", "JSON になっていません: 1 行目の 2 文字目: ")]
+    [InlineData("", "is not JSON: it is empty.", "JSON になっていません: 空です。")]
     [InlineData("""{"top_k": "many"}""", "'top_k' is \"many\"; expected a whole number.", "'top_k' が \"many\" です（必要: 整数）。")]
     [InlineData("""{"early_stopping": 3}""", "'early_stopping' is 3; expected true, false or \"never\".", "'early_stopping' が 3 です（必要: true、false、\"never\" のどれか）。")]
     [InlineData("""{"penalty_alpha": 0.6}""", "'penalty_alpha' is 0.6, which fude does not carry out.", "'penalty_alpha' の 0.6 には対応していません。")]

@@ -15,7 +15,11 @@ public sealed class WordingTests : IDisposable
 
     public static TheoryData<string, string, string> Configs() => new()
     {
-        { "{", "config.json is not valid JSON: ", "config.json は正しい JSON ではありません: " },
+        { "{\n  \"model_type\": llama", "config.json is not valid JSON: line 2, column 17: 'l' is an invalid start of a value.",
+            "config.json は正しい JSON ではありません: 2 行目の 17 文字目: 'l' is an invalid start of a value。" },
+        { "{\"a\": [1,]}", "config.json is not valid JSON: line 1, column 10: The JSON array contains a trailing comma at the end which is not supported in this mode.",
+            "config.json は正しい JSON ではありません: 1 行目の 10 文字目: " },
+        { "\n", "config.json is not valid JSON: it is empty.", "config.json は正しい JSON ではありません: 空です。" },
         { "[1]", "config.json holds a JSON list, not an object.", "config.json の JSON はリストで、オブジェクトではありません。" },
         { "{}", ": model_type is missing; fude knows llama, mistral, stablelm, stablelm_epoch and gpt2. Is this the config.json of a language model?.",
             ": model_type がありません。fude が対応しているのは llama、mistral、stablelm、stablelm_epoch、gpt2 です。言語モデルの config.json か確かめてください。" },

@@ -21,7 +21,7 @@ public sealed class WordingTests : IDisposable
 
     public static TheoryData<string, string, string> Headers() => new()
     {
-        { "{", "the header is not the JSON of a safetensors file: ", "ヘッダーが safetensors の JSON として読めません: " },
+        { "{", "the header is not the JSON of a safetensors file: line 1, byte 2: ", "ヘッダーが safetensors の JSON として読めません: 1 行目の 2 バイト目: " },
         { "[]", "the header is not the object it should be.", "ヘッダーの JSON はオブジェクトでなければなりません。" },
         { """{"a":{"dtype":"F32","shape":"2","data_offsets":[0,8]}}""", "the shape of tensor 'a' is not the array it should be.", "テンソル 'a' の shape は配列でなければなりません。" },
         { """{"a":{"dtype":"F32","shape":[2.5],"data_offsets":[0,8]}}""",

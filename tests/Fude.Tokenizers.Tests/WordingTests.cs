@@ -23,7 +23,9 @@ public sealed class WordingTests : IDisposable
         Assert.Equal(expected, UserLanguage.In(culture, () => Wording.Say("is English", "日本語です")));
 
     [Theory]
-    [InlineData("{", "tokenizer.json is no JSON: ", "tokenizer.json が JSON になっていません（1 行目の 2 バイト目）: ")]
+    [InlineData("{", "tokenizer.json is no JSON: line 1, column 2: ", "tokenizer.json が JSON になっていません: 1 行目の 2 文字目: ")]
+    [InlineData("{\n \"猫\": ,}", "tokenizer.json is no JSON: line 2, column 7: ',' is an invalid start of a value.", "tokenizer.json が JSON になっていません: 2 行目の 7 文字目: ',' is an invalid start of a value。")]
+    [InlineData("\r\n ", "tokenizer.json is no JSON: it is empty.", "tokenizer.json が JSON になっていません: 空です。")]
     [InlineData("", "tokenizer.json is empty. Download or copy it again.", "tokenizer.json が空です。ダウンロードまたはコピーをやり直してください。")]
     [InlineData("[]", "tokenizer.json: the file should be an object, but is a list.", "tokenizer.json: ファイル全体が正しくありません（必要: オブジェクト、実際: リスト）。")]
     [InlineData("{}", "tokenizer.json: the file has no \"model\".", "tokenizer.json: ファイル全体に \"model\" がありません。")]

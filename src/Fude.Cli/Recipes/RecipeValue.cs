@@ -2,6 +2,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Tokenizers.Files;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -81,8 +82,8 @@ internal sealed record RecipeValue(
         catch (JsonException e)
         {
             long offset = OffsetOf(bytes, e.LineNumber ?? 0, e.BytePositionInLine ?? 0);
-            string what = e.Message.Split(" LineNumber:")[0].Trim();
-            throw PlaceOf(bytes, offset, file).Wrong($"this is not JSON: {what}", $"JSON として読めません: {what}");
+            string what = JsonMistake.What(e, bytes);
+            throw PlaceOf(bytes, offset, file).Wrong($"this is not JSON: {what}.", $"JSON として読めません: {what}。");
         }
         catch (InvalidOperationException)
         {

@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Training;
 using static Fude.Cli.Language;
 
@@ -33,8 +34,8 @@ internal sealed record StepState(
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
         {
             throw new Failure(
-                $"{file}: is not the state of a recipe's step: {e.Message} Remove the file: the step is then done again.",
-                $"{file}: 手順の状態として読めません: {e.Message} このファイルを削除すると、その手順をやり直します。");
+                $"{file}: is not the state of a recipe's step: {JsonMistake.What(e)}. Remove the file: the step is then done again.",
+                $"{file}: 手順の状態として読めません: {JsonMistake.What(e)}。このファイルを削除すると、その手順をやり直します。");
         }
     }
 

@@ -211,8 +211,8 @@ public sealed class Checkpoint : IWeightStore
         catch (Exception inner) when (inner is JsonException or InvalidOperationException)
         {
             throw new InvalidDataException(Say(
-                $"{index}: is not the JSON of an index of shards: {inner.Message}",
-                $"{index}: シャードの索引の JSON として読めません: {inner.Message}"), inner);
+                $"{index}: is not the JSON of an index of shards: {WhatIsWrong(inner)}.",
+                $"{index}: シャードの索引の JSON として読めません: {WhatIsWrong(inner)}。"), inner);
         }
         if (shardOf.Count == 0) throw new InvalidDataException(
             Say($"{index}: its weight_map is empty.", $"{index}: weight_map が空です。"));

@@ -77,8 +77,8 @@ public sealed partial class SafeTensors : IDisposable
         {
             // Utf8JsonReader throws JsonException for grammar, InvalidOperationException for a value of another kind or bad UTF-8.
             throw new InvalidDataException(Say(
-                $"{file.Path}: the header is not the JSON of a safetensors file: {inner.Message}",
-                $"{file.Path}: ヘッダーが safetensors の JSON として読めません: {inner.Message}"), inner);
+                $"{file.Path}: the header is not the JSON of a safetensors file: {WhatIsWrong(inner)}.",
+                $"{file.Path}: ヘッダーが safetensors の JSON として読めません: {WhatIsWrong(inner)}。"), inner);
         }
         return (Place(file, 8 + (long)length, claims), metadata);
     }

@@ -47,10 +47,8 @@ internal readonly struct JsonPart
         }
         catch (JsonException e)
         {
-            string what = e.Message.Split(" LineNumber:")[0];
-            throw new InvalidDataException(Say(
-                string.Create(CultureInfo.InvariantCulture, $"{source} is no JSON: {what} (line {e.LineNumber + 1}, byte {e.BytePositionInLine + 1})."),
-                string.Create(CultureInfo.InvariantCulture, $"{source} が JSON になっていません（{e.LineNumber + 1} 行目の {e.BytePositionInLine + 1} バイト目）: {what}")), e);
+            string what = JsonMistake.InFile(e, json.Span);
+            throw new InvalidDataException(Say($"{source} is no JSON: {what}.", $"{source} が JSON になっていません: {what}。"), e);
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
+using Fude.Tokenizers.Files;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
@@ -251,7 +252,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
         catch (JsonException e)
         {
-            return Broken(Say($"broken JSON ({MessageOf(e, line)})", $"JSON が壊れています（{MessageOf(e, line)}）"));
+            return Broken(Say($"broken JSON ({JsonMistake.InLine(e, line)})", $"JSON が壊れています（{JsonMistake.InLine(e, line)}）"));
         }
         catch (InvalidOperationException e)
         {
@@ -265,15 +266,6 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             Bad(file, number, what, tally);
             return null;
         }
-    }
-
-    /// <summary>What is wrong and at which character of the line, from 1. The reader counts bytes from 0, and lines within this one.</summary>
-    private static string MessageOf(JsonException e, ReadOnlySpan<byte> line)
-    {
-        int column = 1 + PackedLines.Characters(line[..(int)Math.Min(line.Length, e.BytePositionInLine ?? 0)]);
-        return Say(
-            FormattableString.Invariant($"column {column}: {e.Message.Split(" LineNumber:")[0].TrimEnd('.')}"),
-            FormattableString.Invariant($"{column} 文字目: {e.Message.Split(" LineNumber:")[0].TrimEnd('.')}"));
     }
 
     private void Bad(string file, long line, string what, Tally tally)

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Unicode;
+using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -98,7 +99,9 @@ internal static class JsonRecords
         }
         catch (JsonException e)
         {
-            problem = (Say("broken JSON", "JSON が壊れています"), PlaceOf(e, json.Span, kind == JsonValueKind.Array, before));
+            problem = (Say("broken JSON", "JSON が壊れています"),
+                // The line of JSONL is named already.
+                kind == JsonValueKind.Array ? JsonMistake.InFile(e, json.Span) : JsonMistake.InLine(e, json.Span, before));
             return null;
         }
         catch (InvalidOperationException)
@@ -110,19 +113,6 @@ internal static class JsonRecords
 
     private static string Unexpected(JsonValueKind expected, JsonValueKind found) => Say(
         $"a JSON {(expected == JsonValueKind.Array ? "array" : "object")} is expected, not {KindOf(found)}", $"JSON の{(expected == JsonValueKind.Array ? "配列" : "オブジェクト")}ではなく{KindOf(found)}です");
-
-    // The reader counts lines and bytes from 0; a person counts lines and characters of the file from 1. The line of JSONL is named already.
-    private static string PlaceOf(JsonException e, ReadOnlySpan<byte> json, bool ofFile, int before)
-    {
-        int start = 0;
-        for (long line = e.LineNumber ?? 0; line > 0; line--) start += json[start..].IndexOf((byte)'\n') + 1;
-        int end = Math.Min(json.Length, start + (int)(e.BytePositionInLine ?? 0));
-        int column = 1 + (start == 0 ? before : 0) + PackedLines.Characters(json[start..end]);
-        string what = e.Message.Split(" LineNumber:")[0].TrimEnd('.');
-        return ofFile
-            ? Say($"line {e.LineNumber + 1}, column {column}: {what}", $"{e.LineNumber + 1} 行目の {column} 文字目: {what}")
-            : Say($"column {column}: {what}", $"{column} 文字目: {what}");
-    }
 
     // JSON's grammar lets half a surrogate pair pass; whoever read such a string later would fail then.
     private static void RequireText(ReadOnlySpan<byte> json)

@@ -14,7 +14,7 @@ public sealed class RecipeTests : IDisposable
         // What is no JSON, or no recipe.
         { "{\n  \"steps\": [,]\n}", ":2:13: this is not JSON" },
         { "{\n  \"steps\": [\n", ":3:1: this is not JSON" },
-        { "", ":1:1: this is not JSON" },
+        { "", ":1:1: this is not JSON: it is empty." },
         { "{} {}", ":1:4: this is not JSON" },
         { "[]", ":1:1: 'a recipe' is a list; an object is expected" },
         { "{}", ":1:1: a recipe has 'steps'" },

@@ -1,0 +1,48 @@
+using System.Text.Json;
+using Fude.Tokenizers.Training;
+using static Fude.Tokenizers.Wording;
+
+namespace Fude.Tokenizers.Files;
+
+/// <summary>What is wrong with a text that should be JSON, and where: lines and characters from 1, as people and editors count.</summary>
+/// <remarks>System.Text.Json counts lines and bytes from 0 and says so, in English, at the end of its messages.</remarks>
+internal static class JsonMistake
+{
+    /// <summary>"line 2, column 5: what"; of a text without anything in it, that it is empty.</summary>
+    /// <param name="mistake">What the reader said.</param>
+    /// <param name="json">The text it read.</param>
+    public static string InFile(JsonException mistake, ReadOnlySpan<byte> json)
+    {
+        if (IsEmpty(json)) return What(mistake, json);
+        (long line, int column) = PlaceOf(mistake, json);
+        return Say($"line {line}, column {column}: {What(mistake)}", $"{line} 行目の {column} 文字目: {What(mistake)}");
+    }
+
+    /// <summary>The same of a text on one line, whose number is told already: "column 5: what".</summary>
+    /// <param name="mistake">What the reader said.</param>
+    /// <param name="json">The text it read.</param>
+    /// <param name="before">Bytes that stand before it in its line.</param>
+    public static string InLine(JsonException mistake, ReadOnlySpan<byte> json, int before = 0)
+    {
+        if (IsEmpty(json)) return What(mistake, json);
+        int column = before + PlaceOf(mistake, json).Column;
+        return Say($"column {column}: {What(mistake)}", $"{column} 文字目: {What(mistake)}");
+    }
+
+    /// <summary>What alone, where the place is told in another way; of a text without anything in it, that it is empty.</summary>
+    public static string What(JsonException mistake, ReadOnlySpan<byte> json) => IsEmpty(json) ? Say("it is empty", "空です") : What(mistake);
+
+    /// <summary>What alone, without a full stop; also of another exception that reading JSON ends with.</summary>
+    public static string What(Exception mistake) =>
+        mistake.Message.Split(" LineNumber:")[0].Replace(" Change the reader options.", "", StringComparison.Ordinal).TrimEnd('.');
+
+    private static bool IsEmpty(ReadOnlySpan<byte> json) => json.Trim(" \t\r\n"u8).IsEmpty;
+
+    private static (long Line, int Column) PlaceOf(JsonException mistake, ReadOnlySpan<byte> json)
+    {
+        int start = 0;
+        for (long line = mistake.LineNumber ?? 0; line > 0; line--) start += json[start..].IndexOf((byte)'\n') + 1;
+        int end = (int)Math.Min(json.Length, start + (mistake.BytePositionInLine ?? 0));
+        return ((mistake.LineNumber ?? 0) + 1, 1 + PackedLines.Characters(json[start..end]));
+    }
+}

@@ -41,20 +41,22 @@ internal static partial class CommandLineWords
     }
 
     /// <summary>Has a command and those below it refuse a misspelt option where any word may stand: in a list, and for a model or a file.</summary>
-    public static void RefuseMisspeltOptions(Command command)
+    /// <param name="command">The command.</param>
+    /// <param name="literal">Words after `--`, which are what they are.</param>
+    public static void RefuseMisspeltOptions(Command command, IReadOnlyCollection<string> literal)
     {
         // First of all: what the others miss may be what the list has swallowed.
-        command.Validators.Insert(0, static result =>
+        command.Validators.Insert(0, result =>
         {
             foreach (SymbolResult child in result.Children)
                 if (child is OptionResult { Option.AllowMultipleArgumentsPerToken: true } or ArgumentResult { Argument.Name: not "text" })
                     foreach (Token word in child.Tokens)
-                        if (LooksLikeOption(word.Value)) result.AddError(NoSuchOption(word.Value, result));
+                        if (LooksLikeOption(word.Value) && !literal.Contains(word.Value)) result.AddError(NoSuchOption(word.Value, result));
         });
-        foreach (Command part in command.Subcommands) RefuseMisspeltOptions(part);
+        foreach (Command part in command.Subcommands) RefuseMisspeltOptions(part, literal);
     }
 
-    /// <summary>Whether a word can only be an option: a file of such a name is ./--name.</summary>
+    /// <summary>Whether a word can only be an option: a file of such a name is ./--name, or stands after `--`.</summary>
     public static bool LooksLikeOption(string word) => OptionShape().IsMatch(word);
 
     /// <summary>Says that a command has no such option, and which may have been meant.</summary>

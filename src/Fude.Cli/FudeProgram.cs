@@ -22,7 +22,7 @@ internal sealed class FudeProgram(Terminal terminal)
     {
         using Interrupts interrupts = new();
         // A prompt may begin with "@": no response files.
-        ParseResult parsed = CreateCommand(interrupts, arguments.FirstOrDefault()).Parse(
+        ParseResult parsed = CreateCommand(interrupts, arguments.FirstOrDefault(), [.. arguments.SkipWhile(word => word != "--").Skip(1)]).Parse(
             [.. arguments.SelectMany(WithEmptyValue)], new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
         if (parsed.Errors.Count > 0 && parsed.Action is ParseErrorAction) return WrongUsage(parsed);
         if (parsed.CommandResult is { Command.Name: string name, Parent: CommandResult { Parent: null } } && Unhurried.Contains(name))
@@ -68,7 +68,8 @@ internal sealed class FudeProgram(Terminal terminal)
     /// <param name="interrupts">Ctrl+C, for the commands that outlive it.</param>
     /// <param name="first">The first argument. Where it names a command, that one alone is made: a run does not wait for the options of
     /// nineteen others.</param>
-    internal RootCommand CreateCommand(Interrupts interrupts, string? first = null)
+    /// <param name="literal">The words after `--`: no options, whatever they look like.</param>
+    internal RootCommand CreateCommand(Interrupts interrupts, string? first = null, IReadOnlyCollection<string>? literal = null)
     {
         RootCommand root = new(Language.Say(
             "fude (筆): the whole life of a Japanese language model.",
@@ -100,7 +101,7 @@ internal sealed class FudeProgram(Terminal terminal)
         foreach ((string name, Func<Command> create) in commands)
             if (!isNamed || name == first) root.Add(create());
         CommandLineWords.Adopt(root);
-        CommandLineWords.RefuseMisspeltOptions(root);
+        CommandLineWords.RefuseMisspeltOptions(root, literal ?? []);
         return root;
     }
 

@@ -181,5 +181,5 @@ internal static class GenerateCommand
     private static string Seconds(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds:F2} s");
 
     private static string PerSecond(int tokens, TimeSpan time) =>
-        string.Create(CultureInfo.InvariantCulture, $"{tokens / time.TotalSeconds:F1} tokens/s");
+        string.Create(CultureInfo.InvariantCulture, $"{tokens / time.TotalSeconds:F1} {Say("tokens/s", "トークン/秒")}");
 }

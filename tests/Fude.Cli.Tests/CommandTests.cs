@@ -184,6 +184,8 @@ public sealed class CommandTests
         using TemporaryFolder folder = new();
         string ids = folder.Write("ids.json", "[1, 2, 3]");
         string[] command = ["perplexity", Fude.Model("llama-gqa"), "--ids-file", ids];
+        Assert.Contains(" over 2 tokens (", (await Fude.Run(command)).Output, StringComparison.Ordinal);
+        Assert.Contains(" over 1 token (", (await Fude.Run([.. command[..^1], folder.Write("two.json", "[1, 2]")])).Output, StringComparison.Ordinal);
         Assert.Contains("--context is from 2 to ", (await Fude.Run([.. command, "--context", "100000"])).Failure(2), StringComparison.Ordinal);
         Assert.Contains("--stride is from 1 to 4, ", (await Fude.Run([.. command, "--context", "4", "--stride", "5"])).Failure(2), StringComparison.Ordinal);
     }

@@ -60,6 +60,13 @@ public sealed class ExplainCommandTests
         Assert.Equal((0, ""), (clean.Status, clean.Error));
     }
 
+    [Fact]
+    public async Task One_character_is_no_plural()
+    {
+        Assert.Contains(" for 1 character\n", (await Fude.Run("explain", Bare, "猫")).Output, StringComparison.Ordinal);
+        Assert.Contains(" for 2 characters\n", (await Fude.Run("explain", Bare, "猫猫")).Output, StringComparison.Ordinal);
+    }
+
     private static IEnumerable<string?> Kinds(Fude.Result result) =>
         [.. result.Json.GetProperty("warnings").EnumerateArray().Select(warning => warning.GetProperty("kind").GetString())];
 

@@ -35,8 +35,16 @@ public sealed class FudeProgramTests
     [InlineData("--treads", "--threads", "generate", "a", "--treads")]
     [InlineData("--verbos", "--verbose", "inspect", "a", "--verbos")]
     [InlineData("--dryrun", "--dry-run", "run", "--dryrun", "a")]
+    [InlineData("--dry", "--dry-run", "run", "--dry", "a")]
     public async Task A_misspelt_option_is_no_value_of_a_list_and_no_name_of_a_file(string given, string meant, params string[] arguments) => Assert.Contains(
         $"fude: There is no option {given}. Did you mean '{meant}'?", (await Fude.Run(arguments)).Failure(status: 2), StringComparison.Ordinal);
+
+    [Fact]
+    public async Task A_word_after_two_dashes_is_what_it_is()
+    {
+        Assert.Contains("--foo: there is no such file", (await Fude.Run("tokenizer", "train", "--out", "b", "--", "--foo")).Failure(), StringComparison.Ordinal);
+        Assert.Equal((await Fude.RunWith("--json", "tokenize")).Output, (await Fude.Run("tokenize", "--", "--json")).Output);
+    }
 
     [Fact]
     public async Task A_word_near_a_command_is_told_which()

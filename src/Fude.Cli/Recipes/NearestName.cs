@@ -5,13 +5,17 @@ namespace Fude.Cli;
 /// <summary>What a person may have meant by a name that there is none of.</summary>
 internal static class NearestName
 {
+    private const int ShortestBeginning = 3;
+
     /// <summary>" Did you mean …?", or nothing where no name is near.</summary>
     public static string Hint(string given, IEnumerable<string> known)
     {
-        (string Name, int Distance) best = known.Select(name => (name, Distance(given, name))).OrderBy(pair => pair.Item2).FirstOrDefault();
-        return best.Name is not null && best.Distance <= Math.Max(1, Math.Min(given.Length, best.Name.Length) / 2)
-            ? Say($" Did you mean '{best.Name}'?", $"'{best.Name}' のことですか。")
-            : "";
+        string[] names = [.. known];
+        (string Name, int Distance) best = names.Select(name => (name, Distance(given, name))).OrderBy(pair => pair.Item2).FirstOrDefault();
+        string? meant = best.Name is not null && best.Distance <= Math.Max(1, Math.Min(given.Length, best.Name.Length) / 2)
+            ? best.Name
+            : Array.Find(names, name => given.Length >= ShortestBeginning && name.StartsWith(given, StringComparison.Ordinal));      // a name cut short
+        return meant is null ? "" : Say($" Did you mean '{meant}'?", $"'{meant}' のことですか。");
     }
 
     /// <summary>Letters to change, add, drop or swap with the next until one name is the other (Damerau; _ and - count as the same letter).</summary>

@@ -1,5 +1,6 @@
 using System.Text;
 using System.Text.Json;
+using Fude.Tokenizers.Files;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
@@ -105,8 +106,8 @@ internal sealed record MetricsLine(StepReport Report, double TokensPerSecond, do
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new InvalidDataException(Say(
-                $"{file}:{number}: is no line of a run's metrics, such as {{\"step\":1,\"loss\":9.5,…}}: {e.Message} Remove the line, or the file.",
-                $"{file}:{number}: 学習の記録の行（{{\"step\":1,\"loss\":9.5,…}} など）として読めません: {e.Message} この行かファイルを削除してください。"), e);
+                $"{file}:{number}: is no line of a run's metrics, such as {{\"step\":1,\"loss\":9.5,…}}: {JsonMistake.What(e)}. Remove the line, or the file.",
+                $"{file}:{number}: 学習の記録の行（{{\"step\":1,\"loss\":9.5,…}} など）として読めません: {JsonMistake.What(e)}。この行かファイルを削除してください。"), e);
         }
     }
 

@@ -1,6 +1,7 @@
 using System.Globalization;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -65,8 +66,8 @@ internal sealed class RunSettings
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new InvalidDataException(Say(
-                $"{file}: is not the settings of a run: {e.Message} Remove it to have a report without them.",
-                $"{file}: 実行の設定として読めません: {e.Message} 削除すれば、設定なしのレポートを作れます。"), e);
+                $"{file}: is not the settings of a run: {JsonMistake.What(e)}. Remove it to have a report without them.",
+                $"{file}: 実行の設定として読めません: {JsonMistake.What(e)}。削除すれば、設定なしのレポートを作れます。"), e);
         }
     }
 

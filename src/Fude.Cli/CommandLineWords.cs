@@ -40,7 +40,7 @@ internal static partial class CommandLineWords
         root.Options.OfType<VersionOption>().Single().Description = Say("Show the version.", "バージョンを表示する。");
     }
 
-    /// <summary>Has a command and those below it refuse a misspelt option where any word may stand: in a list, and for a model or a file.</summary>
+    /// <summary>Has a command and those below it refuse a misspelt option where any word may stand: in a list, and for a model, a file or a folder.</summary>
     /// <param name="command">The command.</param>
     /// <param name="literal">Words after `--`, which are what they are.</param>
     public static void RefuseMisspeltOptions(Command command, IReadOnlyCollection<string> literal)
@@ -49,7 +49,8 @@ internal static partial class CommandLineWords
         command.Validators.Insert(0, result =>
         {
             foreach (SymbolResult child in result.Children)
-                if (child is OptionResult { Option.AllowMultipleArgumentsPerToken: true } or ArgumentResult { Argument.Name: not "text" })
+                if (child is OptionResult { Option.AllowMultipleArgumentsPerToken: true } or OptionResult { Option.HelpName: "FILE" or "FILE.gguf" or "DIR" or "MODEL" or "NAME" }
+                    or ArgumentResult { Argument.Name: not "text" })
                     foreach (Token word in child.Tokens)
                         if (LooksLikeOption(word.Value) && !literal.Contains(word.Value)) result.AddError(NoSuchOption(word.Value, result));
         });

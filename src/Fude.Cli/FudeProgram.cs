@@ -76,7 +76,7 @@ internal sealed class FudeProgram(Terminal terminal)
             "fude (筆): 日本語言語モデルの一生をひとつの道具で。")) { Verbose };
         (string Name, Func<Command> Create)[] commands =
         [
-            ("generate", () => GenerateCommand.Create(terminal)),
+            ("generate", () => GenerateCommand.Create(terminal, literal ?? [])),
             ("chat", () => ChatCommand.Create(terminal, interrupts)),
             ("tokenize", () => TokenizeCommand.Create(terminal)),
             ("detokenize", () => DetokenizeCommand.Create(terminal)),

@@ -10,7 +10,7 @@ namespace Fude.Cli;
 /// <summary>fude generate: continues a text and prints it as it is written.</summary>
 internal static class GenerateCommand
 {
-    public static Command Create(Terminal terminal)
+    public static Command Create(Terminal terminal, IReadOnlyCollection<string> literal)
     {
         Argument<string?> model = Arguments.ModelOrDefault();
         Argument<string?> text = new("text")
@@ -43,9 +43,9 @@ internal static class GenerateCommand
             if (result.GetResult(prompt) is not null && result.GetResult(ids) is not null)
                 result.AddError(Say("Give either --prompt or --ids, not both.", "--prompt と --ids は同時に指定できません。"));
             // A misspelt option is taken for a text where one may stand.
-            if ((result.GetValue(text) ?? result.GetValue(model)) is ['-', _, ..] word)
+            if ((result.GetValue(text) ?? result.GetValue(model)) is ['-', _, ..] word && !literal.Contains(word))
                 result.AddError(CommandLineWords.NoSuchOption(word, result)
-                    + Say(" A text that begins with - is given by --prompt.", "- で始まるテキストは --prompt で指定してください。"));
+                    + Say(" A text that begins with - is given by --prompt, or after --.", "- で始まるテキストは --prompt で、または -- の後に指定してください。"));
             if (result.GetValue(text) is not null && (result.GetResult(prompt) is not null || result.GetResult(ids) is not null))
                 result.AddError(Say("Give the text once: as TEXT, by --prompt or by --ids.", "テキストは TEXT、--prompt、--ids のどれかひとつで指定してください。"));
         });

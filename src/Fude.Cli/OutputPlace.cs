@@ -8,6 +8,7 @@ internal static class OutputPlace
     /// <summary>Fails where a folder cannot be written.</summary>
     public static void RequireFolder(string folder)
     {
+        RequireName(folder);
         if (File.Exists(folder))
             throw new Failure(
                 $"{folder} is a file: give the name of a folder to write.", $"{folder} はファイルです。書き出すフォルダーの名前を指定してください。");
@@ -17,19 +18,27 @@ internal static class OutputPlace
     /// <summary>Fails where a file cannot be written.</summary>
     public static void RequireFile(string file)
     {
+        RequireName(file);
         if (Directory.Exists(file))
             throw new Failure(
                 $"{file} is a folder: give the name of a file to write.", $"{file} はフォルダーです。書き出すファイルの名前を指定してください。");
         RequireRoom(file, Path.GetDirectoryName(Path.GetFullPath(file)) ?? ".");
     }
 
-    /// <summary>Fails where a file is that is not to be replaced.</summary>
+    /// <summary>Fails where a file cannot be written, or is not to be replaced.</summary>
     public static void RequireNew(string file, bool isForced)
     {
+        RequireFile(file);
         if (File.Exists(file) && !isForced)
             throw new Failure(
                 $"{file} is there already: choose another name, or replace it with --force.",
                 $"{file} は既にあります。別の名前にするか、--force で置き換えてください。");
+    }
+
+    private static void RequireName(string name)
+    {
+        if (string.IsNullOrWhiteSpace(name))
+            throw Failure.OfUsage("The name of what is to be written is empty.", "書き出し先の名前が空です。");
     }
 
     // The nearest folder that is there has to take a file: those that are missing below it are made when there is something to write.

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Globalization;
 using System.Text;
 using Fude.Tokenizers.Training;
+using Fude.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -199,6 +200,7 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
                     throw place.Wrong(
                         $"{one} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt {step.Name}.",
                         $"{one} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt {step.Name} で結果とみなしてください。");
+                RunLock.RequireFree(one);
                 string aside = one + Aside;
                 if (File.Exists(aside)) File.Delete(aside);
                 if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);

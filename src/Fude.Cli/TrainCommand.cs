@@ -122,7 +122,7 @@ internal static class TrainCommand
                 "注意: --tokenizer がないため、モデルにトークナイザーは付かず、シャードがどのトークナイザーのものかも確認しません"));
         RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
-        RunEnd.TellChanges(terminal.Error, log.Changes);
+        if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);
         bool isDone;
         using (TrainingLine line = new(terminal, settings.Trainer.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, () => Roofline.MatrixPeak(run.Device)))
         {

@@ -109,7 +109,7 @@ internal static class TuneCommand
             $"学習する重み {run.Model.Count / 1e6:0.###} M{(run.Model.IsAdapter ? "（アダプター）" : "")}、{settings.Batch:N0} 例 × {run.Schedule.Steps:N0} ステップ{(run.IsResumed ? $"、ステップ {run.State.Step:N0} から再開" : "")}"));
         RunEnd.TellLost(terminal.Error, run.LostBest);
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
-        RunEnd.TellChanges(terminal.Error, log.Changes);
+        if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);
         bool isDone;
         using (TrainingLine line = new(terminal, run.Schedule.Steps, run.State.Tokens, run.Model.FlopsPerToken, () => Roofline.MatrixPeak(run.Device)))
         {

@@ -62,10 +62,11 @@ internal sealed class LoraConfig
         if (_layers is not null && LayerOf(module) is { } layer && !_layers.Contains(layer)) return false;
         if (_targetsAllLinear) return module != "lm_head";
         if (_targetPattern is not null) return Matches(_targetPattern, module);
-        foreach (string target in _targets)
-            if (module == target || module.EndsWith($".{target}", StringComparison.Ordinal)) return true;
-        return false;
+        return _targets.Any(target => Names(target, module));
     }
+
+    /// <summary>Whether a name in target_modules is that of a layer, whole or its end.</summary>
+    public static bool Names(string target, string module) => module == target || module.EndsWith($".{target}", StringComparison.Ordinal);
 
     /// <summary>r of a layer.</summary>
     public int RankOf(string module) => (int)(First(_ranks, module) ?? _rank);

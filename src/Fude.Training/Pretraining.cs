@@ -122,6 +122,9 @@ public sealed class Pretraining : IDisposable
     /// <summary>How far the run is.</summary>
     public RunState State => _trainer.State;
 
+    /// <inheritdoc cref="Trainer.IsDone"/>
+    public bool IsDone => _trainer.IsDone;
+
     /// <inheritdoc cref="Trainer.EndedEarly"/>
     public bool EndedEarly => _trainer.EndedEarly;
 

@@ -3,8 +3,8 @@ using static Fude.Tokenizers.Wording;
 namespace Fude.Training;
 
 /// <summary>A run's folder, held by one process at a time: the same command started twice must not write to the same files.</summary>
-/// <remarks>The file <c>.lock</c> in it is held open; the system releases it however the process ends.</remarks>
-internal sealed class RunLock : IDisposable
+/// <remarks>The file <c>.lock</c> in it is held open; the system releases it however the process ends. A file system that has no locks gives none.</remarks>
+public sealed class RunLock : IDisposable
 {
     private const string FileName = ".lock";
 
@@ -20,7 +20,7 @@ internal sealed class RunLock : IDisposable
         {
             _file = new FileStream(file, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
         }
-        catch (IOException e) when (File.Exists(file))
+        catch (IOException e) when (IsHeld(e))
         {
             throw new IOException(Say(
                 $"{folder}: another process is working on the run in this folder. Wait for it, end it, or give another folder.",
@@ -28,5 +28,16 @@ internal sealed class RunLock : IDisposable
         }
     }
 
+    /// <summary>Fails where a process works on the run of a folder.</summary>
+    /// <exception cref="IOException">One does.</exception>
+    public static void RequireFree(string folder)
+    {
+        if (File.Exists(Path.Combine(folder, FileName))) new RunLock(folder).Dispose();
+    }
+
+    /// <inheritdoc/>
     public void Dispose() => _file.Dispose();
+
+    // EWOULDBLOCK of Linux and of macOS, and Windows' ERROR_SHARING_VIOLATION.
+    private static bool IsHeld(IOException e) => e.HResult is 11 or 35 or unchecked((int)0x80070020);
 }

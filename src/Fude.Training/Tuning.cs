@@ -108,6 +108,9 @@ public sealed class Tuning : IDisposable
     /// <summary>How far the run is.</summary>
     public RunState State => _trainer.State;
 
+    /// <inheritdoc cref="Trainer.IsDone"/>
+    public bool IsDone => _trainer.IsDone;
+
     /// <inheritdoc cref="Trainer.EndedEarly"/>
     public bool EndedEarly => _trainer.EndedEarly;
 

@@ -44,6 +44,16 @@ public sealed class FudeProgramTests
     {
         Assert.Contains("--foo: there is no such file", (await Fude.Run("tokenizer", "train", "--out", "b", "--", "--foo")).Failure(), StringComparison.Ordinal);
         Assert.Equal((await Fude.RunWith("--json", "tokenize")).Output, (await Fude.Run("tokenize", "--", "--json")).Output);
+        Assert.Equal(0, (await Fude.Run("generate", "--max-new-tokens", "1", "--", "-5度の朝")).Status);
+        Assert.Contains("or after --.", (await Fude.Run("generate", "-5度の朝")).Failure(2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_misspelt_option_is_no_name_of_what_is_written_and_no_name_is_none()
+    {
+        Assert.Contains("There is no option --recompue. Did you mean '--recompute'?",
+            (await Fude.Run("train", "--config", "c", "--data", "d", "--steps", "5", "--out", "--recompue")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("is empty", (await Fude.Run("tokenizer", "train", "a.txt", "--out=")).Failure(2), StringComparison.Ordinal);
     }
 
     [Fact]

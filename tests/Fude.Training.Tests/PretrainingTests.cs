@@ -39,8 +39,12 @@ public sealed class PretrainingTests : IDisposable
         using (Pretraining run = new(settings))
         {
             Assert.Contains("another process is working on the run", Assert.Throws<IOException>(() => new Pretraining(settings)).Message, StringComparison.Ordinal);
+            Assert.Throws<IOException>(() => RunLock.RequireFree(settings.Output));
             Assert.True(run.Run());
         }
+        RunLock.RequireFree(settings.Output);
+        RunLock.RequireFree(_folder["none"]);
+        Assert.False(Directory.Exists(_folder["none"]));
         using Pretraining again = new(settings);
         Assert.True(again.IsResumed);
     }

@@ -106,6 +106,16 @@ public sealed class TrainableModelTests : IDisposable
         }
     }
 
+    [Theory, InlineData("c_attn", 2), InlineData("h.0.attn.c_attn", 1), InlineData("transformer.h.0.attn.c_attn", 1)]
+    public void A_layer_for_an_adapter_is_named_by_its_end_or_whole(string name, int layers)
+    {
+        using TemporaryFolder folder = new();
+        using (TrainableModel model = TrainableModel.Create(Config("gpt2"), new InitialNumbers(3, 0.2f))) model.Save(folder["base"]);
+        ModelConfig config = ModelFolder.Open(folder["base"]).Config;
+        using TrainableModel adapted = TrainableModel.LoadWithAdapter(folder["base"], new LoraSettings(2, Targets: [name]).ToAdapterConfig(config, ""), seed: 1);
+        Assert.Equal(2 * layers, adapted.Parameters.Count);
+    }
+
     [Theory, MemberData(nameof(Families))]
     public void What_is_saved_is_read_back_and_runs(string family)
     {

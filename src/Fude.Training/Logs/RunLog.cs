@@ -61,7 +61,7 @@ public sealed class RunLog : IDisposable
             events = EventFile.Create(Path.Combine(folder, EventsName), Now(time));
             foreach (MetricsLine line in lines) events.Add(line.UnixSeconds, line.Report.Step, line.Scalars());
             events.Flush();
-            return new RunLog(folder, metrics, events, time, step, tokens) { Changes = changes, _unwritten = changes.Count > 0 ? begun : null };
+            return new RunLog(folder, metrics, events, time, step, tokens) { Changes = changes, _unwritten = begun?.IsChanged == true ? begun : null };
         }
         catch
         {

@@ -29,11 +29,14 @@ internal sealed class RunSettings
     /// <summary>What holds after a step, in order; null for what was not given any more.</summary>
     public IReadOnlyList<(long Step, string Name, string? Value)> Changes => _changes;
 
+    /// <summary>Whether <see cref="GoOn"/> changed what the file holds.</summary>
+    public bool IsChanged { get; private set; }
+
     /// <summary>Notes that a run goes on after a step with other settings. What was noted of later steps never came to pass.</summary>
     /// <returns>What differs from the settings so far.</returns>
     public IReadOnlyList<SettingChange> GoOn(long step, IEnumerable<KeyValuePair<string, string>> settings)
     {
-        _ = _changes.RemoveAll(change => change.Step >= step);
+        IsChanged = _changes.RemoveAll(change => change.Step >= step) > 0;
         Dictionary<string, string> now = new(Unique(settings), StringComparer.Ordinal);
         Dictionary<string, string?> before = new(StringComparer.Ordinal);
         foreach ((string name, string value) in Settings) before[name] = value;
@@ -43,6 +46,7 @@ internal sealed class RunSettings
             if (before.GetValueOrDefault(name) is var old && now.GetValueOrDefault(name) is var given && old != given)
                 differences.Add(new SettingChange(name, old, given));
         foreach (SettingChange change in differences) _changes.Add((step, change.Name, change.Now));
+        IsChanged |= differences.Count > 0;
         return differences;
     }
 
@@ -66,8 +70,8 @@ internal sealed class RunSettings
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
         {
             throw new InvalidDataException(Say(
-                $"{file}: is not the settings of a run: {JsonMistake.What(e)}. Remove it to have a report without them.",
-                $"{file}: 実行の設定として読めません: {JsonMistake.What(e)}。削除すれば、設定なしのレポートを作れます。"), e);
+                $"{file}: is not the settings of a run: {JsonMistake.What(e)}. Remove it: a run that goes on writes it anew, and a report does without.",
+                $"{file}: 実行の設定として読めません: {JsonMistake.What(e)}。削除してください。実行を再開すれば改めて記録され、レポートは設定なしで作れます。"), e);
         }
     }
 

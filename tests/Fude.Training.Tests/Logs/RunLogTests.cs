@@ -146,6 +146,7 @@ public sealed class RunLogTests : IDisposable
             log.Add(Report(4));
         }
         Assert.Equal(1, Lines().Count(line => line.GetProperty("step").GetInt32() == 4));
+        Assert.Equal(begun, File.ReadAllBytes(_folder["run.json"]));
     }
 
     [Fact]

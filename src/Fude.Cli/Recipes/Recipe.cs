@@ -69,6 +69,7 @@ internal sealed partial class Recipe
 
     private readonly string _folder;
     private readonly Dictionary<string, string> _variables = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, IReadOnlyList<RecipeValue>> _lists = new(StringComparer.Ordinal);
 
     private Recipe(string file) => _folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
 
@@ -130,6 +131,15 @@ internal sealed partial class Recipe
         {
             if (!VariableName().IsMatch(variable.Name))
                 throw variable.Place.Wrong($"'{variable.Name}' is no name of a variable: letters, digits, - and _ are.", $"変数の名前 '{variable.Name}' には英数字と - と _ だけが使えます。");
+            if (variable.Value.Kind == RecipeValueKind.Array)
+            {
+                if (given.ContainsKey(variable.Name))
+                    throw variable.Place.Wrong($"'{variable.Name}' is a list; --set gives a text.", $"'{variable.Name}' はリストです。--set で指定できるのは文字列です。");
+                RecipeValue[] items = [.. variable.Value.Items.SelectMany(Items)];
+                foreach (RecipeValue item in items) _ = Expanded(Require(item, RecipeValueKind.String, variable.Name).Text, item.Place);
+                _lists.Add(variable.Name, items);
+                continue;
+            }
             RecipeValue value = Require(variable.Value, RecipeValueKind.String, variable.Name);
             // A path that is given on the command line is one from where the user stands.
             _variables.Add(variable.Name, given.TryGetValue(variable.Name, out string? other) ? Path.GetFullPath(other) : Expanded(value.Text, value.Place));
@@ -194,7 +204,8 @@ internal sealed partial class Recipe
         bool isList = type.IsArray;
         type = isList ? type.GetElementType()! : Nullable.GetUnderlyingType(type) ?? type;
         if (type.IsArray) (isList, type) = (true, type.GetElementType()!);
-        IReadOnlyList<RecipeValue> values = member.Value.Kind == RecipeValueKind.Array && isList ? member.Value.Items : [member.Value];
+        IReadOnlyList<RecipeValue> values =
+            isList ? [.. (member.Value.Kind == RecipeValueKind.Array ? member.Value.Items : [member.Value]).SelectMany(Items)] : [member.Value];
         if (isList && values.Count == 0)
             throw member.Value.Place.Wrong($"'{member.Name}' is an empty list; leave it out, or name one.", $"'{member.Name}' のリストが空です。");
         bool isPath = kind.Inputs.Contains(member.Name) || kind.Outputs.Contains(member.Name);
@@ -234,9 +245,17 @@ internal sealed partial class Recipe
         return Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, _folder));
     }
 
+    /// <summary>A value, or those of the list that it stands for.</summary>
+    private IEnumerable<RecipeValue> Items(RecipeValue value) =>
+        value.Kind == RecipeValueKind.String && Reference().Match(value.Text) is { Success: true } match && match.Length == value.Text.Length
+            && _lists.TryGetValue(match.Groups[1].Value, out IReadOnlyList<RecipeValue>? list) ? list : [value];
+
     private string Expanded(string text, RecipePlace place) => Reference().Replace(text, match =>
     {
         string name = match.Groups[1].Value;
+        if (_lists.ContainsKey(name))
+            throw place.Wrong(
+                $"the variable '{name}' is a list: it stands alone, where a list may stand.", $"変数 '{name}' はリストです。リストを書ける場所に単独で書いてください。");
         return _variables.TryGetValue(name, out string? value) ? value : throw place.Wrong(
             $"there is no variable '{name}' above.{NearestName.Hint(name, _variables.Keys)}", $"変数 '{name}' は定義されていません。{NearestName.Hint(name, _variables.Keys)}");
     });

@@ -101,6 +101,25 @@ public sealed class RecipeTests : IDisposable
     }
 
     [Fact]
+    public async Task A_variable_may_be_a_list_that_stands_where_a_list_may()
+    {
+        string file = _folder.Write("recipe.json", Listed("\"${cat}\", \"猫.txt\"", "\"${all}\""));
+        Fude.Result result = await Fude.Run("run", file, "--dry-run");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("a list; --set gives a text", (await Fude.Run("run", file, "--dry-run", "--set", "all=x")).Failure(), StringComparison.Ordinal);
+        // What is not there is told at the place where the list names it.
+        file = _folder.Write("recipe.json", Listed("\"${cat}\", \n\"犬.txt\"", "[\"猫.txt\", \"${all}\"]"));
+        Assert.Matches(@"recipe\.json:2:1: .*犬\.txt is not there", (await Fude.Run("run", file, "--dry-run")).Failure());
+        foreach ((string list, string files, string expected) in ((string, string, string)[])[
+            ("3", "\"${all}\"", "'all' is a number; a string is expected"), ("\"a\"", "\"x/${all}\"", "the variable 'all' is a list: it stands alone"),
+            ("\"${dog}\"", "\"${all}\"", "there is no variable 'dog' above")])
+            Assert.Contains(expected, (await Fude.Run("run", _folder.Write("recipe.json", Listed(list, files)), "--dry-run")).Failure(), StringComparison.Ordinal);
+
+        static string Listed(string list, string files) =>
+            "{\"variables\": {\"cat\": \"猫.txt\", \"all\": [" + list + "]}, \"steps\": [{\"step\": \"tokenizer\", \"files\": " + files + ", \"out\": \"t\"}]}";
+    }
+
+    [Fact]
     public async Task A_setting_of_a_variable_has_a_name_and_a_value() =>
         Assert.Contains("NAME=VALUE", (await Fude.Run("run", "r.json", "--set", "data")).Failure(status: 2), StringComparison.Ordinal);
 

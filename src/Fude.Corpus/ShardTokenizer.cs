@@ -38,6 +38,23 @@ public static class ShardTokenizer
                 $"元のトークナイザーを指定してください。同じものだと分かっている場合は {file} を削除してください。"));
     }
 
+    /// <summary>Refuses tokens of a document that are beyond a vocabulary: what can be known of a shard that does not say whose it is.</summary>
+    /// <param name="shard">The shard.</param>
+    /// <param name="document">Which of its documents.</param>
+    /// <param name="tokens">Tokens of it.</param>
+    /// <param name="vocabulary">Entries of the vocabulary.</param>
+    /// <param name="whose">The vocabulary, for the message.</param>
+    /// <exception cref="InvalidDataException">One is.</exception>
+    public static void RequireWithin(TokenShard shard, int document, ReadOnlySpan<int> tokens, int vocabulary, string whose)
+    {
+        ArgumentNullException.ThrowIfNull(shard);
+        foreach (int token in tokens)
+            if ((uint)token >= (uint)vocabulary)
+                throw new InvalidDataException(Say(
+                    $"{shard.Path}: document {document} has token {token}, but the {whose} has {vocabulary} entries. The shard is of another tokenizer.",
+                    $"{shard.Path}: 文書 {document} にトークン {token} がありますが、{whose}は {vocabulary} 語です。別のトークナイザーのシャードです。"));
+    }
+
     /// <summary>Writes it beside a shard.</summary>
     internal static void Write(string path, Tokenizer tokenizer) => File.WriteAllText(path + Extension,
         string.Create(CultureInfo.InvariantCulture, $"{tokenizer.VocabularySize} {Fingerprint(tokenizer, tokenizer.VocabularySize)}\n"));

@@ -132,9 +132,9 @@ public sealed class LoraAdapter : IDisposable
                     $"{Path}: '{down ?? up}' adapts no linear layer of this model. The adapter is for another model.",
                     $"{Path}: '{down ?? up}' に当たる線形層がこのモデルにありません。別のモデル用のアダプターです。"));
         // PEFT is content with one that is there; for an adapter that is yet to be trained a name too many is a slip.
-        string? unknown = _config.TargetNames.FirstOrDefault(
+        string? unknown = _checkpoint is not null ? null : _config.TargetNames.FirstOrDefault(
             name => !_layers.Exists(layer => LoraConfig.Names(name, layer) || LoraConfig.Names(name, Long(layer))));
-        if (_used.Count > 0 && (_checkpoint is not null || unknown is null)) return;
+        if (_used.Count > 0 && unknown is null) return;
         string there = string.Join(Say(", ", "、"), _layers.Select(layer => layer[(layer.LastIndexOf('.') + 1)..]).Distinct());
         throw new InvalidDataException(unknown is null
             ? Say($"{Path}: target_modules names no linear layer of this model; there are {there}.", $"{Path}: target_modules に当たる線形層がこのモデルにありません。あるのは {there} です。")

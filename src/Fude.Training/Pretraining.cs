@@ -259,11 +259,7 @@ public sealed class Pretraining : IDisposable
             {
                 Span<int> tokens = piece.AsSpan(0, (int)Math.Min(piece.Length, length - start));
                 shard.Read(document, start, tokens);
-                foreach (int token in tokens)
-                    if ((uint)token >= (uint)vocabulary)
-                        throw new InvalidDataException(Say(
-                            $"{shard.Path}: document {document} has token {token}, but the {whose} has {vocabulary} entries. The shard is of another tokenizer.",
-                            $"{shard.Path}: 文書 {document} にトークン {token} がありますが、{whose}は {vocabulary} 語です。別のトークナイザーのシャードです。"));
+                ShardTokenizer.RequireWithin(shard, document, tokens, vocabulary, whose);
             }
         }
     }

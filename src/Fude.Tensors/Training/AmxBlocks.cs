@@ -11,8 +11,7 @@ internal readonly unsafe struct AmxBlocks : IBlockTile
 {
     private const int RowBytes = 64, Rows = 16, TileBytes = Rows * RowBytes;
 
-    private static readonly Lazy<nint> Routine = new(() => MachineCode.MakeAnother(Write)), Opening = new(() => MachineCode.MakeAnother(AmxTile.WriteOpening)),
-        Closing = new(() => MachineCode.MakeAnother(AmxTile.WriteClosing));
+    private static readonly Lazy<nint> Routine = new(() => MachineCode.MakeAnother(Write));
 
     /// <summary>Whether this processor and system have it; the system is asked for its permission once.</summary>
     public static bool IsSupported { get; } = AmxTile.Refusal is null && (X86Base.CpuId(7, 0).Edx & (1 << 22)) != 0;     // AMX-BF16
@@ -21,13 +20,13 @@ internal readonly unsafe struct AmxBlocks : IBlockTile
     {
         byte* configuration = stackalloc byte[AmxTile.ConfigurationBytes];
         PeakCode.Describe(new Span<byte>(configuration, AmxTile.ConfigurationBytes));
-        ((delegate* unmanaged[SuppressGCTransition]<byte*, void>)Opening.Value)(configuration);
+        AmxTile.OpenAs(configuration);
     }
 
     public static void Multiply(uint* strip, uint* panel, float* sums, long blocks) =>
         ((delegate* unmanaged[SuppressGCTransition]<uint*, uint*, float*, long, void>)Routine.Value)(strip, panel, sums, blocks);
 
-    public static void Close() => ((delegate* unmanaged[SuppressGCTransition]<void>)Closing.Value)();
+    public static void Close() => AmxTile.Close();
 
     internal static void Write(Assembler code)
     {

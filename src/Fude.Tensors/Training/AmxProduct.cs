@@ -5,7 +5,7 @@ using System.Runtime.Intrinsics.X86;
 
 namespace Fude.Tensors;
 
-/// <summary>What multiplies two packed tiles of A with two of B: <see cref="AmxBlocks"/>.</summary>
+/// <summary>What multiplies two packed tiles of A with two of B: <see cref="AmxBlocks"/>, and plain loops in tests where there is no AMX.</summary>
 internal unsafe interface IBlockTile
 {
     /// <summary>Before the first product of an item.</summary>

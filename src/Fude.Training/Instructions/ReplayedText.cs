@@ -45,11 +45,7 @@ internal static class ReplayedText
                 if (count < 2) continue;        // one token alone is expected after nothing
                 int[] ids = new int[count];
                 shard.Read(document, start, ids);
-                foreach (int id in ids)
-                    if ((uint)id >= (uint)vocabulary)
-                        throw new InvalidDataException(Say(
-                            $"{shard.Path}: document {document} has token {id}, but the model's vocabulary has {vocabulary} entries. The shard is of another tokenizer.",
-                            $"{shard.Path}: 文書 {document} にトークン {id} がありますが、モデルの語彙は {vocabulary} 語です。別のトークナイザーのシャードです。"));
+                ShardTokenizer.RequireWithin(shard, document, ids, vocabulary, Say("model's vocabulary", "モデルの語彙"));
                 bool[] learnt = new bool[count];
                 Array.Fill(learnt, true);
                 taken.Add(new TrainingExample(ids, learnt, shard.Path, document + 1));

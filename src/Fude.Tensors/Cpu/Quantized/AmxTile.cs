@@ -69,6 +69,12 @@ internal static unsafe partial class AmxTile
     {
         byte* configuration = stackalloc byte[ConfigurationBytes];
         Describe(new Span<byte>(configuration, ConfigurationBytes), last, hasTwoScales);
+        OpenAs(configuration);
+    }
+
+    /// <summary>Configures them as is said.</summary>
+    public static void OpenAs(byte* configuration)
+    {
         nint routine = Volatile.Read(ref Opening);
         if (routine == 0)
         {

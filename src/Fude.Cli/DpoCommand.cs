@@ -25,6 +25,11 @@ internal static class DpoCommand
         Option<bool> perToken = new("--per-token") { Description = Say("Divide log-probabilities by the answers' tokens, as trl does for ipo.", "対数確率を応答のトークン数で割る（trl の ipo と同じ）。") };
         foreach (Option option in (Option[])[loss, beta, smoothing, perToken]) command.Add(option);
         command.Validators.Add(common.RequireOutput);
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(smoothing) is { Implicit: false } && result.GetValue(loss)?.Value is { } form and not PreferenceForm.Sigmoid)
+                result.AddError(Say($"--label-smoothing is for --loss sigmoid; {form} has none.", $"--label-smoothing は --loss sigmoid 用で、{form} では使えません。"));
+        });
         command.SetAction((args, stop) => Task.Run(() => TuneCommand.Run(terminal, common.Read(args, needsOutput: true) with
         {
             Preference = new PreferenceLoss(args.GetRequiredValue(loss).Value, args.GetValue(beta), args.GetValue(smoothing), args.GetValue(perToken)),

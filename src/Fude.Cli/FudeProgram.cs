@@ -5,7 +5,8 @@ using System.CommandLine.Parsing;
 namespace Fude.Cli;
 
 /// <summary>The command line: which commands there are, and how they fail.</summary>
-/// <remarks>Exit code 0: done. 1: it failed, and one line on standard error says why and what to do. 2: the command line is wrong.</remarks>
+/// <remarks>Exit code 0: done. 1: it failed, and one line on standard error says why and what to do. 2: the command line is wrong. 130 and 143: it
+/// was stopped by Ctrl+C or SIGTERM.</remarks>
 internal sealed class FudeProgram(Terminal terminal)
 {
     private static readonly Option<bool> Verbose = new("--verbose")
@@ -42,12 +43,12 @@ internal sealed class FudeProgram(Terminal terminal)
                 ProcessTerminationTimeout = null,
             }, interrupts.Program))).ConfigureAwait(false);
             terminal.Output.Flush();
-            return status;
+            return status == 0 ? 0 : interrupts.ExitCode ?? status;
         }
         catch (OperationCanceledException)
         {
             terminal.Error.WriteLine(Language.Say("fude: stopped.", "fude: 中断しました。"));
-            return 1;
+            return interrupts.ExitCode ?? 1;
         }
         catch (IOException) when (terminal.OutputIsGone())
         {

@@ -5,6 +5,9 @@ namespace Fude.Cli;
 /// <summary>Ctrl+C and SIGTERM: the first stops what is running between two steps, a second one ends the program.</summary>
 internal sealed class Interrupts : IDisposable
 {
+    // What shells expect of a program that a signal ended: 128 and its number.
+    private const int Interrupted = 130, Terminated = 143;
+
     private readonly CancellationTokenSource _program = new();
     private readonly Lock _deciding = new();        // a signal comes on a thread of its own, perhaps as the part ends
     private readonly PosixSignalRegistration _interrupt;
@@ -18,7 +21,7 @@ internal sealed class Interrupts : IDisposable
     {
         Patience = patience ?? TimeSpan.FromSeconds(2);
         _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = Stop());
-        _terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => context.Cancel = Stop(partFirst: false));
+        _terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => context.Cancel = Stop(Terminated));
     }
 
     /// <summary>How long what is running may take to stop before it is left behind.</summary>
@@ -26,6 +29,9 @@ internal sealed class Interrupts : IDisposable
 
     /// <summary>Is cancelled when the program is to stop.</summary>
     public CancellationToken Program => _program.Token;
+
+    /// <summary>What a program that was stopped ends with, by the signal that stopped it; null while nothing has.</summary>
+    public int? ExitCode { get; private set; }
 
     /// <summary>Runs a part of the program that Ctrl+C stops alone.</summary>
     public async Task DuringAsync(Func<CancellationToken, Task> part)
@@ -44,7 +50,7 @@ internal sealed class Interrupts : IDisposable
 
     /// <summary>Does what Ctrl+C does.</summary>
     /// <returns>Whether there was something left to stop.</returns>
-    public bool Stop() => Stop(partFirst: true);
+    public bool Stop() => Stop(Interrupted);
 
     /// <summary>Waits for what the program does. What does not stop by itself once it should, such as a read from a slow disk, is left behind,
     /// to end with the process.</summary>
@@ -67,12 +73,14 @@ internal sealed class Interrupts : IDisposable
         _program.Dispose();
     }
 
-    private bool Stop(bool partFirst)
+    private bool Stop(int exitCode)
     {
         lock (_deciding)
         {
-            CancellationTokenSource source = partFirst && _part is { } part ? part : _program;
+            // SIGTERM means the whole program.
+            CancellationTokenSource source = exitCode == Interrupted && _part is { } part ? part : _program;
             if (_isOver || source.IsCancellationRequested) return false;
+            if (source == _program) ExitCode = exitCode;
             _ = source.CancelAsync();       // what waits for it goes on elsewhere, not within the signal
             return true;
         }

@@ -23,9 +23,9 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
     private readonly Option<double> _beta1 = Of("--beta1", "AdamW β₁.", 0.9, PartBelow(1));
     private readonly Option<double> _beta2 = Of("--beta2", "AdamW β₂.", 0.95, PartBelow(1));
     private readonly Option<double> _epsilon = Of("--epsilon", "AdamW ε.", 1e-8, Above(0.0));
-    private readonly Option<double> _clip = Of("--clip", Say("Gradient clipping: the norm above which gradients are scaled down to it.", "勾配クリッピング（勾配ノルムの上限）。"), 1.0, Above(0.0));
+    private readonly Option<double> _clip = Of("--clip", Say("Gradient clipping: the norm above which gradients are scaled down to it; 0 for none.", "勾配クリッピング（勾配ノルムの上限）。0 なら無し。"), 1.0, AtLeast(0.0));
     private readonly Option<double> _dropout = Of(
-        "--dropout", Say("The share dropped of embeddings, attention and residuals.", "埋め込み、注意、残差のドロップアウト率。"), 0.0, PartBelow(1));
+        "--dropout", Say("The share dropped of embeddings, attention and residuals, whatever config.json says of dropout.", "埋め込み、注意、残差のドロップアウト率（config.json の値は使わない）。"), 0.0, PartBelow(1));
     private readonly Option<bool> _recompute = new("--recompute")
     {
         Description = Say("Recompute blocks in the backward pass (activation checkpointing): less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（活性の再計算。省メモリー、結果は同じ）。"),

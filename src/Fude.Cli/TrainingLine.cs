@@ -6,10 +6,10 @@ namespace Fude.Cli;
 
 /// <summary>What a person sees of a run: on a screen one line that is drawn anew with every step, elsewhere a line now and then.</summary>
 /// <remarks>Loss and speed are means that forget: a step weighs half as much after <see cref="HalfLifeSeconds"/>. The time that is left is
-/// counted by the clock, evaluations and checkpoints included.</remarks>
+/// counted by the clock, evaluations and checkpoints included, and forgets more slowly, so that one evaluation does not upset it.</remarks>
 internal sealed class TrainingLine : IDisposable
 {
-    private const double HalfLifeSeconds = 10, PlainSeconds = 30, PeakIsWorthSeconds = 20, PeakAgainSeconds = 60;
+    private const double HalfLifeSeconds = 10, PaceHalfLifeSeconds = 300, PlainSeconds = 30, PeakIsWorthSeconds = 20, PeakAgainSeconds = 60;
 
     private readonly Terminal _terminal;
     private readonly ProgressLine _line;
@@ -20,7 +20,7 @@ internal sealed class TrainingLine : IDisposable
     private double? _peak;
     private long _peakMeasured;
     private long _last, _lastPlain, _tokens;
-    private double _weight, _loss, _speed, _secondsPerStep;
+    private double _weight, _loss, _speed, _paceSeconds, _paceSteps;
 
     /// <summary>A line for a run.</summary>
     /// <param name="terminal">Where it is drawn.</param>
@@ -76,7 +76,7 @@ internal sealed class TrainingLine : IDisposable
     // In a run that takes long; and again where the run is faster than it: something else ran while it was measured.
     private bool IsPeakDue(in StepReport report, long now) =>
         _measurePeak is not null && (_peak is not { } peak
-            ? (_steps - report.Step) * _secondsPerStep / _weight > PeakIsWorthSeconds
+            ? SecondsLeft(report) > PeakIsWorthSeconds
             : _speed / _weight * _flopsPerToken > peak && _time.GetElapsedTime(_peakMeasured, now).TotalSeconds >= PeakAgainSeconds);
 
     private void Follow(in StepReport report, double whole)
@@ -86,9 +86,13 @@ internal sealed class TrainingLine : IDisposable
         _tokens = report.Tokens;
         _loss = kept * _loss + weight * report.Loss;
         _speed = kept * _speed + weight * speed;
-        _secondsPerStep = kept * _secondsPerStep + weight * whole;
         _weight = kept * _weight + weight;
+        double keptPace = Math.Pow(0.5, whole / PaceHalfLifeSeconds);
+        _paceSeconds = keptPace * _paceSeconds + whole;
+        _paceSteps = keptPace * _paceSteps + 1;
     }
+
+    private double SecondsLeft(in StepReport report) => (_steps - report.Step) * _paceSeconds / _paceSteps;
 
     private string Line(in StepReport report)
     {
@@ -104,7 +108,7 @@ internal sealed class TrainingLine : IDisposable
         string heldOut = report.HeldOutLoss is { } held
             ? string.Create(CultureInfo.InvariantCulture, $"  {Say("held-out", "検証")} {held:F4}")
             : "";
-        string left = Left((_steps - report.Step) * _secondsPerStep / _weight);
+        string left = Left(SecondsLeft(report));
         return Say(
             $"step {report.Step}/{_steps} ({percent})  loss {loss}{heldOut}  {tokens} tokens/s{peak}  {left} left",
             $"ステップ {report.Step}/{_steps} ({percent})  損失 {loss}{heldOut}  {tokens} トークン/秒{peak}  残り {left}");

@@ -14,10 +14,10 @@ namespace Fude.Corpus;
 public sealed unsafe class TokenShard : IDisposable
 {
     internal const int HeaderBytes = 34;
-    internal const byte Int32Code = 4, UInt16Code = 8;
+    internal const byte UInt8Code = 1, Int8Code = 2, Int16Code = 3, Int32Code = 4, Int64Code = 5, UInt16Code = 8;
 
     private readonly MappedBytes _index, _tokens;
-    private readonly bool _isWide;
+    private readonly byte _code;
 
     private TokenShard(string path, MappedBytes index, MappedBytes tokens)
     {
@@ -31,13 +31,16 @@ public sealed unsafe class TokenShard : IDisposable
         if (version != 1) throw new NotSupportedException(Say(
             $"{index.File}: has version {version}; fude reads version 1.",
             $"{index.File}: バージョン {version} には対応していません。読めるのはバージョン 1 です。"));
-        _isWide = header[17] switch
+        _code = header[17];
+        TokenBytes = _code switch
         {
-            UInt16Code => false,
-            Int32Code => true,
+            UInt8Code or Int8Code => 1,
+            UInt16Code or Int16Code => 2,
+            Int32Code => 4,
+            Int64Code => 8,
             byte other => throw new NotSupportedException(Say(
-                $"{index.File}: holds numbers of type {other}; fude reads {UInt16Code} (uint16) and {Int32Code} (int32).",
-                $"{index.File}: 数値型 {other} には対応していません。読めるのは {UInt16Code}（uint16）と {Int32Code}（int32）です。")),
+                $"{index.File}: holds numbers of type {other}; fude reads the integers, types 1 to 5 and {UInt16Code} (uint16).",
+                $"{index.File}: 数値型 {other} には対応していません。読めるのは整数（1 から 5 と {UInt16Code}）です。")),
         };
         long sequences = BinaryPrimitives.ReadInt64LittleEndian(header[18..]), boundaries = BinaryPrimitives.ReadInt64LittleEndian(header[26..]);
         if (sequences is < 0 or > int.MaxValue || boundaries < 1 || boundaries > sequences + 1
@@ -63,12 +66,12 @@ public sealed unsafe class TokenShard : IDisposable
     /// <summary>Tokens of all sequences.</summary>
     public long Tokens { get; private set; }
 
-    private int TokenBytes => _isWide ? 4 : 2;
+    private int TokenBytes { get; }
 
     /// <summary>Opens a shard.</summary>
     /// <param name="path">The path of its files, with or without .bin or .idx.</param>
     /// <exception cref="InvalidDataException">A file is missing, cut short or damaged.</exception>
-    /// <exception cref="NotSupportedException">It holds numbers other than uint16 and int32.</exception>
+    /// <exception cref="NotSupportedException">It holds numbers other than integers.</exception>
     public static TokenShard Open(string path)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);
@@ -156,12 +159,29 @@ public sealed unsafe class TokenShard : IDisposable
     private void ReadSequence(int sequence, int start, Span<int> tokens)
     {
         ReadOnlySpan<byte> bytes = _tokens.Span(Place(sequence) + (long)start * TokenBytes, checked(tokens.Length * TokenBytes));
-        if (_isWide)
+        switch (_code)
         {
-            for (int i = 0; i < tokens.Length; i++) tokens[i] = BinaryPrimitives.ReadInt32LittleEndian(bytes[(4 * i)..]);
-            return;
+            case UInt16Code:
+                for (int i = 0; i < tokens.Length; i++) tokens[i] = BinaryPrimitives.ReadUInt16LittleEndian(bytes[(2 * i)..]);
+                break;
+            case Int32Code:
+                for (int i = 0; i < tokens.Length; i++) tokens[i] = BinaryPrimitives.ReadInt32LittleEndian(bytes[(4 * i)..]);
+                break;
+            case Int16Code:
+                for (int i = 0; i < tokens.Length; i++) tokens[i] = BinaryPrimitives.ReadInt16LittleEndian(bytes[(2 * i)..]);
+                break;
+            case Int64Code:
+                // What is no id is -1 here, which no vocabulary has.
+                for (int i = 0; i < tokens.Length; i++)
+                    tokens[i] = BinaryPrimitives.ReadInt64LittleEndian(bytes[(8 * i)..]) is >= 0 and <= int.MaxValue and long id ? (int)id : -1;
+                break;
+            case Int8Code:
+                for (int i = 0; i < tokens.Length; i++) tokens[i] = (sbyte)bytes[i];
+                break;
+            default:
+                for (int i = 0; i < tokens.Length; i++) tokens[i] = bytes[i];
+                break;
         }
-        for (int i = 0; i < tokens.Length; i++) tokens[i] = BinaryPrimitives.ReadUInt16LittleEndian(bytes[(2 * i)..]);
     }
 
     // Everything that reading relies on, once: lengths and places within NAME.bin, boundaries in order.
@@ -194,6 +214,10 @@ public sealed unsafe class TokenShard : IDisposable
                     $"{_index.File}: 文書の境界 {document} が {boundary} です。直前の境界 {last} 以上、系列数 {Sequences} 以下でなければなりません。"));
             last = boundary;
         }
+        if (last < Sequences)
+            throw new InvalidDataException(Say(
+                $"{_index.File}: its documents end with sequence {last} of {Sequences}: the last document was not ended when it was written. Write it anew.",
+                $"{_index.File}: 文書が全 {Sequences} 系列のうち {last} 番目で終わっています。最後の文書を閉じずに書き込まれたようです。作り直してください。"));
     }
 
     /// <summary>A file mapped for reading.</summary>

@@ -17,7 +17,7 @@ public sealed class TokenShardWriter : IDisposable
 
     /// <summary>Begins a shard.</summary>
     /// <param name="path">The path of its files, without .bin and .idx.</param>
-    /// <param name="vocabulary">Ids are below it; up to 65,500 they take 2 bytes each, as in Megatron-LM, beyond that 4.</param>
+    /// <param name="vocabulary">Ids are below it; up to 65,500 they take 2 bytes each, beyond that 4.</param>
     public TokenShardWriter(string path, int vocabulary)
     {
         ArgumentException.ThrowIfNullOrEmpty(path);

@@ -61,13 +61,15 @@ public static class LinearExtensions
     {
         Span<Tensor> y = stackalloc Tensor[3];
         ops.MatMul(x, [first.Factor, second.Factor, third.Factor], y);
-        return (ops.Adapted(x, y[0], first), ops.Adapted(x, y[1], second), ops.Adapted(x, y[2], third));
+        // Slices of a fused layer have one A, whose product, and in training what is dropped from its input, is one too.
+        Tensor? down = first.Adapter is { Owner.IsOn: true, Down: var a } && second.Adapter?.Down == a && third.Adapter?.Down == a ? ops.MatMul(x, a) : null;
+        return (ops.Adapted(x, y[0], first, down), ops.Adapted(x, y[1], second, down), ops.Adapted(x, y[2], third, down));
     }
 
-    /// <summary>y + scale·(x·Aᵀ)·Bᵀ where an adapter is loaded and switched on; y is consumed.</summary>
-    private static Tensor Adapted(this IOps ops, Tensor x, Tensor y, Linear linear) =>
+    /// <summary>y + scale·(x·Aᵀ)·Bᵀ where an adapter is loaded and switched on; y is consumed. <paramref name="down"/> is x·Aᵀ, where it is there already.</summary>
+    private static Tensor Adapted(this IOps ops, Tensor x, Tensor y, Linear linear, Tensor? down = null) =>
         linear.Adapter is { Owner.IsOn: true } adapter
-            ? ops.Add(y, ops.MatMul(ops.MatMul(x, adapter.Down), adapter.Up), adapter.Scale)
+            ? ops.Add(y, ops.MatMul(down ?? ops.MatMul(x, adapter.Down), adapter.Up), adapter.Scale)
             : y;
 
     /// <summary>The linear layer of that name, with the adapter's matrices for it where the weights carry an adapter.</summary>
@@ -78,18 +80,20 @@ public static class LinearExtensions
     /// <param name="bias">Whether it adds a bias.</param>
     /// <param name="transposed">Whether files hold [inputs, outputs] (GPT-2's Conv1D).</param>
     public static Linear Linear(
-        this WeightSource weights, string name, int outputs, int inputs, bool bias = false, bool transposed = false) =>
-        new(weights.Matrix($"{name}.weight", outputs, inputs, transposed),
-            bias ? weights.Vector($"{name}.bias", outputs) : null,
-            weights.AdapterOf(name, outputs, inputs));
+        this WeightSource weights, string name, int outputs, int inputs, bool bias = false, bool transposed = false)
+    {
+        Weight weight = weights.Matrix($"{name}.weight", outputs, inputs, transposed);
+        return new(weight, bias ? weights.Vector($"{name}.bias", outputs) : null, weights.AdapterOf(name, weight, transposed));
+    }
 
     /// <summary>The layer from the last norm to the logits: its own weight, or that of the word embedding (tie_word_embeddings).</summary>
-    internal static Linear Head(this WeightSource weights, string name, string embedding, ModelConfig config) =>
-        config.TiedHead
-            ? new(weights.Matrix($"{embedding}.weight", config.Vocabulary, config.Width), null,
-                weights.AdapterOf(name, config.Vocabulary, config.Width))
-            : weights.Linear(name, config.Vocabulary, config.Width);
+    internal static Linear Head(this WeightSource weights, string name, string embedding, ModelConfig config)
+    {
+        if (!config.TiedHead) return weights.Linear(name, config.Vocabulary, config.Width);
+        Weight weight = weights.Matrix($"{embedding}.weight", config.Vocabulary, config.Width);
+        return new(weight, null, weights.AdapterOf(name, weight));
+    }
 
-    private static LowRank? AdapterOf(this WeightSource weights, string name, int outputs, int inputs) =>
-        (weights.Store as AdaptedWeights)?.Adapter.For(weights.Prefix + name, outputs, inputs);
+    private static LowRank? AdapterOf(this WeightSource weights, string name, Weight weight, bool transposed = false) =>
+        (weights.Store as AdaptedWeights)?.Adapter.For(weights.Prefix + name, weight, transposed);
 }

@@ -13,6 +13,7 @@ public sealed class LoraAdapter : IDisposable
     private readonly Checkpoint? _checkpoint;
     private readonly IWeightStore _weights;
     private readonly Dictionary<string, (string? Down, string? Up)> _modules = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, string> _bases = new(StringComparer.Ordinal);
     private readonly Dictionary<string, LowRank> _used = new(StringComparer.Ordinal);
     private readonly List<string> _layers = [];     // of the model, as it asks for them
 
@@ -83,11 +84,12 @@ public sealed class LoraAdapter : IDisposable
 
     /// <summary>The matrices for one linear layer, or null when it is not adapted.</summary>
     /// <param name="module">Its name in the checkpoint, without ".weight".</param>
-    /// <param name="outputs">Rows of its weight.</param>
-    /// <param name="inputs">Columns of its weight.</param>
-    /// <exception cref="InvalidDataException">They are missing or of another shape.</exception>
-    internal LowRank? For(string module, int outputs, int inputs)
+    /// <param name="weight">Its weight.</param>
+    /// <param name="transposed">Whether files hold the weight's transpose.</param>
+    /// <exception cref="InvalidDataException">They are missing or of another shape, or made for another weight.</exception>
+    internal LowRank? For(string module, Weight weight, bool transposed)
     {
+        (int outputs, int inputs) = (weight.Rows, weight.Columns);
         string key = Short(module);
         _layers.Add(key);
         bool targeted = _config.Targets(module) || _config.Targets(Long(module));
@@ -114,6 +116,7 @@ public sealed class LoraAdapter : IDisposable
             Require(checkpoint, names.Down, rank, inputs, module, outputs, inputs);
             Require(checkpoint, names.Up, outputs, rank, module, outputs, inputs);
         }
+        if (_bases.TryGetValue(key, out string? baseWeight)) RequireSame(weight, _weights.Matrix(baseWeight, outputs, inputs, transposed), module, baseWeight);
         LowRank matrices = new(
             _weights.Matrix(names.Down, rank, inputs), _weights.Matrix(names.Up, outputs, rank), _config.ScaleOf(Long(module)), this);
         _used[key] = matrices;
@@ -152,6 +155,14 @@ public sealed class LoraAdapter : IDisposable
             foreach (string ending in ups)
                 if (name.EndsWith(ending, StringComparison.Ordinal)) { Add(name, ending, isDown: false); return; }
         }
+        // PEFT keeps the weight below an adapter of the head or the embedding beside it, though it has not changed.
+        const string Below = ".base_layer.weight";
+        if (name.StartsWith(NamePrefix, StringComparison.Ordinal) && name.EndsWith(Below, StringComparison.Ordinal)
+            && _config.Targets(name[NamePrefix.Length..^Below.Length]))
+        {
+            _bases[Short(name[NamePrefix.Length..^Below.Length])] = name;
+            return;
+        }
         throw new NotSupportedException(Say(
             $"{Path}: tensor '{name}' is not part of a plain low-rank adapter; fude supports '{NamePrefix}….lora_A.weight' and " +
             $"'{NamePrefix}….lora_B.weight'.",
@@ -167,6 +178,24 @@ public sealed class LoraAdapter : IDisposable
             throw new InvalidDataException(Say(
                 $"{Path}: '{other}' and '{name}' mean the same.", $"{Path}: '{other}' と '{name}' は同じものを指しています。"));
         _modules[module] = isDown ? (name, up) : (down, name);
+    }
+
+    // A quantised model has no such numbers to compare.
+    private void RequireSame(Weight weight, Weight below, string module, string name)
+    {
+        if (weight.Format.IsQuantized()) return;
+        float[] numbers = new float[weight.Columns], others = new float[weight.Columns];
+        for (int row = 0; row < weight.Rows; row++)
+        {
+            weight.ReadRow(row, numbers);
+            below.ReadRow(row, others);
+            if (!numbers.AsSpan().SequenceEqual(others))
+                throw new InvalidDataException(Say(
+                    $"{Path}: '{name}' is not the model's weight of '{module}' (row {row} differs). The adapter is for another model, or its base weights " +
+                    "were trained too, which fude does not support: merge it where it was made.",
+                    $"{Path}: '{name}' がモデルの '{module}' の重みと一致しません（行 {row}）。別のモデル用のアダプターか、元の重みも学習したアダプター（未対応）です。" +
+                    "後者なら、作成した環境で統合してください。"));
+        }
     }
 
     private void Require(Checkpoint checkpoint, string name, int rows, int columns, string module, int outputs, int inputs)

@@ -46,7 +46,8 @@ internal sealed class LoraConfig
         {
             _targets = json.Texts("target_modules");
         }
-        if (json.Has("layers_to_transform")) _layers = [.. json.Tokens("layers_to_transform", null)];
+        // None named means all, as PEFT has it.
+        if (json.Has("layers_to_transform") && json.Tokens("layers_to_transform", null) is { Count: > 0 } layers) _layers = [.. layers];
     }
 
     public static LoraConfig Load(string file) => new(ConfigReader.Load(file));
@@ -59,6 +60,7 @@ internal sealed class LoraConfig
     /// <summary>Whether the configuration says that this linear layer is adapted.</summary>
     public bool Targets(string module)
     {
+        if (_targets.Contains(module)) return true;       // a whole name says which layer
         if (_layers is not null && LayerOf(module) is { } layer && !_layers.Contains(layer)) return false;
         if (_targetsAllLinear) return module != "lm_head";
         if (_targetPattern is not null) return Matches(_targetPattern, module);

@@ -231,6 +231,9 @@ public sealed class PromptFormat
                     // Nothing is generated after the end of an answer: a line break behind it is no part of it.
                     int end = string.IsNullOrEmpty(eosToken) ? -1 : written.LastIndexOf(eosToken, StringComparison.Ordinal);
                     int length = end < 0 || written[(end + eosToken!.Length)..].Trim().Length > 0 ? written.Length : end + eosToken.Length;
+                    // Nor behind another token that the template ends it with, <|im_end|> where the model's own is <|endoftext|>.
+                    string ended = written[..length].TrimEnd();
+                    if (!ended.EndsWith(text.TrimEnd(), StringComparison.Ordinal)) length = ended.Length;
                     draft.Add(before[known.Length..]).Answer(written[..length]);
                     if (!isLast) draft.Add(written[length..]);
                 }

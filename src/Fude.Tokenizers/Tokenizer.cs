@@ -138,9 +138,17 @@ public sealed class Tokenizer
     /// <summary>The tokens of a text with their places in it.</summary>
     /// <param name="text">The text.</param>
     /// <param name="addSpecialTokens">Whether the tokens that the tokenizer puts around a text are added.</param>
-    public EncodedText EncodeWithOffsets(ReadOnlySpan<char> text, bool addSpecialTokens = true)
+    /// <remarks>As the tokenizers library has them: a byte-level tokenizer whose file says <c>trim_offsets</c> leaves white space out of a token's
+    /// place, so that one of white space alone has an empty place at its end.</remarks>
+    public EncodedText EncodeWithOffsets(ReadOnlySpan<char> text, bool addSpecialTokens = true) => EncodeWithOffsets(text, addSpecialTokens, trims: true);
+
+    /// <summary>The tokens of a text with their places in it.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="addSpecialTokens">Whether the tokens that the tokenizer puts around a text are added.</param>
+    /// <param name="trims">Whether places leave out white space where the tokenizer's file asks for that; false for all characters of every token.</param>
+    internal EncodedText EncodeWithOffsets(ReadOnlySpan<char> text, bool addSpecialTokens, bool trims)
     {
-        Workspace workspace = Run(text, addSpecialTokens, tracked: true);
+        Workspace workspace = Run(text, addSpecialTokens, tracked: true, trims: trims);
         int[] ids = workspace.Tokens.Ids.ToArray();
         (int, int)[] offsets = OffsetsOf(workspace.Tokens);
         Return(workspace);
@@ -216,12 +224,13 @@ public sealed class Tokenizer
 
     private VocabularyPiece PieceOf(int id) => new(id, Vocabulary.TextOf(id)!, Vocabulary.ScoreOf(id), Vocabulary.KindOf(id));
 
-    private Workspace Run(ReadOnlySpan<char> text, bool addSpecialTokens, bool tracked, List<string>? seen = null)
+    private Workspace Run(ReadOnlySpan<char> text, bool addSpecialTokens, bool tracked, List<string>? seen = null, bool trims = true)
     {
         // One spare workspace serves a single thread without allocating; more threads at once make their own.
         Workspace workspace = Interlocked.Exchange(ref _spare, null) ?? new();
         workspace.Tokens.Clear(tracked);
         workspace.Seen = seen;
+        workspace.Trims = trims;
         _pipeline.Encode(WellFormed.Of(text, ref workspace.Repaired), addSpecialTokens, workspace);
         return workspace;
     }

@@ -42,10 +42,10 @@ public sealed unsafe class AdamW : IDisposable
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(options);
         ArgumentNullException.ThrowIfNull(groups);
-        if (!(options.Beta1 is >= 0 and < 1) || !(options.Beta2 is >= 0 and < 1) || !(options.Epsilon > 0))
+        if (!(options.Beta1 is >= 0 and < 1) || !(options.Beta2 is >= 0 and < 1) || !((float)options.Epsilon > 0))
             throw new ArgumentException(Say(
-                $"beta1 {options.Beta1}, beta2 {options.Beta2}, epsilon {options.Epsilon}: betas are from 0 to below 1, epsilon is above 0.",
-                $"beta1 {options.Beta1}、beta2 {options.Beta2}、epsilon {options.Epsilon}: beta は 0 以上 1 未満、epsilon は 0 より大きい数でなければなりません。"), nameof(options));
+                $"beta1 {options.Beta1}, beta2 {options.Beta2}, epsilon {options.Epsilon}: betas are from 0 to below 1, epsilon is above 0 also as a float32.",
+                $"beta1 {options.Beta1}、beta2 {options.Beta2}、epsilon {options.Epsilon}: beta は 0 以上 1 未満、epsilon は float32 でも 0 より大きい数でなければなりません。"), nameof(options));
         (_model, _options) = (model, options);
         _treatments = [.. model.Parameters.Select(parameter => groups.FirstOrDefault(group => group.Includes(parameter)) is { } group
             ? (group.WeightDecay, group.RateFactor)
@@ -75,8 +75,9 @@ public sealed unsafe class AdamW : IDisposable
         return Math.Sqrt(device.SumOfSquares(_model.Gradients.Address, _model.Gradients.Count));
     }
 
-    /// <summary>What gradients are multiplied by so that their norm is at most a limit, as torch.nn.utils.clip_grad_norm_ has it.</summary>
-    public static float Clipping(double norm, double limit) => (float)Math.Min(1, limit / (norm + 1e-6));
+    /// <summary>What gradients are multiplied by so that their norm is at most a limit, as torch.nn.utils.clip_grad_norm_ has it; a limit of 0 is
+    /// none, as transformers' max_grad_norm has it.</summary>
+    public static float Clipping(double norm, double limit) => limit > 0 ? (float)Math.Min(1, limit / (norm + 1e-6)) : 1;
 
     /// <summary>One step along the gradients.</summary>
     /// <param name="device">Computes.</param>

@@ -19,11 +19,11 @@ public sealed class Learner(TrainableModel model, ITrainingOps device)
     /// <param name="batch">At least one token is expected in it.</param>
     /// <param name="weight">What each token's loss counts: 1 / the tokens expected in the whole global batch for their mean, however the
     /// batch is divided; 1 / (micro-batches · tokens expected in this one) for the mean of the micro-batches' means.</param>
-    /// <returns>Σ weight·loss, nats.</returns>
+    /// <returns>Σ weight·loss, nats; 0 for a batch of which nothing is expected.</returns>
     public double Add(SupervisedBatch batch, double weight)
     {
         ArgumentNullException.ThrowIfNull(batch);
-        if (batch.Targets.Length == 0) throw new ArgumentException("Nothing is expected in the batch: all its labels are masked.", nameof(batch));
+        if (batch.Targets.Length == 0) return 0;        // all its labels are masked
         Reserve(batch);
         Tape.IsRecording = true;
         Tensor logits = model.Model.Run(Tape, batch.Batch);

@@ -75,7 +75,7 @@ public sealed class TrainableModel : IDisposable
 
     /// <summary>A new adapter for the model of a folder, whose own weights stay as they are, in whatever format.</summary>
     /// <param name="folder">The base model.</param>
-    /// <param name="adapterConfig">The text of an adapter_config.json.</param>
+    /// <param name="adapterConfig">The text of an adapter_config.json; what is dropped from the adapter's inputs is the tape's to know, not lora_dropout.</param>
     /// <param name="seed">Draws A; B is 0, so the adapter begins by changing nothing.</param>
     /// <param name="mix">The number formats that the base's weights are quantised to while they are loaded (QLoRA: Dettmers et al., 2023,
     /// arXiv:2305.14314); null for those they are stored in.</param>

@@ -15,7 +15,7 @@ public sealed record TrainerOptions
     /// <summary>Micro-batches of a step of packed documents (gradient accumulation).</summary>
     public int BatchesPerStep { get; init; } = 1;
 
-    /// <summary>Gradient clipping: the norm over all gradients above which they are scaled down to it.</summary>
+    /// <summary>Gradient clipping: the norm over all gradients above which they are scaled down to it; 0 for none.</summary>
     public double ClipNorm { get; init; } = 1;
 
     /// <summary>Label smoothing and z-loss.</summary>
@@ -228,7 +228,7 @@ public sealed class Trainer(
     /// <summary>The mean loss of what is held out, as the model is now; null where nothing is.</summary>
     public double? Evaluate() => heldOutLoss?.Invoke(_learner);
 
-    /// <summary>Mean loss of batches, nats a token: no smoothing, no z-loss, nothing dropped.</summary>
+    /// <summary>Mean loss of batches, nats a token: no smoothing, no z-loss, nothing dropped. NaN where nothing is expected of them.</summary>
     public static double MeanLoss(Learner learner, IReadOnlyList<SupervisedBatch> batches)
     {
         ArgumentNullException.ThrowIfNull(learner);
@@ -250,7 +250,7 @@ public sealed class Trainer(
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(options.KeepCheckpoints, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegative(options.EvaluateEvery, nameof(options));
         ArgumentOutOfRangeException.ThrowIfNegative(options.Patience, nameof(options));
-        if (!(options.ClipNorm > 0)) throw new ArgumentException($"Gradients cannot be clipped to a norm of {options.ClipNorm}: it has to be above 0.", nameof(options));
+        if (!(options.ClipNorm >= 0)) throw new ArgumentException($"Gradients cannot be clipped to a norm of {options.ClipNorm}: it has to be 0, for no limit, or more.", nameof(options));
         return options;
     }
 
@@ -262,7 +262,7 @@ public sealed class Trainer(
         double loss = 0;
         for (int i = 0; i < batches.Count; i++)
         {
-            _learner.Tape.Seed = _options.Seed + (ulong)(State.Step * batches.Count + i);
+            _learner.Tape.Seed = DropoutSeed(_options.Seed, State.Step, i);
             double part = batches[i].Add(_learner);
             if (!double.IsFinite(part)) throw Diverged(Say(
                 $"the loss of micro-batch {i + 1} of step {number} is {part}",
@@ -277,6 +277,9 @@ public sealed class Trainer(
         State = State with { Step = number, Tokens = State.Tokens + tokens, Cursor = lessons.Cursor };
         return new StepReport(number, loss, norm, rate, State.Tokens, _time.GetElapsedTime(start).TotalSeconds, null);
     }
+
+    // Of its own for every run, step and micro-batch, however many a step has.
+    internal static ulong DropoutSeed(ulong run, long step, int part) => TrainableWeights.Next(ref run) + ((ulong)step << 20) + (ulong)part;
 
     private DivergenceException Diverged(string what, Lesson lesson, bool isFirst = false)
     {

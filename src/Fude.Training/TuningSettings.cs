@@ -145,7 +145,7 @@ public sealed record TuningSettings
         Require(WarmUp is >= 0 and <= 1, Say("warm-up", "ウォームアップ"), WarmUp, Say("a part of the steps, from 0 to 1", "ステップ全体に対する割合で 0 から 1 まで"));
         Require(FinalRate is >= 0 and <= 1, Say("final rate", "最後の学習率"), FinalRate, Say("a part of the highest, from 0 to 1", "最大値に対する割合で 0 から 1 まで"));
         Require(WeightDecay is >= 0 and < 1e6, Say("weight decay", "重み減衰"), WeightDecay, Say("from 0 on", "0 以上"));
-        Require(ClipNorm > 0, Say("largest norm of gradients", "勾配ノルムの上限"), ClipNorm, Say("above 0", "0 より大きい数"));
+        Require(ClipNorm >= 0, Say("largest norm of gradients", "勾配ノルムの上限"), ClipNorm, Say("0, for no limit, or more", "0（上限なし）以上"));
         Require(Dropout is >= 0 and < 1, Say("dropout", "ドロップアウト率"), Dropout, Say("from 0 to below 1", "0 以上 1 未満"));
         Require(HeldOutShare is >= 0 and < 1, Say("share to hold out", "評価用の割合"), HeldOutShare, Say("from 0 to below 1", "0 以上 1 未満"));
         Require(ReplayShare is > 0 and < 1, Say("share to replay", "混ぜるテキストの割合"), ReplayShare, Say("above 0 and below 1", "0 より大きく 1 未満"));
@@ -156,6 +156,8 @@ public sealed record TuningSettings
         Require(Patience >= 0, Say("patience", "改善を待つ評価の回数"), Patience, Say("from 0 on", "0 以上"));
         Require(Preference is null or { Beta: > 0, LabelSmoothing: >= 0 and < 0.5 }, Say("preference loss", "選好の損失"), double.NaN,
             Say("of a beta above 0 and a label smoothing from 0 to below 0.5", "beta は 0 より大きく、ラベル平滑化は 0 以上 0.5 未満"));
+        Require(Preference is null or { LabelSmoothing: 0 } or { Form: PreferenceForm.Sigmoid }, Say("label smoothing of preferences", "選好のラベル平滑化"),
+            Preference?.LabelSmoothing ?? 0, Say("0 but for the sigmoid loss", "sigmoid 以外の損失では 0"));
 
         static void Require(bool holds, string what, double found, string expected)
         {

@@ -9,7 +9,9 @@ public sealed class InterruptsTests
         TaskCompletionSource<int> never = new();
         Task<int> outcome = interrupts.OutcomeAsync(never.Task);
         Assert.False(outcome.IsCompleted);
+        Assert.Null(interrupts.ExitCode);
         Assert.True(interrupts.Stop());
+        Assert.Equal(130, interrupts.ExitCode);
         await Assert.ThrowsAnyAsync<OperationCanceledException>(() => outcome);
         Assert.False(interrupts.Stop());        // a second Ctrl+C is the system's to handle
     }
@@ -23,6 +25,20 @@ public sealed class InterruptsTests
         interrupts.Stop();
         program.SetResult(3);
         Assert.Equal(3, await outcome);
+    }
+
+    [Fact]
+    public async Task A_part_that_is_stopped_does_not_stop_the_program()
+    {
+        using Interrupts interrupts = new();
+        await interrupts.DuringAsync(stop =>
+        {
+            Assert.True(interrupts.Stop());
+            Assert.True(stop.IsCancellationRequested || SpinWait.SpinUntil(() => stop.IsCancellationRequested, TimeSpan.FromSeconds(30)));
+            return Task.CompletedTask;
+        });
+        Assert.False(interrupts.Program.IsCancellationRequested);
+        Assert.Null(interrupts.ExitCode);
     }
 
     [Fact]

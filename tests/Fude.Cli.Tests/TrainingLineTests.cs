@@ -42,6 +42,23 @@ public sealed class TrainingLineTests
     }
 
     [Fact]
+    public void The_time_that_is_left_counts_evaluations_by_their_share()
+    {
+        // A step a second, and with every hundredth an evaluation of ten seconds: 1.1 seconds a step, so that the half is 550 seconds from the end.
+        SteppingTime time = new();
+        using StringWriter error = new();
+        using TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), 1000, 0, 0, null, time);
+        for (int step = 1; step <= 500; step++)
+        {
+            time.Seconds += step % 100 == 0 ? 11 : 1;
+            line.Show(new StepReport(step, 2, 1, 1e-3, step * 512L, 0.5, step % 100 == 0 ? 2.5 : null));
+        }
+        string last = error.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries)[^1];
+        string[] left = last.Split(' ')[^2].Split(':');
+        Assert.InRange(60 * int.Parse(left[0], null) + int.Parse(left[1], null), 530, 570);
+    }
+
+    [Fact]
     public void A_peak_that_the_run_surpasses_is_measured_again_now_and_then()
     {
         // As something else that runs beside it disturbs the measurement.

@@ -223,6 +223,8 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Equal(int.Parse(ended.Groups[1].Value, CultureInfo.InvariantCulture) - 3, int.Parse(ended.Groups[3].Value, CultureInfo.InvariantCulture));
         Assert.Equal(ended.Groups[2].Value, ended.Groups[4].Value);
         Assert.Contains("--keep-best is for a run that is evaluated", (await Fude.Run("tune", _model, "--data", _data, "--out", "x", "--keep-best")).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("--label-smoothing is for --loss sigmoid",
+            (await Fude.Run("dpo", _model, "--data", _data, "--out", "x", "--loss", "ipo", "--label-smoothing", "0.1")).Failure(2), StringComparison.Ordinal);
         Assert.Contains("--patience is for a run that is evaluated", (await Fude.Run("dpo", _model, "--data", _data, "--out", "x", "--patience", "2")).Failure(2), StringComparison.Ordinal);
     }
 

@@ -45,6 +45,40 @@ public sealed class TokenShardTests : IDisposable
         Assert.Equal(new byte[] { 5, 0, 6, 0, 7, 0 }, File.ReadAllBytes(_folder["a.bin"]));
     }
 
+    [Theory]
+    [InlineData(1, 1), InlineData(2, 1), InlineData(3, 2), InlineData(4, 4), InlineData(5, 8), InlineData(8, 2)]
+    public void Every_type_of_integer_that_Megatron_LM_writes_is_read(byte code, int bytes)
+    {
+        Write(100, [5, 6], [7]);
+        byte[] index = File.ReadAllBytes(_folder["a.idx"]), tokens = new byte[3 * bytes];
+        index[17] = code;
+        BinaryPrimitives.WriteInt64LittleEndian(index.AsSpan(34 + 8 + 8), 2 * bytes);     // where the second sequence begins
+        for (int i = 0; i < 3; i++) tokens[i * bytes] = (byte)(5 + i);
+        _folder.Write("a.idx", index);
+        _folder.Write("a.bin", tokens);
+        using (TokenShard shard = TokenShard.Open(_folder["a"]))
+        {
+            Assert.Equal([5, 6], shard.Read(0));
+            Assert.Equal([7], shard.Read(1));
+        }
+        if (code is 1 or 8) return;
+        // Below 0, or above what an id may be.
+        tokens[^1] = 0xFF;
+        _folder.Write("a.bin", tokens);
+        using TokenShard damaged = TokenShard.Open(_folder["a"]);
+        Assert.True(damaged.Read(1)[0] < 0);
+    }
+
+    [Fact]
+    public void A_document_that_was_not_ended_is_no_silence()
+    {
+        Write(100, [1, 2], [3]);
+        byte[] index = File.ReadAllBytes(_folder["a.idx"]);
+        BinaryPrimitives.WriteInt64LittleEndian(index.AsSpan(26), 2);
+        _folder.Write("a.idx", index[..^8]);
+        Assert.Contains("not ended", Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"])).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void Documents_of_several_sequences_are_read_across_them()
     {

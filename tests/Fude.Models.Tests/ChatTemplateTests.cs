@@ -125,6 +125,7 @@ public sealed class ChatTemplateTests
     [InlineData("{{ 'a' 'b' + '\\u3042\\x41\\'\\d' }}{{ 'a' + ' b ' | trim }}", "abあA'\\dab")]
     [InlineData("{{ {'a': {'b': 1}}}}{{ {'a': {'b': 1}}.a.b}}", "{'a': {'b': 1}}1")]
     [InlineData("{% if false %}1{% elif 0 %}2{% else %}3{% endif %}{% if messages | selectattr('role', 'equalto', 'x') | list %}4{% endif %}", "3")]
+    [InlineData("{% for m in [1, 2] %}a{% generation %}\n{{ m }}{% endgeneration %}\n{% endfor %}", "a1a2")]
     public void Expressions_and_whitespace_are_as_jinja_has_them(string template, string expected) => Assert.Equal(expected, Render(template, Talk));
 
     [Theory]

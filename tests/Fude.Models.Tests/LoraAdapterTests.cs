@@ -90,6 +90,8 @@ public sealed class LoraAdapterTests
     [InlineData("""{"target_modules":".*\\.self_attn\\.(q|v)_proj"}""")]
     [InlineData("""{"target_modules":["self_attn.q_proj","v_proj"]}""")]
     [InlineData("""{"layers_to_transform":[0,1,2]}""")]
+    [InlineData("""{"layers_to_transform":[]}""")]
+    [InlineData("""{"layers_to_transform":[7],"target_modules":["model.layers.0.self_attn.q_proj","model.layers.1.self_attn.q_proj","model.layers.2.self_attn.q_proj","model.layers.0.self_attn.v_proj","model.layers.1.self_attn.v_proj","model.layers.2.self_attn.v_proj"]}""")]
     [InlineData("""{"init_lora_weights":"gaussian","exclude_modules":[]}""")]
     public void Target_modules_may_be_a_pattern_or_longer_names(string changes)
     {
@@ -165,6 +167,45 @@ public sealed class LoraAdapterTests
             SafeTensors.Write(folder["adapter_model.safetensors"],
                 [.. tensors.Tensors.Values.Select(NewTensor.Of), NewTensor.Of("base_model.model.lm_head.weight", [1, 2], [1, 2])]);
         Fails.With<NotSupportedException>(() => LanguageModel.Load(golden.BaseFolder, folder.Path), "base_model.model.lm_head.weight");
+    }
+
+    [Fact]
+    public void The_base_weight_that_PEFT_keeps_below_an_adapter_of_the_head_has_to_be_the_model_s()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = Copy(golden.Folder, """{"target_modules":["q_proj","v_proj","lm_head"]}""");
+        using Checkpoint model = Checkpoint.Open(golden.BaseFolder);
+        long[] shape = [.. model.Tensors["lm_head.weight"].Shape];
+        (int rows, int columns) = ((int)shape[0], (int)shape[1]);
+        float[] below = model.Matrix("lm_head.weight", rows, columns).ToFloats();
+        using SafeTensors tensors = SafeTensors.Open(Path.Combine(golden.Folder, "adapter_model.safetensors"));
+        Write(below);
+        using (LanguageModel adapted = LanguageModel.Load(golden.BaseFolder, folder.Path))
+        using (CpuOps ops = new(1))
+            Near.Equal(golden.Floats("logits_adapter_on"), adapted.Logits(ops, Passes.Batch(golden.Ids)), 2e-4, "lm_head");     // its B is 0
+        below[columns] += 1;
+        Write(below);
+        Fails.With<InvalidDataException>(() => LanguageModel.Load(golden.BaseFolder, folder.Path), "lm_head.base_layer.weight", "row 1 differs");
+
+        void Write(float[] weight) => SafeTensors.Write(folder["adapter_model.safetensors"],
+        [
+            .. tensors.Tensors.Values.Select(NewTensor.Of), NewTensor.Of("base_model.model.lm_head.base_layer.weight", shape, weight),
+            NewTensor.Of("base_model.model.lm_head.lora_A.weight", [8, columns], [.. Enumerable.Repeat(0.5f, 8 * columns)]),
+            NewTensor.Of("base_model.model.lm_head.lora_B.weight", [rows, 8], new float[rows * 8]),
+        ]);
+    }
+
+    [Fact]
+    public void Slices_of_a_fused_layer_share_one_product()
+    {
+        using GoldenLora golden = new("gpt2-c_attn");
+        using LanguageModel model = LanguageModel.Load(golden.BaseFolder, golden.Folder);
+        using CpuOps ops = new(1);
+        RecordingOps recording = new(ops);
+        _ = model.Logits(recording, Passes.Batch(golden.Ids));
+        int layers = recording.Blocks.Count;
+        Assert.Equal(layers, recording.Products.Count(weight => weight.Name.Contains("c_attn.lora_A", StringComparison.Ordinal)));
+        Assert.Equal(3 * layers, recording.Products.Count(weight => weight.Name.Contains("c_attn.lora_B", StringComparison.Ordinal)));
     }
 
     private static string Changed(string adapter, string changes)

@@ -247,6 +247,15 @@ public sealed class PromptFormatTests
         AnsweredPrompt answered = chatMl.WriteAnswered([new("あ", "い"), new("う", "え")]);
         Assert.Equal("<|im_start|>user\nあ<|im_end|>\n<|im_start|>assistant\nい<|im_end|>\n<|im_start|>user\nう<|im_end|>\n<|im_start|>assistant\nえ<|im_end|>", answered.Text);
         Assert.Equal(["い<|im_end|>", "え<|im_end|>"], answered.Answers.Select(range => answered.Text[range.Start..range.End]));
+        // The same where the model's own end is another: what is behind <|im_end|> is no part of the answer.
+        PromptFormat otherEnd = PromptFormat.OfTemplate(ChatTemplate.Parse(
+            "{% for m in messages %}{{ '<|im_start|>' + m['role'] + '\n' + m['content'] + '<|im_end|>' + '\n' }}{% endfor %}" +
+            "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}", "t"), null, "<|endoftext|>");
+        answered = otherEnd.WriteAnswered([new("あ", "い\n"), new("う", "え")]);
+        Assert.Equal(["い\n<|im_end|>", "え<|im_end|>"], answered.Answers.Select(range => answered.Text[range.Start..range.End]));
+        PromptFormat bare = PromptFormat.OfTemplate(ChatTemplate.Parse("{% for m in messages %}{{ m['content'] }}{% endfor %}", "t"), null, "<|endoftext|>");
+        answered = bare.WriteAnswered([new("あ", "い\n ")]);
+        Assert.Equal("い\n ", answered.Text[answered.Answers[0].Start..answered.Answers[0].End]);
         PromptFormat shouting = PromptFormat.OfTemplate(ChatTemplate.Parse(
             "{% for m in messages %}{{ m['content'] if loop.last else m['content'] | upper }}{% endfor %}", "t"), null, null);
         Fails.With<NotSupportedException>(() => shouting.WriteAnswered([new("a", "b"), new("c", "d")]), "chat template", "dialogue");

@@ -16,8 +16,12 @@ internal sealed class RecordingOps(IOps inner) : IOps
     /// <summary>Arguments of each block's attention.</summary>
     public List<(float[] Query, float[] Key, float[] Value, Heads Heads)> Attentions { get; } = [];
 
+    /// <summary>The weights of single products, in their order.</summary>
+    public List<Weight> Products { get; } = [];
+
     public void Begin()
     {
+        Products.Clear();
         Blocks.Clear();
         Attentions.Clear();
         inner.Begin();
@@ -33,7 +37,11 @@ internal sealed class RecordingOps(IOps inner) : IOps
         return x;
     }
 
-    public Tensor MatMul(Tensor x, Weight w, Weight? bias = null) => inner.MatMul(x, w, bias);
+    public Tensor MatMul(Tensor x, Weight w, Weight? bias = null)
+    {
+        Products.Add(w);
+        return inner.MatMul(x, w, bias);
+    }
 
     public void MatMul(Tensor x, ReadOnlySpan<Factor> factors, Span<Tensor> products) => inner.MatMul(x, factors, products);
 

@@ -29,6 +29,16 @@ public sealed class TokenizerFolderTests
     }
 
     [Theory]
+    [InlineData("llama", true), InlineData("mistral", true), InlineData("gpt2", false)]
+    public void A_folder_without_tokenizer_config_is_read_with_the_class_of_its_model(string type, bool isLlama)
+    {
+        using TemporaryFolder folder = new();
+        File.Copy(Model, Path.Combine(folder.Path, "tokenizer.model"));
+        folder.Write("config.json", $$"""{"model_type": "{{type}}"}""");
+        Assert.Equal(isLlama, Tokenizer.Load(folder.Path).Encode("</s>", addSpecialTokens: false) is [2]);
+    }
+
+    [Theory]
     [InlineData("""{"legacy": true}""", "▁a <s> ▁b")]
     [InlineData("""{"legacy": false}""", "▁a <s> b")]
     [InlineData("""{"legacy": false, "add_prefix_space": false}""", "a <s> b")]

@@ -45,8 +45,8 @@ internal sealed class GoldenRun : IDisposable
         for (int i = 0; i < rows; i++)
         {
             int[] tokens = Numbers(batch.GetProperty("input_ids")[i]), labels = Numbers(batch.GetProperty("labels")[i]);
-            int length = batch.TryGetProperty("attention_mask", out JsonElement mask) ? Numbers(mask[i]).Sum() : tokens.Length;
-            texts.Add(new LabelledText(tokens[..length], labels[..length]));
+            int[] seen = batch.TryGetProperty("attention_mask", out JsonElement mask) ? Numbers(mask[i]) : [.. tokens.Select(_ => 1)];
+            texts.Add(new LabelledText([.. tokens.Where((_, place) => seen[place] == 1)], [.. labels.Where((_, place) => seen[place] == 1)]));
         }
         return SupervisedBatch.Of([.. texts]);
     }

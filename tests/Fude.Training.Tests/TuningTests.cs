@@ -56,6 +56,11 @@ public sealed class TuningTests : IDisposable
         Assert.Equal(2, data.Sources.Count);
         Assert.InRange(replayed.Tokens * replayed.Weight / (own.Tokens + (replayed.Tokens * replayed.Weight)), 0.39, 0.45);
         Assert.Empty(data.Mixture.Order(0).Where(place => place.Source == 1).Intersect(data.Mixture.Order(1)));
+        // Conversations may be cut short: texts are not, but for the memory of a micro-batch.
+        TuningSettings narrow = replaying with { Context = 24, TooLong = TooLong.Cut };
+        Assert.InRange(new TuningData(narrow).Sources[0].Longest, 2, 24);
+        Assert.Equal(32, new TuningData(narrow).Sources[1].Longest);
+        Assert.Equal(28, new TuningData(narrow with { TokensPerBatch = 28 }).Sources[1].Longest);
         double plain = LossAfter(settings), kept = LossAfter(replaying);
         Assert.True(kept < plain - 2, $"{kept} with replay, {plain} without");
         // Another share is another run.

@@ -127,7 +127,14 @@ internal sealed class JinjaParser
                 return ReadFor(tag);
             case "set":
                 return ReadSet(tag);
-            case "elif" or "else" or "endif" or "endfor" or "endset":
+            case "generation":
+                // transformers marks with it what an assistant has written; fude knows that from the conversation.
+                EndTag();
+                Statement[] body = ReadBody(tag, "endgeneration");
+                _at++;
+                EndTag();
+                return new If([(new Literal(true, tag.Offset), body)], [], tag.Offset);
+            case "elif" or "else" or "endif" or "endfor" or "endset" or "endgeneration":
                 throw _source.Wrong(
                     tag.Offset, $"{{% {tag.Value} %}} closes nothing that is open here.", $"{{% {tag.Value} %}} に対応する開始タグがありません。");
             default:

@@ -152,12 +152,11 @@ public sealed unsafe partial class CpuOps
 
     /// <inheritdoc/>
     public void AttendBackward(
-        Tensor q, Tensor k, Tensor v, Tensor y, Tensor logSums, Tensor dy, Heads heads, Batch batch, Dropout dropout,
+        Tensor q, Tensor k, Tensor v, Tensor logSums, Tensor dy, Heads heads, Batch batch, Dropout dropout,
         Tensor dq, Tensor dk, Tensor dv)
     {
         CheckAttention(q, k, v, heads, batch);
         CheckRate(dropout);
-        CheckSame(q, y);
         CheckSame(q, dy);
         CheckSame(q, dq);
         CheckSame(k, dk);
@@ -166,7 +165,6 @@ public sealed unsafe partial class CpuOps
         if (logSums.Rows != q.Rows || logSums.Columns != heads.Query) throw Mismatch("logSums", logSums.Columns, "query heads", heads.Query);
         TrainingAttention.Job job = new()
         {
-            Y = (float*)y.Address,
             LogSums = (float*)logSums.Address,
             Dy = (float*)dy.Address,
             Dq = (float*)dq.Address,

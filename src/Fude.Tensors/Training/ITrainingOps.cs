@@ -120,7 +120,6 @@ public interface ITrainingOps : IOps
     /// <param name="q">As in the forward pass.</param>
     /// <param name="k">As in the forward pass.</param>
     /// <param name="v">As in the forward pass.</param>
-    /// <param name="y">The result.</param>
     /// <param name="logSums">What the forward pass kept.</param>
     /// <param name="dy">The gradient of y.</param>
     /// <param name="heads">As in the forward pass.</param>
@@ -130,7 +129,7 @@ public interface ITrainingOps : IOps
     /// <param name="dk">Like k.</param>
     /// <param name="dv">Like v.</param>
     void AttendBackward(
-        Tensor q, Tensor k, Tensor v, Tensor y, Tensor logSums, Tensor dy, Heads heads, Batch batch, Dropout dropout,
+        Tensor q, Tensor k, Tensor v, Tensor logSums, Tensor dy, Heads heads, Batch batch, Dropout dropout,
         Tensor dq, Tensor dk, Tensor dv);
 
     /// <summary>The gradients of <see cref="IOps.SwiGlu"/>, which are written.</summary>

@@ -170,7 +170,7 @@ public sealed class PassMeter(int threads) : ITrainingOps
 
     /// <inheritdoc/>
     public void AttendBackward(
-        Tensor q, Tensor k, Tensor v, Tensor y, Tensor logSums, Tensor dy, Heads heads, Batch batch, Dropout dropout,
+        Tensor q, Tensor k, Tensor v, Tensor logSums, Tensor dy, Heads heads, Batch batch, Dropout dropout,
         Tensor dq, Tensor dk, Tensor dv) => Attention(heads, batch);
 
     /// <inheritdoc/>

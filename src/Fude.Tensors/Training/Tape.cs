@@ -1,6 +1,6 @@
 namespace Fude.Tensors;
 
-/// <summary>Which numbers are dropped while training. All are 0 unless a configuration says otherwise.</summary>
+/// <summary>Which numbers are dropped while training, none at first; in brackets what configurations of models call them.</summary>
 /// <param name="Embedding">Of what <see cref="IOps.Embed"/> gives (embd_pdrop).</param>
 /// <param name="Attention">Of the weights after the softmax (attn_pdrop, attention_dropout).</param>
 /// <param name="Residual">Of what is added to the residual stream in a block (resid_pdrop).</param>
@@ -175,13 +175,12 @@ public sealed class Tape(ITrainingOps device, Gradients gradients) : IOps
         {
             if (TakeGradient(y) is not { } dy) return;
             Tensor dq = Like(q), dk = Like(k), dv = Like(v);
-            device.AttendBackward(q, k, v, y, logSums, dy.Tensor, heads, batch, dropout, dq, dk, dv);
+            device.AttendBackward(q, k, v, logSums, dy.Tensor, heads, batch, dropout, dq, dk, dv);
             dy.References--;
             AddGradient(q, dq);
             AddGradient(k, dk);
             AddGradient(v, dv);
         });
-        _ = _unread.Remove(y.Address);      // the backward pass needs it
         return y;
     }
 

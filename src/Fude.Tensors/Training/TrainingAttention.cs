@@ -11,12 +11,15 @@ internal static unsafe class TrainingAttention
 {
     internal struct Job
     {
-        public float* Q, K, V, Y;
+        public float* Q, K, V;
+
+        /// <summary>The result; null in the backward pass, which does without.</summary>
+        public float* Y;
 
         /// <summary>[tokens, query heads].</summary>
         public float* LogSums;
 
-        /// <summary>The gradient of Y and those of Q, K and V; null in the forward pass.</summary>
+        /// <summary>The gradient of the result and those of Q, K and V; null in the forward pass.</summary>
         public float* Dy, Dq, Dk, Dv;
 
         /// <summary>First token and number of tokens of each text.</summary>
@@ -134,8 +137,7 @@ internal static unsafe class TrainingAttention
                     Mask(s, From(job.Window, row + i) - begin, row + i + 1 - begin, span);
                     for (int j = span; j < ((span + 15) & ~15); j++) ds[j] = 0;
                     if (job.Dropout.Rate > 0) DropoutKernel.Row(ds, span, job.Dropout, (ulong)query, begin);
-                    float mean = Dot<T>(dy.Numbers + i * queryWidth, job.Y + place + i * queryWidth, size);
-                    Slopes<T>(s, ds, span, job.Scale, job.LogSums[query], mean);
+                    Slopes<T>(s, ds, span, job.Scale, job.LogSums[query]);
                     if (job.Dropout.Rate > 0) DropoutKernel.Row(s, span, job.Dropout, (ulong)query, begin);
                 }
 
@@ -209,28 +211,21 @@ internal static unsafe class TrainingAttention
         return (float)(most + Angles.Log(total));
     }
 
-    /// <summary>s becomes the weights p = e^(scale·s − logSum), ds = dp becomes scale·p·(dp − mean).</summary>
+    /// <summary>s becomes the weights p = e^(scale·s − logSum), ds = dp becomes scale·p·(dp − Σp·dp).</summary>
+    /// <remarks>The sum is of these very products, not y·dy, which it equals but for rounding: where a query sees one key the difference is 0 then,
+    /// as it is in torch, and not a rest that AdamW would take for a gradient.</remarks>
     [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static void Slopes<T>(float* s, float* ds, int count, float scale, float logSum, float mean)
+    private static void Slopes<T>(float* s, float* ds, int count, float scale, float logSum)
         where T : unmanaged, ILanes<T>
     {
-        T factor = T.Broadcast(scale), shift = T.Broadcast(logSum), middle = T.Broadcast(mean);
+        T factor = T.Broadcast(scale), shift = T.Broadcast(logSum), sum = T.Zero;
         for (int j = 0; j < count; j += 16)
         {
             T p = Elementary.Exp(T.Load(s + j) * factor - shift);
             T.Store(p, s + j);
-            T.Store(p * (T.Load(ds + j) - middle) * factor, ds + j);
+            sum = T.MultiplyAdd(p, T.Load(ds + j), sum);
         }
-    }
-
-    [MethodImpl(MethodImplOptions.AggressiveInlining)]
-    private static float Dot<T>(float* x, float* y, int count)
-        where T : unmanaged, ILanes<T>
-    {
-        T sum = T.Zero;
-        int i = 0;
-        for (; i <= count - 16; i += 16) sum = T.MultiplyAdd(T.Load(x + i), T.Load(y + i), sum);
-        if (i < count) sum = T.MultiplyAdd(Partial.Load<T>(x + i, count - i), Partial.Load<T>(y + i, count - i), sum);
-        return T.Sum(sum);
+        T mean = T.Broadcast(T.Sum(sum));
+        for (int j = 0; j < count; j += 16) T.Store(T.Load(s + j) * (T.Load(ds + j) - mean) * factor, ds + j);
     }
 }

@@ -42,7 +42,7 @@ internal static class TokenizerFolder
         if (File.Exists(model))
         {
             SentencePieceFile file = SentencePieceFile.Read(model);
-            if (!config.IsPresent) return new SentencePiecePipeline(file);
+            if (!config.IsPresent && !IsOfLlama(folder)) return new SentencePiecePipeline(file);
             if (config.Class is not null && !LlamaClasses.Contains(config.Class))
                 throw new NotSupportedException(Say(
                     $"{folder}: tokenizer_config.json asks for {config.Class} over tokenizer.model; fude supports LlamaTokenizer there, any " +
@@ -61,6 +61,13 @@ internal static class TokenizerFolder
             (others.Length > 0 ? $" To use {others[0]} by itself, give its path." : ""),
             $"{folder} にトークナイザーがありません。tokenizer.json も tokenizer.model も、vocab.json と merges.txt の組も見つかりません。" +
             (others.Length > 0 ? $"{others[0]} を単独で使うには、そのパスを指定してください。" : "")));
+    }
+
+    // Without tokenizer_config.json transformers takes the class that belongs to the model.
+    private static bool IsOfLlama(string folder)
+    {
+        string model = Path.Combine(folder, "config.json");
+        return File.Exists(model) && JsonPart.Read(model).Find("model_type") is { IsString: true } type && type.Text() is "llama" or "mistral";
     }
 
     private static TokenizerJsonPipeline LoadVocabularyAndMerges(string folder, TokenizerConfig config)

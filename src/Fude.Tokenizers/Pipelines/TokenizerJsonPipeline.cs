@@ -53,7 +53,7 @@ internal sealed class TokenizerJsonPipeline : Pipeline
                 else EncodePart(text[match.Start..match.End], match.Start, workspace);
             }
         }
-        if (_parts.TrimsOffsets && tokens.Tracked) TrimOffsets(text, tokens, first);
+        if (_parts.TrimsOffsets && workspace.Trims && tokens.Tracked) TrimOffsets(text, tokens, first);
         if (addSpecialTokens)
             foreach (int id in _parts.Suffix) tokens.AddOriginal(id, text.Length, text.Length);
     }

@@ -40,6 +40,9 @@ internal sealed class Workspace
     /// <summary>The text after normalisation, when someone wants to see it.</summary>
     internal List<string>? Seen { get; set; }
 
+    /// <summary>Whether places leave out a token's white space where the tokenizer's file asks for that.</summary>
+    internal bool Trims { get; set; } = true;
+
     internal char[] Repaired = [];
 
     internal char[] Prefixed { get; set; } = [];

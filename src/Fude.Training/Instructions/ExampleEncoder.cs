@@ -68,7 +68,7 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
         ArgumentNullException.ThrowIfNull(dialogue);
         IReadOnlyList<DialogueTurn> turns = dialogue.Turns;
         AnsweredPrompt prompt = format.WriteAnswered([.. turns.Select(turn => new Exchange(turn.Question, turn.Answer))], dialogue.Input, dialogue.System);
-        EncodedText encoded = tokenizer.EncodeWithOffsets(prompt.Text, prompt.AddSpecialTokens);
+        EncodedText encoded = tokenizer.EncodeWithOffsets(prompt.Text, prompt.AddSpecialTokens, trims: false);
         List<int> ids = [.. encoded.Ids];
         List<(int Start, int End)> offsets = [.. encoded.Offsets];
         bool[] trained = new bool[ids.Count + 1];
@@ -128,8 +128,9 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
                 tally.AddNote(dialogue.File, dialogue.Line, Say($"longer than {context} tokens: left out", $"{context} トークンより長いため除外"));
                 return [];
             case TooLong.Cut:
+                if (Made(whole, dialogue, context, tally) is not { } cut) return [];
                 tally.AddNote(dialogue.File, dialogue.Line, Say($"longer than {context} tokens: its end is cut off", $"{context} トークンより長いため末尾を切断"));
-                return Made(whole, dialogue, context, tally) is { } cut ? [cut] : [];
+                return [cut];
             case TooLong.Split:
                 return Parts(dialogue, tally);
             default:

@@ -140,7 +140,36 @@ public sealed class ExampleEncoderTests : IDisposable
         Assert.Contains(tally.Notes, note => note.Reason.Contains("alone", StringComparison.Ordinal));
         tally = new();
         Assert.Empty(new ExampleEncoder(PromptFormat.Dialogue, _tokenizer, 2, 30) { TooLong = TooLong.Cut }.Encode(dialogue with { Turns = [dialogue.Turns[1]] }, tally));
-        Assert.Contains(tally.Notes, note => note.Reason.Contains("begins after", StringComparison.Ordinal));
+        Assert.Contains("begins after", Assert.Single(tally.Notes).Reason, StringComparison.Ordinal);
+    }
+
+    [Theory, MemberData(nameof(Formats))]
+    public void White_space_is_learnt_where_it_is_part_of_an_answer_and_not_where_it_is_part_of_the_prompt(string name)
+    {
+        // A byte-level tokenizer without merges: a token is a byte. Its trim_offsets makes the places of white space empty.
+        Tokenizer tokenizer = Tokenizer.Load(_folder.Write("bytes.json", ByteLevel()));
+        PromptFormat format = PromptFormat.Named(name);
+        if (format.Pieces is { Count: > 0 }) return;        // it needs control tokens of its own
+        DialogueTurn[] turns = format.HasTurns ? [new("犬は何？", "\n x\n  "), new(" 猫は？\n", " 犬 \n")] : [new("犬は何？", "\n x\n  ")];
+        MaskedText masked = new ExampleEncoder(format, tokenizer, 256, 2000).Mask(new Dialogue(turns, null, null, "a", 1));
+        string expected = string.Concat(masked.Prompt.Answers.Select(answer => masked.Prompt.Text[answer.Start..answer.End]));
+        Assert.Equal(expected, tokenizer.Decode([.. masked.Ids.Where((id, i) => masked.IsTrained[i] && id != 256)]));
+        Assert.Equal(256, masked.Ids[^1]);
+        Assert.Equal(0, masked.Straddling);
+    }
+
+    private static string ByteLevel()
+    {
+        // The characters that stand for bytes, as GPT-2 has them.
+        List<char> letters = [];
+        for (int code = 0, next = 256; code < 256; code++) letters.Add(code is > 32 and < 127 or > 160 and not 173 ? (char)code : (char)next++);
+        string vocabulary = string.Join(", ", letters.Select((letter, id) => $"{System.Text.Json.JsonSerializer.Serialize(letter.ToString())}: {id}"));
+        return $$"""
+            {"version": "1.0", "added_tokens": [{"id": 256, "content": "<|endoftext|>", "special": true, "single_word": false, "lstrip": false, "rstrip": false, "normalized": false}],
+             "normalizer": null, "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+             "post_processor": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true}, "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+             "model": {"type": "BPE", "vocab": { {{vocabulary}} }, "merges": []}}
+            """;
     }
 
     [Fact]

@@ -31,8 +31,8 @@ public sealed class WordingTests : IDisposable
         bad[9] = 2;
         Written(bad, "has version 2; fude reads version 1.", "バージョン 2 には対応していません。読めるのはバージョン 1 です。");
         bad = [.. good];
-        bad[17] = 3;
-        Written(bad, "holds numbers of type 3; fude reads 8 (uint16) and 4 (int32).", "数値型 3 には対応していません。読めるのは 8（uint16）と 4（int32）です。");
+        bad[17] = 7;
+        Written(bad, "holds numbers of type 7; fude reads the integers, types 1 to 5 and 8 (uint16).", "数値型 7 には対応していません。読めるのは整数（1 から 5 と 8）です。");
         bad = [.. good];
         BinaryPrimitives.WriteInt64LittleEndian(bad.AsSpan(18), 9);
         Written(bad, $"has {good.Length} bytes and says that it lists 9 sequences and 2 boundaries of documents, which takes 158. The file is cut short or damaged.",

@@ -65,6 +65,9 @@ internal static class ExportCommand
         // The file that is read stays mapped while the new one is written, and would be gone at the end.
         if (model.IsGguf && Path.GetFullPath(file) == Path.GetFullPath(model.Path))
             throw new Failure($"{file} is the file that is read: choose another name.", $"{file} は読み込むファイルそのものです。別の名前にしてください。");
+        if (File.Exists(file) && !model.IsGguf && Path.GetDirectoryName(Path.GetFullPath(file)) == Path.GetFullPath(model.Path).TrimEnd(Path.DirectorySeparatorChar)
+            && !file.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
+            throw new Failure($"{file} is a file of the model that is read: choose another name.", $"{file} は読み込むモデルのファイルです。別の名前にしてください。");
         FormatArguments.TellQuantizedTwice(terminal.Error, model, format);
         using (ProgressLine progress = new(terminal))
         {
@@ -73,6 +76,10 @@ internal static class ExportCommand
         }
         long bytes = new FileInfo(file).Length;
         terminal.Error.WriteLine(Say($"wrote {file} ({bytes:N0} bytes)", $"{file} に書き出しました（{bytes:N0} バイト）"));
+        if (!model.HasTokenizer)
+            terminal.Error.WriteLine(Say(
+                $"note: {model.Path} has no tokenizer, so the file has none: llama.cpp cannot load it, and fude takes and gives ids alone.",
+                $"注意: {model.Path} にトークナイザーがないため、書き出すファイルにも入りません。llama.cpp では読み込めず、fude でも ID しか扱えません。"));
         return 0;
     }
 

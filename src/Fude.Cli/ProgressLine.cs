@@ -4,7 +4,9 @@ using System.Globalization;
 namespace Fude.Cli;
 
 /// <summary>One line on standard error that says how far a long job is; nothing where standard error is not a screen.</summary>
-internal sealed class ProgressLine(Terminal terminal) : IDisposable
+/// <param name="terminal">Where it is drawn.</param>
+/// <param name="columns">How wide the screen is; null to ask the system.</param>
+internal sealed class ProgressLine(Terminal terminal, Func<int>? columns = null) : IDisposable
 {
     private readonly Stopwatch _sinceDrawn = Stopwatch.StartNew();
     private bool _isDrawn;
@@ -37,7 +39,34 @@ internal sealed class ProgressLine(Terminal terminal) : IDisposable
         if (!terminal.ErrorIsScreen || _sinceDrawn.ElapsedMilliseconds < 100) return;
         _sinceDrawn.Restart();
         _isDrawn = true;
-        terminal.Error.Write($"\r\e[K{text}");
+        terminal.Error.Write($"\r\e[K{Cut(text, (columns ?? ScreenColumns)() - 1)}");
+    }
+
+    // A line that goes on in the next row could not be taken away again.
+    private static string Cut(string text, int cells)
+    {
+        if (cells <= 0 || LineEditor.Cells(text) <= cells) return text;
+        int length = 0;
+        for (int used = 0; length < text.Length;)
+        {
+            int next = StringInfo.GetNextTextElementLength(text, length);
+            used += LineEditor.Cells(text.Substring(length, next));
+            if (used > cells) break;
+            length += next;
+        }
+        return text[..length];
+    }
+
+    private static int ScreenColumns()
+    {
+        try
+        {
+            return Console.WindowWidth;
+        }
+        catch (Exception e) when (e is IOException or PlatformNotSupportedException)
+        {
+            return 0;       // nobody knows
+        }
     }
 
     private sealed class Share(ProgressLine line, string what, CancellationToken stop) : IProgress<double>

@@ -71,8 +71,8 @@ public sealed class Tuning : IDisposable
                 IReadOnlyList<SupervisedBatch> heldOut = InstructionLessons.Batches(data.HeldOut, settings.TokensPerBatch);
                 if (heldOut.Count > 0) heldOutLoss = learner => Trainer.MeanLoss(learner, heldOut);
             }
-            Schedule = new Schedule(settings.LearningRate, settings.Schedule, _lessons.Steps,
-                Math.Min(_lessons.Steps, (long)Math.Ceiling(settings.WarmUp * _lessons.Steps)), settings.FinalRate, Math.Max(1, _lessons.Steps / 10));
+            Schedule = new Schedule(
+                settings.LearningRate, settings.Schedule, _lessons.Steps, WarmUpSteps(settings.WarmUp, _lessons.Steps), settings.FinalRate, Math.Max(1, _lessons.Steps / 10));
             _trainer = new Trainer(_model, _device, _optimizer, _lessons, checkpoints, new TrainerOptions
             {
                 Schedule = Schedule,
@@ -215,6 +215,10 @@ public sealed class Tuning : IDisposable
         if (!_data.Folder.IsGguf) all.Add(new("tokenizer", ModelFingerprint.OfTokenizer(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
         return all;
     }
+
+    // The first step of a warm-up has rate 0. transformers rounds up, so that a run of a step or two learns nothing, or half: a warm-up of less than
+    // a step is none here, and the last step is never part of one.
+    internal static long WarmUpSteps(double share, long steps) => share * steps < 1 ? 0 : Math.Min(steps - 1, (long)Math.Ceiling(share * steps));
 
     // Written out, for identities must stay the same in every culture and whatever the records come to hold.
     private static string Words(AdamWOptions options) => string.Create(CultureInfo.InvariantCulture,

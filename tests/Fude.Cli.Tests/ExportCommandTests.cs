@@ -49,6 +49,21 @@ public sealed class ExportCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task The_model_that_is_read_is_not_written_over_and_a_missing_tokenizer_is_told()
+    {
+        foreach (string file in (string[])["config.json", "model.safetensors"]) File.Copy(Path.Combine(Fude.Model("llama-mha"), file), InFolder(file));
+        foreach (string file in (string[])["config.json", "model.safetensors"])
+            Assert.Contains("a file of the model that is read",
+                (await Fude.Run("export", _folder.Path, "--gguf", InFolder(file), "--format", "q8_0", "--force")).Failure(), StringComparison.Ordinal);
+        for (int i = 0; i < 2; i++)
+        {
+            Fude.Result result = await Fude.Run("export", _folder.Path, "--gguf", InFolder("model.gguf"), "--format", "q8_0", "--force");
+            Assert.True(result.Status == 0, result.Error);
+            Assert.Contains("has no tokenizer", result.Error, StringComparison.Ordinal);
+        }
+    }
+
+    [Fact]
     public async Task Inspect_tells_the_formats_of_a_file_and_of_a_folder()
     {
         JsonElement file = (await Fude.Run("inspect", await Written(Fude.Model("llama-gqa"), "q8_0"), "--json")).Json.GetProperty("stored");

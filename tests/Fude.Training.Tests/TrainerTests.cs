@@ -243,7 +243,7 @@ public sealed class TrainerTests : IDisposable
     {
         foreach (Func<TrainerOptions, TrainerOptions> change in (Func<TrainerOptions, TrainerOptions>[])[
             options => options with { CheckpointEvery = 0 }, options => options with { KeepCheckpoints = 0 }, options => options with { EvaluateEvery = -1 },
-            options => options with { Patience = -1 }, options => options with { ClipNorm = 0 }, options => options with { ClipNorm = double.NaN }])
+            options => options with { Patience = -1 }, options => options with { ClipNorm = -1 }, options => options with { ClipNorm = double.NaN }])
             Assert.Equal("options", Assert.ThrowsAny<ArgumentException>(() => TinyRun.Run(Folder("a"), change: change)).ParamName);
     }
 

@@ -356,6 +356,19 @@ public sealed class TuningTests : IDisposable
                 "（--lora-targets）の 'vproj' という線形層はこのモデルにありません。あるのは q_proj、k_proj、v_proj、o_proj、gate_proj、up_proj、down_proj");
     }
 
+    [Theory, InlineData(0.03, 1, 0), InlineData(0.03, 33, 0), InlineData(0.03, 34, 2), InlineData(0.05, 100, 5), InlineData(1.0, 4, 3), InlineData(0.0, 4, 0)]
+    public void A_warm_up_of_less_than_a_step_is_none(double share, long steps, long expected) => Assert.Equal(expected, Tuning.WarmUpSteps(share, steps));
+
+    [Fact]
+    public void A_run_of_one_step_learns()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Epochs = 1, Batch = 1000, WarmUp = 0.03 };
+        using Tuning run = Open(settings);
+        Assert.True(run.Run());
+        Assert.Equal(1, run.State.Step);
+        Assert.NotEqual(File.ReadAllBytes(Path.Combine(_model, "model.safetensors")), File.ReadAllBytes(Path.Combine(_folder["run"], "model", "model.safetensors")));
+    }
+
     [Fact]
     public void What_cannot_be_tuned_is_said_before_any_weight_is_read()
     {
@@ -367,7 +380,7 @@ public sealed class TuningTests : IDisposable
         Assert.Contains("do not fit into 8", Assert.Throws<InvalidDataException>(() => new TuningData(settings with { Context = 8 })).Message, StringComparison.Ordinal);
         foreach ((string named, TuningSettings wrong) in (ReadOnlySpan<(string, TuningSettings)>)[
             ("learning rate is -1", settings with { LearningRate = -1 }), ("learning rate is not above 0", settings with { LearningRate = double.NaN }),
-            ("warm-up is 7", settings with { WarmUp = 7 }), ("gradients is 0", settings with { ClipNorm = 0 }), ("dropout is 1", settings with { Dropout = 1 }),
+            ("warm-up is 7", settings with { WarmUp = 7 }), ("gradients is -1", settings with { ClipNorm = -1 }), ("dropout is 1", settings with { Dropout = 1 }),
             ("share to hold out is 1", settings with { HeldOutShare = 1 }), ("batch is 0", settings with { Batch = 0 }),
             ("preference loss is not of a beta above 0", settings with { Preference = new PreferenceLoss(Beta: 0) })])
             Assert.Contains(named, Assert.Throws<ArgumentException>(() => new TuningData(wrong)).Message, StringComparison.Ordinal);

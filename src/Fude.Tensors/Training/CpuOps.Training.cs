@@ -334,8 +334,33 @@ public sealed unsafe partial class CpuOps
     {
         if (w.Format == NumberFormat.F32) return new Tensor(w.Address, w.Rows, w.Columns);
         Tensor wide = New(w.Rows, w.Columns);
-        for (int row = 0; row < w.Rows; row++) w.ReadRow(row, new Span<float>((float*)wide.Address + (nint)row * w.Columns, w.Columns));
+        WidenJob job = new() { Weight = GCHandle.Alloc(w), Target = (float*)wide.Address };
+        try
+        {
+            _crew.Run(&WidenRows, &job, Parts(w.Rows, WidenJob.ItemRows));
+        }
+        finally
+        {
+            job.Weight.Free();
+        }
         return wide;
+    }
+
+    private static void WidenRows(void* argument, int item, int worker)
+    {
+        ref WidenJob job = ref *(WidenJob*)argument;
+        Weight w = (Weight)job.Weight.Target!;
+        int first = item * WidenJob.ItemRows, end = Math.Min(w.Rows, first + WidenJob.ItemRows);
+        for (int row = first; row < end; row++) w.ReadRow(row, new Span<float>(job.Target + (nint)row * w.Columns, w.Columns));
+    }
+
+    private struct WidenJob
+    {
+        /// <summary>Rows of one item.</summary>
+        public const int ItemRows = 32;
+
+        public GCHandle Weight;
+        public float* Target;
     }
 
     private void Back(delegate*<void*, int, int, void> kernel, ElementBackward.Job job) =>

@@ -1,17 +1,20 @@
+using System.Globalization;
 using System.Runtime.InteropServices;
 
 namespace Fude.Cli;
 
-/// <summary>Ctrl+C and SIGTERM: the first stops what is running between two steps, a second one ends the program.</summary>
+/// <summary>Ctrl+C, SIGTERM, and SIGHUP of a terminal that is closed: the first stops what is running between two steps, a second one ends the program.</summary>
+/// <remarks>Where SIGHUP is ignored, as nohup has it, it stays so.</remarks>
 internal sealed class Interrupts : IDisposable
 {
     // What shells expect of a program that a signal ended: 128 and its number.
-    private const int Interrupted = 130, Terminated = 143;
+    private const int HungUp = 129, Interrupted = 130, Terminated = 143;
 
     private readonly CancellationTokenSource _program = new();
     private readonly Lock _deciding = new();        // a signal comes on a thread of its own, perhaps as the part ends
     private readonly PosixSignalRegistration _interrupt;
     private readonly PosixSignalRegistration _terminate;
+    private readonly PosixSignalRegistration? _hangUp;
     private CancellationTokenSource? _part;
     private bool _isOver;
 
@@ -22,6 +25,7 @@ internal sealed class Interrupts : IDisposable
         Patience = patience ?? TimeSpan.FromSeconds(2);
         _interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, context => context.Cancel = Stop());
         _terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, context => context.Cancel = Stop(Terminated));
+        if (!IgnoresHangUp()) _hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, context => context.Cancel = Stop(HungUp));
     }
 
     /// <summary>How long what is running may take to stop before it is left behind.</summary>
@@ -70,14 +74,24 @@ internal sealed class Interrupts : IDisposable
         lock (_deciding) _isOver = true;
         _interrupt.Dispose();
         _terminate.Dispose();
+        _hangUp?.Dispose();
         _program.Dispose();
+    }
+
+    // .NET leaves an ignored signal alone too; Linux says which they are, so nothing hangs on that. SIGHUP is the first bit.
+    private static bool IgnoresHangUp()
+    {
+        const string Name = "SigIgn:", File = "/proc/self/status";
+        return OperatingSystem.IsLinux() && System.IO.File.Exists(File)
+            && System.IO.File.ReadLines(File).FirstOrDefault(line => line.StartsWith(Name, StringComparison.Ordinal)) is { } line
+            && ulong.TryParse(line.AsSpan(Name.Length).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong ignored) && (ignored & 1) != 0;
     }
 
     private bool Stop(int exitCode)
     {
         lock (_deciding)
         {
-            // SIGTERM means the whole program.
+            // SIGTERM and SIGHUP mean the whole program.
             CancellationTokenSource source = exitCode == Interrupted && _part is { } part ? part : _program;
             if (_isOver || source.IsCancellationRequested) return false;
             if (source == _program) ExitCode = exitCode;

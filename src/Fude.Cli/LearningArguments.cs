@@ -24,8 +24,11 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
     private readonly Option<double> _beta2 = Of("--beta2", "AdamW β₂.", 0.95, PartBelow(1));
     private readonly Option<double> _epsilon = Of("--epsilon", "AdamW ε.", 1e-8, Above(0.0));
     private readonly Option<double> _clip = Of("--clip", Say("Gradient clipping: the norm above which gradients are scaled down to it; 0 for none.", "勾配クリッピング（勾配ノルムの上限）。0 なら無し。"), 1.0, AtLeast(0.0));
+    // What is computed with is a float32, which rounds a part that is all but whole to the whole.
+    private static readonly NumberRange<double> Part = PartBelow(1) with { Holds = part => part >= 0 && (float)part < 1 };
+
     private readonly Option<double> _dropout = Of(
-        "--dropout", Say("The share dropped of embeddings, attention and residuals, whatever config.json says of dropout.", "埋め込み、注意、残差のドロップアウト率（config.json の値は使わない）。"), 0.0, PartBelow(1));
+        "--dropout", Say("The share dropped of embeddings, attention and residuals, whatever config.json says of dropout.", "埋め込み、注意、残差のドロップアウト率（config.json の値は使わない）。"), 0.0, Part);
     private readonly Option<bool> _recompute = new("--recompute")
     {
         Description = Say("Recompute blocks in the backward pass (activation checkpointing): less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（活性の再計算。省メモリー、結果は同じ）。"),
@@ -104,8 +107,8 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
     public int Threads(ParseResult args) => args.GetValue(_threads) ?? 0;
 
     /// <summary>--label-smoothing, of the cross-entropy.</summary>
-    public static Option<double> LabelSmoothing() => Of("--label-smoothing", Say("Label smoothing.", "ラベル平滑化。"), 0.0, PartBelow(1));
+    public static Option<double> LabelSmoothing() => Of("--label-smoothing", Say("Label smoothing.", "ラベル平滑化。"), 0.0, Part);
 
     /// <summary>--z-loss.</summary>
-    public static Option<double> ZLoss() => Of("--z-loss", Say("Weight of the z-loss.", "z-loss の重み。"), 0.0, AtLeast(0.0));
+    public static Option<double> ZLoss() => Of("--z-loss", Say("Weight of the z-loss.", "z-loss の重み。"), 0.0, Within(0.0, 1e6));
 }

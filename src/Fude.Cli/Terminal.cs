@@ -1,3 +1,4 @@
+using System.Globalization;
 using System.Text;
 
 namespace Fude.Cli;
@@ -30,14 +31,76 @@ internal sealed record Terminal(
         }
     }
 
-    /// <summary>The process's own streams.</summary>
+    /// <summary>The process's own streams. One that was closed when the program began, as daemons have them, takes everything and keeps nothing.</summary>
     public static Terminal Open()
     {
-        bool screen = !Console.IsOutputRedirected;
+        (bool hasInput, bool hasOutput, bool hasError) = (IsOpen(0), IsOpen(1), IsOpen(2));
+        bool screen = hasOutput && !Console.IsOutputRedirected, isRedirected = !hasInput || Console.IsInputRedirected;
         if (OperatingSystem.IsWindows() && screen) Console.OutputEncoding = Utf8;
-        StreamWriter output = new(Console.OpenStandardOutput(), Utf8, bufferSize: 16384) { AutoFlush = screen, NewLine = "\n" };
-        StreamWriter error = new(Console.OpenStandardError(), Utf8, bufferSize: 1024) { AutoFlush = true, NewLine = "\n" };
-        return new Terminal(Console.OpenStandardInput(), output, error,
-            IsInteractive: screen && !Console.IsInputRedirected, Console.IsInputRedirected, ErrorIsScreen: !Console.IsErrorRedirected, OutputIsScreen: screen);
+        StreamWriter output = new(hasOutput ? Console.OpenStandardOutput() : Stream.Null, Utf8, bufferSize: 16384) { AutoFlush = screen, NewLine = "\n" };
+        StreamWriter error = new(new Remarks(hasError ? Console.OpenStandardError() : Stream.Null), Utf8, bufferSize: 1024) { AutoFlush = true, NewLine = "\n" };
+        return new Terminal(hasInput ? Console.OpenStandardInput() : Stream.Null, output, error,
+            IsInteractive: screen && !isRedirected, isRedirected, ErrorIsScreen: hasError && !Console.IsErrorRedirected, OutputIsScreen: screen);
+    }
+
+    // A number that was free when the program began went to the first file that .NET opened for itself, which is none to write to: one that is only
+    // read, or the memory that code is in. Other systems than Linux do not say; writing then fails, or does not.
+    private static bool IsOpen(int descriptor)
+    {
+        if (!OperatingSystem.IsLinux() || !Directory.Exists("/proc/self/fdinfo")) return true;
+        try
+        {
+            string place = descriptor.ToString(CultureInfo.InvariantCulture);
+            string? target = new FileInfo($"/proc/self/fd/{place}").LinkTarget;
+            if (target is null || target.StartsWith("/memfd:", StringComparison.Ordinal) || target.StartsWith("anon_inode:", StringComparison.Ordinal)) return false;
+            const string Name = "flags:";
+            string flags = File.ReadLines($"/proc/self/fdinfo/{place}").First(line => line.StartsWith(Name, StringComparison.Ordinal))[Name.Length..].Trim();
+            bool canWrite = (flags[^1] - '0') % 4 != 0;       // the lowest two bits of an octal number: 0 is for reading alone
+            return descriptor == 0 || canWrite;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidOperationException or IndexOutOfRangeException)
+        {
+            return false;
+        }
+    }
+
+    /// <summary>Standard error: what is said there is for whoever is still there. A terminal that was closed meanwhile does not end a training.</summary>
+    private sealed class Remarks(Stream stream) : Stream
+    {
+        public override bool CanRead => false;
+
+        public override bool CanSeek => false;
+
+        public override bool CanWrite => true;
+
+        public override long Length => throw new NotSupportedException();
+
+        public override long Position
+        {
+            get => throw new NotSupportedException();
+            set => throw new NotSupportedException();
+        }
+
+        public override void Flush() => Try(stream.Flush);
+
+        public override void Write(byte[] buffer, int offset, int count) => Try(() => stream.Write(buffer, offset, count));
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
+
+        private static void Try(Action work)
+        {
+            try
+            {
+                work();
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // Nobody is left to tell.
+            }
+        }
     }
 }

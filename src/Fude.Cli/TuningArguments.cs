@@ -30,7 +30,8 @@ internal sealed class TuningArguments
     private readonly Option<int?> _rank = Optional<int>(
         "--lora-rank", Say("Train a low-rank adapter of this rank; all weights when absent.", "このランクの LoRA アダプターだけを学習する。省略時は全重み。"), Within(1, 1 << 20));
     private readonly Option<double?> _alpha = Optional<double>(
-        "--lora-alpha", Say("What it adds is multiplied by alpha / rank; twice the rank when absent.", "アダプターの倍率は alpha / rank。省略時はランクの 2 倍。"), Above(0.0));
+        "--lora-alpha", Say("What it adds is multiplied by alpha / rank; twice the rank when absent.", "アダプターの倍率は alpha / rank。省略時はランクの 2 倍。"),
+        Within(0.0, LoraSettings.MostAlpha) with { Holds = alpha => alpha is > 0 and <= LoraSettings.MostAlpha, English = $"above 0 and at most {LoraSettings.MostAlpha:0}", Japanese = $"0 より大きく {LoraSettings.MostAlpha:0} 以下" });
     private readonly Option<double> _loraDropout = Of(
         "--lora-dropout", Say("The share of its inputs that is dropped.", "アダプターの入力のドロップアウト率。"), 0.0, PartBelow(1));
     private readonly Option<string?> _targets = new("--lora-targets")

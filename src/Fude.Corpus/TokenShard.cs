@@ -43,13 +43,19 @@ public sealed unsafe class TokenShard : IDisposable
                 $"{index.File}: 数値型 {other} には対応していません。読めるのは整数（1 から 5 と {UInt16Code}）です。")),
         };
         long sequences = BinaryPrimitives.ReadInt64LittleEndian(header[18..]), boundaries = BinaryPrimitives.ReadInt64LittleEndian(header[26..]);
-        if (sequences is < 0 or > int.MaxValue || boundaries < 1 || boundaries > sequences + 1
-            || index.Length < HeaderBytes + sequences * 12 + boundaries * 8)
+        bool isPossible = sequences is >= 0 and <= int.MaxValue && boundaries >= 1 && boundaries <= sequences + 1;
+        if (!isPossible || index.Length < HeaderBytes + sequences * 12 + boundaries * 8)
             throw new InvalidDataException(Say(
                 $"{index.File}: has {index.Length} bytes and says that it lists {sequences} sequences and {boundaries} boundaries of documents, " +
                 $"which takes {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8}. The file is cut short or damaged.",
                 $"{index.File}: {index.Length} バイトですが、記録された {sequences} 個の系列と {boundaries} 個の文書境界には" +
                 $" {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8} バイト必要です。ファイルが途中で切れているか、破損しています。"));
+        if (index.Length - (HeaderBytes + sequences * 12 + boundaries * 8) is > 0 and long tail)
+            throw new InvalidDataException(Say(
+                $"{index.File}: has {tail} bytes behind the {sequences} sequences and {boundaries} boundaries of documents that it lists. The file is " +
+                "damaged, or of two shards. Write the shard anew.",
+                $"{index.File}: 記録された {sequences} 個の系列と {boundaries} 個の文書境界の後に、余分な {tail} バイトがあります。" +
+                "破損しているか、2 つのシャードのものです。シャードを作り直してください。"));
         (Sequences, Documents) = ((int)sequences, (int)boundaries - 1);
         CheckPlaces();
     }
@@ -204,6 +210,13 @@ public sealed unsafe class TokenShard : IDisposable
             throw new InvalidDataException(Say(
                 $"{_index.File}: lists {Tokens} tokens, but {_tokens.File} has {_tokens.Length / TokenBytes}: sequences overlap. The index is damaged.",
                 $"{_index.File}: {Tokens} トークンとされていますが、{_tokens.File} には {_tokens.Length / TokenBytes} トークンしかなく、系列が重なっています。索引が壊れています。"));
+        // And those that leave bytes out are of another file.
+        if (Tokens * TokenBytes < _tokens.Length)
+            throw new InvalidDataException(Say(
+                $"{_index.File}: lists {Tokens} tokens, {Tokens * TokenBytes} bytes, but {_tokens.File} has {_tokens.Length}. The two files are not of one shard, " +
+                "or something was appended. Write the shard anew.",
+                $"{_index.File}: {Tokens} トークン（{Tokens * TokenBytes} バイト）とされていますが、{_tokens.File} は {_tokens.Length} バイトです。" +
+                "2 つのファイルが同じシャードのものでないか、末尾に何かが追加されています。シャードを作り直してください。"));
         long last = 0;
         for (int document = 0; document <= Documents; document++)
         {

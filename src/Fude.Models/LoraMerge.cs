@@ -36,9 +36,7 @@ public static class LoraMerge
                 "The output's path is empty: give a folder to write.", "出力先のパスが空です。書き出すフォルダーを指定してください。"), nameof(outputFolder));
         string output = Path.TrimEndingDirectorySeparator(Path.GetFullPath(outputFolder));
         if (File.Exists(output) || (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()))
-            throw new IOException(Say(
-                $"{outputFolder} is there already and not an empty folder: choose a new one.",
-                $"{outputFolder} は既にあり、空のフォルダーではありません。新しいフォルダーを指定してください。"));
+            throw IsThere(outputFolder);
 
         // A model of shapes alone tells which layers take which matrices, and that they fit.
         LoraAdapter adapter = LoraAdapter.Open(adapterFolder);
@@ -74,6 +72,8 @@ public static class LoraMerge
                 if (File.Exists(Path.Combine(adapterFolder, name)))
                     File.Copy(Path.Combine(adapterFolder, name), Path.Combine(pending, name), overwrite: true);
             SafeTensors.WriteSharded(pending, tensors.ConvertAll(tensor => Stoppable(tensor, stop)), maxShardBytes);
+            // Whoever wrote there meanwhile keeps it.
+            if (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()) throw IsThere(outputFolder);
             if (Directory.Exists(output)) Directory.Delete(output);
             Directory.Move(pending, output);
         }
@@ -82,6 +82,10 @@ public static class LoraMerge
             if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
         }
     }
+
+    private static IOException IsThere(string outputFolder) => new(Say(
+        $"{outputFolder} is there already and not an empty folder: choose a new one.",
+        $"{outputFolder} は既にあり、空のフォルダーではありません。新しいフォルダーを指定してください。"));
 
     private static NewTensor Stoppable(NewTensor tensor, CancellationToken stop) => tensor with
     {

@@ -228,6 +228,14 @@ public sealed class PromptFormat
                             "チャットテンプレートの書く会話が、応答の付いたものと、その応答を求めるプロンプトとで一致しません。" +
                             $"これではモデルが実際に読むものを学習できません。テンプレートを使わない書式は {With(_ => true)} です。"));
                     string written = after[before.Length..];
+                    // A template may trim an answer, or leave out what stands before its last line, such as its thoughts; not all of it.
+                    string said = text.Trim();
+                    if (said.Length > 0 && !written.Contains(said[(said.LastIndexOf('\n') + 1)..].TrimStart(), StringComparison.Ordinal))
+                        throw new NotSupportedException(Say(
+                            "The chat template does not write the answer: for messages of the role 'assistant' it has no place, or writes something else, " +
+                            $"so a model would learn none of it. The formats without a template are {With(_ => true)}.",
+                            "チャットテンプレートが応答を書きません。役割 'assistant' のメッセージを入れる場所がないか、別のものを書きます。" +
+                            $"これではモデルは応答を学習できません。テンプレートを使わない書式は {With(_ => true)} です。"));
                     // Nothing is generated after the end of an answer: a line break behind it is no part of it.
                     int end = string.IsNullOrEmpty(eosToken) ? -1 : written.LastIndexOf(eosToken, StringComparison.Ordinal);
                     int length = end < 0 || written[(end + eosToken!.Length)..].Trim().Length > 0 ? written.Length : end + eosToken.Length;

@@ -50,7 +50,7 @@ public sealed class Checkpoints(string folder)
     public void DropBest(params ReadOnlySpan<long?> except)
     {
         foreach (long step in BestSteps)
-            if (!except.Contains(step)) Drop(PathOfBest(step));
+            if (!except.Contains(step)) WholeFolder.Drop(PathOfBest(step));
     }
 
     /// <summary>Gives the model the weights that were kept as the best of the run.</summary>
@@ -82,7 +82,7 @@ public sealed class Checkpoints(string folder)
             file.Flush(flushToDisk: true);
         });
         IReadOnlyList<long> steps = Steps;
-        for (int i = 0; i < steps.Count - keep; i++) Drop(PathOf(steps[i]));
+        for (int i = 0; i < steps.Count - keep; i++) WholeFolder.Drop(PathOf(steps[i]));
         DropBest(state.BestStep);
     }
 
@@ -100,50 +100,72 @@ public sealed class Checkpoints(string folder)
     private void WriteAside(string path, Action<string> write)
     {
         _ = Directory.CreateDirectory(folder);
-        // What a run that was killed while writing left behind.
-        foreach (string prefix in (ReadOnlySpan<string>)[Prefix, BestPrefix])
-            foreach (string left in Directory.EnumerateDirectories(folder, $".{prefix}*")) Directory.Delete(left, recursive: true);
-        string pending = Aside(path);
-        try
-        {
-            write(pending);
-            if (Directory.Exists(path)) Drop(path);
-            Directory.Move(pending, path);
-        }
-        catch
-        {
-            if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
-            throw;
-        }
+        Clear();
+        WholeFolder.Write(path, write);
     }
 
-    // First no checkpoint any more, then gone: a kill in between must not leave half of one.
-    private void Drop(string path)
+    /// <summary>Deletes what a run that was killed while writing left behind. None of it is a checkpoint.</summary>
+    public void Clear()
     {
-        string doomed = $"{Aside(path)}.old";
-        if (Directory.Exists(doomed)) Directory.Delete(doomed, recursive: true);
-        Directory.Move(path, doomed);
-        Directory.Delete(doomed, recursive: true);
+        if (!Directory.Exists(folder)) return;
+        foreach (string prefix in (ReadOnlySpan<string>)[Prefix, BestPrefix])
+            foreach (string left in Directory.GetDirectories(folder, $".{prefix}*")) Directory.Delete(left, recursive: true);
     }
 
-    private string Aside(string path) => Path.Combine(folder, $".{Path.GetFileName(path)}");
+    /// <summary>Fails where the weights that were kept as the best of the run cannot be those of the model: when they are wanted, at the run's end, it
+    /// would be too late.</summary>
+    /// <exception cref="InvalidDataException">They are damaged, or of another model; the message says what to do.</exception>
+    public void CheckBest(TrainableModel model, long step)
+    {
+        ArgumentNullException.ThrowIfNull(model);
+        string path = PathOfBest(step);
+        Try(path, () => model.CheckSaved(path), Say(
+            "the best is then sought anew from here on, and a run that is over ends with its last weights",
+            "最良のものをそこから探し直します。既に終わった実行なら最後の重みを書き出します"));
+    }
 
     /// <summary>Takes up the last checkpoint.</summary>
     /// <returns>How far the run was; null when there is none.</returns>
-    /// <exception cref="InvalidDataException">It is damaged, or of another model.</exception>
+    /// <exception cref="InvalidDataException">It is damaged, or of another model; the message says from where the run goes on without it.</exception>
     public RunState? Restore(TrainableModel model, AdamW optimizer)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(optimizer);
         if (Steps is not [.., long last]) return null;
         string path = PathOf(last), file = Path.Combine(path, StateFile);
-        (RunState state, long updates) = Read(file);
-        if (state.Step != last) throw new InvalidDataException(Say(
-            $"{file}: is of step {state.Step}, but its folder is that of step {last}.",
-            $"{file}: ステップ {state.Step} のものですが、フォルダーはステップ {last} のものです。"));
-        model.Restore(path);
-        optimizer.Restore(Path.Combine(path, MeansFile), updates);
-        return state;
+        RunState? read = null;
+        Try(path, () =>
+        {
+            (RunState state, long updates) = Read(file);
+            if (state.Step != last) throw new InvalidDataException(Say(
+                $"{file}: is of step {state.Step}, but its folder is that of step {last}.",
+                $"{file}: ステップ {state.Step} のものですが、フォルダーはステップ {last} のものです。"));
+            model.Restore(path);
+            optimizer.Restore(Path.Combine(path, MeansFile), updates);
+            read = state;
+        }, Steps is [.., long before, _]
+            ? Say($"the run then goes on from {PathOf(before)}", $"{PathOf(before)} から再開します")
+            : Say("the run then begins anew, for there is no checkpoint before", "前のチェックポイントがないため最初から始まります"));
+        return read;
+    }
+
+    // Nobody can download what a run wrote: what helps is to go on without it.
+    private static void Try(string path, Action take, string without)
+    {
+        try
+        {
+            take();
+        }
+        catch (Exception e) when (e is InvalidDataException or FileNotFoundException)
+        {
+            string what = e.Message;
+            foreach (string advice in (ReadOnlySpan<string>)[" Download or copy it again.", "ダウンロードまたはコピーをやり直してください。"])
+                what = what.Replace(advice, "", StringComparison.Ordinal);
+            what = what.TrimEnd(' ', '.', '。');
+            throw new InvalidDataException(Say(
+                $"{what}. If it is damaged, delete the folder {path}: {without}.",
+                $"{what}。破損しているなら、フォルダー {path} を削除してください。{without}。"), e);
+        }
     }
 
     private static void Write(FileStream file, RunState state, long updates)
@@ -183,8 +205,8 @@ public sealed class Checkpoints(string folder)
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException or OverflowException)
         {
             throw new InvalidDataException(Say(
-                $"{file}: is not the state of a run: {JsonMistake.What(e)}. Delete its folder to go on from the checkpoint before.",
-                $"{file}: 学習の状態として読めません: {JsonMistake.What(e)}。このチェックポイントのフォルダーを削除すると、その前のものから再開します。"), e);
+                $"{file}: is not the state of a run: {JsonMistake.What(e)}.",
+                $"{file}: 学習の状態として読めません: {JsonMistake.What(e)}。"), e);
         }
     }
 }

@@ -13,16 +13,19 @@ namespace Fude.Training;
 /// <param name="RankStabilised">α/√r instead of α/r.</param>
 public sealed record LoraSettings(int Rank = 16, double Alpha = 32, double Dropout = 0, IReadOnlyList<string>? Targets = null, bool RankStabilised = false)
 {
+    /// <summary>The greatest <see cref="Alpha"/>: far beyond what any adapter has, and far below where float32 ends.</summary>
+    public const double MostAlpha = 1e6;
+
     /// <summary>The text of PEFT's adapter_config.json.</summary>
     /// <param name="config">The model.</param>
     /// <param name="baseModel">Where it lies, for whoever finds the adapter.</param>
     public byte[] ToAdapterConfig(ModelConfig config, string baseModel)
     {
         ArgumentNullException.ThrowIfNull(config);
-        if (Rank < 1 || !(Alpha > 0) || !(Dropout is >= 0 and < 1))
+        if (Rank < 1 || !(Alpha is > 0 and <= MostAlpha) || !(Dropout is >= 0 and < 1))
             throw new ArgumentException(Say(
-                $"An adapter of rank {Rank}, alpha {Alpha} and dropout {Dropout}: rank and alpha are above 0, dropout is from 0 to below 1.",
-                $"アダプターのランクが {Rank}、alpha が {Alpha}、ドロップアウトが {Dropout} です。ランクと alpha は 0 より大きく、ドロップアウトは 0 以上 1 未満にしてください。"));
+                $"An adapter of rank {Rank}, alpha {Alpha} and dropout {Dropout}: rank and alpha are above 0, alpha is at most {MostAlpha}, dropout is from 0 to below 1.",
+                $"アダプターのランクが {Rank}、alpha が {Alpha}、ドロップアウトが {Dropout} です。ランクと alpha は 0 より大きく、alpha は {MostAlpha} 以下、ドロップアウトは 0 以上 1 未満にしてください。"));
         using MemoryStream text = new();
         using (Utf8JsonWriter json = new(text, new JsonWriterOptions { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
         {

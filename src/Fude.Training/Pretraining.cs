@@ -104,6 +104,7 @@ public sealed class Pretraining : IDisposable
             foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             List<SupervisedBatch> heldOut = ReadHeldOut(tokenizer, entries, whose);
             _lock = new RunLock(settings.Output);
+            RunLeftovers.Clear(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
             _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
@@ -160,13 +161,13 @@ public sealed class Pretraining : IDisposable
     /// <param name="stop">Ends the run after the step it is in, with a checkpoint and without a model.</param>
     /// <returns>Whether the run came to its end.</returns>
     /// <exception cref="DivergenceException">A loss or a gradient was no finite number.</exception>
-    /// <exception cref="IOException">A file could not be written.</exception>
+    /// <exception cref="IOException">A file could not be written; a model that was there is still there, as it was.</exception>
     public bool Run(Action<StepReport>? progress = null, CancellationToken stop = default)
     {
         _trainer.Run(progress, stop);
         if (!_trainer.IsDone) return false;
         _trainer.TakeResult();
-        _model.Save(ModelPath, _settings.SaveFormat, _settings.Tokenizer);
+        _model.SaveWhole(ModelPath, _settings.SaveFormat, _settings.Tokenizer);
         return true;
     }
 
@@ -192,13 +193,16 @@ public sealed class Pretraining : IDisposable
         List<RunTrait> traits =
         [
             new(_settings.Base is null ? "config" : "base",
-                RunIdentity.FingerprintOf(_settings.Config ?? Path.Combine(_settings.Base!, "config.json"))),
+                RunIdentity.FingerprintOf(_settings.Config ?? Path.Combine(_settings.Base!, "config.json")), _settings.Config ?? _settings.Base),
             new("context", _settings.Context.ToString(CultureInfo.InvariantCulture)),
             new("seed", _settings.Seed.ToString(CultureInfo.InvariantCulture)),
         ];
         for (int i = 0; i < _shards.Count; i++)
+        {
             traits.Add(new($"shard {i + 1}", string.Create(CultureInfo.InvariantCulture,
-                $"{_shards[i].Documents} documents, {_shards[i].Tokens} tokens, index {RunIdentity.FingerprintOf(_shards[i].Path + ".idx")}")));
+                $"{_shards[i].Documents} documents, {_shards[i].Tokens} tokens, index {RunIdentity.FingerprintOf(_shards[i].Path + ".idx")}"), _shards[i].Path));
+            traits.Add(ShardFingerprint.Of($"shard {i + 1}", _shards[i].Path));
+        }
         string? tokenizer = _settings.Tokenizer ?? _settings.Base;
         traits.Add(new("tokenizer", (tokenizer is null ? null : ModelFingerprint.OfTokenizer(tokenizer)) ?? "none", tokenizer) { IsLater = true });
         if (_settings.Base is { } folder) traits.Add(new("base weights", ModelFingerprint.Of(folder), folder) { IsLater = true });

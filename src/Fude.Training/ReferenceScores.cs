@@ -21,6 +21,7 @@ public static class ReferenceScores
     /// <param name="progress">Told how many pairs are done, when they have to be computed; or null.</param>
     /// <param name="variant">What else the scores depend on: the format that the reference's weights are quantised to, and
     /// whether products are rounded.</param>
+    /// <exception cref="InvalidDataException">The file is of these, and damaged.</exception>
     public static AnswerScores[] Of(
         string file, string modelFolder, IReadOnlyList<PreferencePair> pairs, Func<PreferencePair, AnswerScores> score, Action<int>? progress = null,
         string variant = "")
@@ -66,6 +67,13 @@ public static class ReferenceScores
         if (!found.AsSpan().SequenceEqual(header)) return null;
         AnswerScores[] scores = new AnswerScores[count];
         stream.ReadExactly(MemoryMarshal.AsBytes(scores.AsSpan()));
+        // None is ever written: see above.
+        if (Array.FindIndex(scores, one => !double.IsFinite(one.Chosen) || !double.IsFinite(one.Rejected)) is >= 0 and int bad)
+            throw new InvalidDataException(Say(
+                $"{file}: the reference's log-probabilities of pair {bad} are {scores[bad].Chosen} and {scores[bad].Rejected}: the file is damaged. Delete it: the " +
+                "reference then judges all pairs again.",
+                $"{file}: 参照モデルによる組 {bad} の対数確率が {scores[bad].Chosen} と {scores[bad].Rejected} です。ファイルが壊れています。" +
+                "削除すると、参照モデルによる評価をすべてやり直します。"));
         return scores;
     }
 

@@ -40,6 +40,10 @@ public static class RunIdentity
             return;
         }
         List<RunTrait> begun = Read(file);
+        if (CommandOf(begun) is { } command && CommandOf(traits) is { } given && command != given)
+            throw new InvalidDataException(Say(
+                $"{folder}: this folder holds a run of fude {command}, not of fude {given}. Give another folder for a new run.",
+                $"{folder}: このフォルダーにあるのは fude {command} の実行で、fude {given} のものではありません。新しい実行には別のフォルダーを使ってください。"));
         bool isNew = false;
         foreach (RunTrait trait in traits)
         {
@@ -53,16 +57,9 @@ public static class RunIdentity
                 isNew = true;
                 continue;
             }
-            throw new InvalidDataException(Say(
-                $"{file}: the run in this folder began {(old is null ? $"without {name}" : $"with {name} '{old}'")}, and now it is '{value}'" +
-                $"{(place is null ? "" : $" ({place}; these are fingerprints of what the files hold)")}. Give what it began with, or another folder for a new run.",
-                $"{file}: このフォルダーの実行は{Japanese(name)}{(old is null ? "なしで" : $"が '{old}' で")}始まりましたが、今は '{value}' です" +
-                $"{(place is null ? "" : $"（{place}。いずれもファイルの内容の指紋）")}。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
+            throw Another(file, name, old, value, place);
         }
-        if (begun.Find(trait => traits.All(now => now.Name != trait.Name)) is { Name: { } gone } missing)
-            throw new InvalidDataException(Say(
-                $"{file}: the run in this folder began with {gone} '{missing.Value}', and now there is none. Give what it began with, or another folder for a new run.",
-                $"{file}: このフォルダーの実行は{Japanese(gone)}が '{missing.Value}' で始まりましたが、今は指定されていません。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
+        if (begun.Find(trait => traits.All(now => now.Name != trait.Name)) is { Name: { } gone } missing) throw Another(file, gone, missing.Value, null, null);
         if (isNew) Write(file, begun);
     }
 
@@ -90,50 +87,22 @@ public static class RunIdentity
         return stream.ToArray();
     }
 
-    // In the file they keep their English names, whoever runs the program.
-    private static string Japanese(string name)
+    private static InvalidDataException Another(string file, string name, string? before, string? now, string? place)
     {
-        int number = name.LastIndexOf(' ') + 1;
-        if (number > 0 && number < name.Length && name.AsSpan(number).IndexOfAnyExceptInRange('0', '9') < 0)
-            return $"{Japanese(name[..(number - 1)])} {name[number..]} ";
-        return name switch
-        {
-            "model" => "モデル",
-            "base format" => "元の重みの数値形式",
-            "prompt format" => "プロンプト書式",
-            "system" => " system の文",
-            "context" => "文脈長",
-            "too long" => "長すぎる例の扱い",
-            "last answer only" => "最後の応答だけの学習",
-            "both speakers" => "両方の話者の学習",
-            "all replies" => "すべての返答の学習",
-            "held-out share" => "評価用の割合",
-            "lora" => " LoRA の設定",
-            "preference" => "選好の損失",
-            "epochs" => "周回数",
-            "batch" => "バッチ",
-            "tokens per micro-batch" => "マイクロバッチのトークン数",
-            "learning rate" => "学習率",
-            "schedule" => "学習率の変化",
-            "warm-up" => "ウォームアップ",
-            "final rate" => "最後の学習率",
-            "weight decay" => "重み減衰",
-            "AdamW" => " AdamW の設定",
-            "clip" => "勾配ノルムの上限",
-            "loss" => "損失",
-            "dropout" => "ドロップアウト",
-            "seed" => "乱数の種",
-            "data" => "データ",
-            "replay" => "混ぜるテキスト",
-            "config" => "モデルの設定",
-            "base" => "継続元のモデルの設定",
-            "shard" => "シャード",
-            "tokenizer" => "トークナイザー",
-            "base weights" => "継続元のモデルの重み",
-            "precision" => "行列積の精度",
-            _ => $" {name} ",
-        };
+        (string old, string given) = TraitWords.Of(name, before, now, place);
+        return new InvalidDataException(Say(
+            $"{file}: the run in this folder began with {old}, and now there is {given}. Give what it began with, or another folder for a new run.",
+            $"{file}: このフォルダーの実行は{Spaced(old)}で始まりましたが、今は{Spaced(given)}です。始めたときと同じものを指定するか、新しい実行には別のフォルダーを使ってください。"));
+
+        // Japanese words stand beside Japanese ones without a space, others with one.
+        static string Spaced(string text) => $"{(char.IsAscii(text[0]) ? " " : "")}{text.TrimStart()}{(char.IsAscii(text[^1]) ? " " : "")}";
     }
+
+    // Which command a run is of, by what it has a trait of; null where none of them says so.
+    private static string? CommandOf(IReadOnlyList<RunTrait> traits) =>
+        traits.Any(trait => trait.Name is "config" or "base") ? "train"
+        : traits.FirstOrDefault(trait => trait.Name == "preference") is { Name: not null } preference ? preference.Value.Length > 0 ? "dpo" : "tune"
+        : null;
 
     private static List<RunTrait> Read(string file)
     {

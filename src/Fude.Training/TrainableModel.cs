@@ -1,5 +1,6 @@
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.Tokenizers.Training;
@@ -8,7 +9,7 @@ using static Fude.Tokenizers.Wording;
 namespace Fude.Training;
 
 /// <summary>A model together with the weights of it that are trained: all of them, or those of a low-rank adapter.</summary>
-public sealed class TrainableModel : IDisposable
+public sealed partial class TrainableModel : IDisposable
 {
     // What stands beside the weights and describes the trained model too.
     private static readonly string[] Companions =
@@ -105,6 +106,27 @@ public sealed class TrainableModel : IDisposable
         return new TrainableModel(model, weights, config.ToArray(), null);
     }
 
+    /// <summary>Writes what was trained as a folder that is there whole or not at all: one that was there stays until the new one is complete, and
+    /// what else somebody has put into it, such as a GGUF file made from it, is in the new one too.</summary>
+    /// <param name="folder">The folder, which need not exist.</param>
+    /// <param name="format">F32, or BF16 or F16 to round the numbers to.</param>
+    /// <param name="tokenizer">A folder whose tokenizer goes with the model; null for the one it was loaded from.</param>
+    /// <param name="more">Writes further files of the model into the folder it is given; or null.</param>
+    /// <exception cref="IOException">The disk is full, for instance; what was there stays as it is.</exception>
+    internal void SaveWhole(string folder, NumberFormat format, string? tokenizer = null, Action<string>? more = null) => WholeFolder.Write(folder, pending =>
+    {
+        Save(pending, format, tokenizer);
+        more?.Invoke(pending);
+    }, IsOfOthers);
+
+    /// <summary>Whether a file of a model's folder is none that a training writes. A generation_config.json may be the user's own.</summary>
+    internal static bool IsOfOthers(string name) => name is "generation_config.json"
+        || !(Companions.Contains(name) || name is "config.json" or "adapter_config.json" or "model.safetensors.index.json" || OwnFile().IsMatch(name));
+
+    // Weights, and what a killed process of an earlier version left while it wrote them in place.
+    [GeneratedRegex(@"^(model(-\d{5}-of-\d{5})?|adapter_model)\.safetensors$|^\..*\.safetensors(\.index\.json)?\.[a-z0-9]{8}\.[a-z0-9]{3}$|\.[0-9a-f]{32}\.tmp$", RegexOptions.CultureInvariant)]
+    private static partial Regex OwnFile();
+
     /// <summary>Writes what was trained into a folder, in Hugging Face's layout or in PEFT's.</summary>
     /// <param name="folder">The folder, which need not exist; each file is replaced when it is complete.</param>
     /// <param name="format">F32, or BF16 or F16 to round the numbers to.</param>
@@ -164,8 +186,28 @@ public sealed class TrainableModel : IDisposable
     /// <exception cref="InvalidDataException">They are of another model.</exception>
     public void Restore(string folder)
     {
-        using Checkpoint checkpoint = Checkpoint.Open(IsAdapter ? Path.Combine(folder, "adapter_model.safetensors") : folder);
+        using Checkpoint checkpoint = OpenSaved(folder);
         foreach (Parameter parameter in Parameters) parameter.Restore(checkpoint, parameter.Name, parameter.Weight.Address);
+        RequireNoOther(checkpoint);
+    }
+
+    /// <summary>Fails where <see cref="Restore"/> would, without taking the numbers.</summary>
+    /// <exception cref="InvalidDataException">They are of another model, or a file is cut off or missing.</exception>
+    internal void CheckSaved(string folder)
+    {
+        using Checkpoint checkpoint = OpenSaved(folder);
+        foreach (Parameter parameter in Parameters)
+        {
+            (string name, int rows, int columns) = (parameter.Name, parameter.Weight.Rows, parameter.Weight.Columns);
+            _ = parameter.IsVector ? checkpoint.Vector(name, columns) : checkpoint.Matrix(name, rows, columns, parameter.IsTransposed);
+        }
+        RequireNoOther(checkpoint);
+    }
+
+    private Checkpoint OpenSaved(string folder) => Checkpoint.Open(IsAdapter ? Path.Combine(folder, "adapter_model.safetensors") : folder);
+
+    private static void RequireNoOther(Checkpoint checkpoint)
+    {
         if (checkpoint.Unused.Count > 0)
             throw new InvalidDataException(Say(
                 $"{checkpoint.Path}: has tensor '{checkpoint.Unused[0]}', which the model in training has not. It is of another model.",

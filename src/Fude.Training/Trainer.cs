@@ -143,6 +143,7 @@ public sealed class Trainer(
         lessons.Seek(state.Cursor);
         State = state;
         _savedBest = state.BestStep;
+        if (Keeps && state.BestStep is { } kept && checkpoints.BestSteps.Contains(kept)) checkpoints.CheckBest(model, kept);
         if (Keeps && state.BestHeldOutLoss is { } lost && !(state.BestStep is { } step && checkpoints.BestSteps.Contains(step)))
         {
             LostBest = lost;

@@ -54,6 +54,7 @@ public sealed class Tuning : IDisposable
             if (settings.GenerationConfig is { } generation) _generationConfig = File.ReadAllBytes(generation);
             _model.Format = data.Encoder.Format;
             _lock = new RunLock(settings.Output);
+            RunLeftovers.Clear(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
             _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
@@ -134,14 +135,14 @@ public sealed class Tuning : IDisposable
     /// <param name="stop">Ends the run after the step it is in, with a checkpoint and without a result.</param>
     /// <returns>Whether the run came to its end.</returns>
     /// <exception cref="DivergenceException">A loss or a gradient was no finite number.</exception>
-    /// <exception cref="IOException">A file could not be written.</exception>
+    /// <exception cref="IOException">A file could not be written; a result that was there is still there, as it was.</exception>
     public bool Run(Action<StepReport>? progress = null, CancellationToken stop = default)
     {
         _trainer.Run(progress, stop);
         if (!_trainer.IsDone) return false;
         _trainer.TakeResult();
-        _model.Save(ResultPath, _model.IsAdapter ? NumberFormat.F32 : _settings.SaveFormat);
-        if (_generationConfig is not null) AtomicFile.Write(Path.Combine(ResultPath, "generation_config.json"), _generationConfig);
+        _model.SaveWhole(ResultPath, _model.IsAdapter ? NumberFormat.F32 : _settings.SaveFormat, more: _generationConfig is null ? null
+            : folder => AtomicFile.Write(Path.Combine(folder, "generation_config.json"), _generationConfig));
         return true;
     }
 
@@ -189,7 +190,7 @@ public sealed class Tuning : IDisposable
     {
         List<(string Name, object? Value)> traits =
         [
-            ("model", ModelFingerprint.Of(_settings.Model)), ("base format", _settings.BaseFormat),
+            ("base format", _settings.BaseFormat),
             ("prompt format", _data.Encoder.Format.Name), ("system", _settings.System),
             ("context", _settings.Context ?? _data.Folder.Config.Context), ("too long", _settings.TooLong), ("last answer only", _settings.LastAnswerOnly),
             ("both speakers", _settings.Reader.TakesBothSpeakers), ("all replies", _settings.Reader.TakesAllReplies), ("held-out share", _settings.HeldOutShare),
@@ -200,17 +201,19 @@ public sealed class Tuning : IDisposable
             ("weight decay", _settings.WeightDecay), ("AdamW", Words(_settings.AdamW)), ("clip", _settings.ClipNorm), ("loss", Words(_settings.Loss)),
             ("dropout", _settings.Dropout), ("seed", _settings.Seed),
         ];
+        List<RunTrait> all = [new("model", ModelFingerprint.Of(_settings.Model), _settings.Model), .. traits.Select(trait => new RunTrait(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
         for (int i = 0; i < _settings.Data.Count; i++)
         {
             SourceSummary source = _data.Sources[i];
-            traits.Add(($"data {Number(i + 1)}", $"{RunIdentity.FingerprintOf(source.File)}, weight {Number(source.Weight)}, {Number(source.Examples)} examples"));
+            all.Add(new($"data {Number(i + 1)}", $"{RunIdentity.FingerprintOf(source.File)}, weight {Number(source.Weight)}, {Number(source.Examples)} examples", source.File));
         }
         for (int i = 0; i < _settings.Replay.Count; i++)
         {
             using TokenShard shard = TokenShard.Open(_settings.Replay[i]);
-            traits.Add(($"replay {Number(i + 1)}", $"{Number(shard.Tokens)} tokens, index {RunIdentity.FingerprintOf(shard.Path + ".idx")}, share {Number(_settings.ReplayShare)}"));
+            string name = $"replay {Number(i + 1)}", index = RunIdentity.FingerprintOf(shard.Path + ".idx");
+            all.Add(new(name, $"{Number(shard.Tokens)} tokens, index {index}, share {Number(_settings.ReplayShare)}", shard.Path));
+            all.Add(ShardFingerprint.Of(name, shard.Path));
         }
-        List<RunTrait> all = [.. traits.Select(trait => new RunTrait(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
         all.Add(RunIdentity.Precision(_settings.Precision));
         if (!_data.Folder.IsGguf) all.Add(new("tokenizer", ModelFingerprint.OfTokenizer(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
         return all;

@@ -59,9 +59,12 @@ public sealed class TuningData
                 foreach ((PreferencePair pair, string place, _) in PairsOf(file, stop)) _heldOutPairs.Add((pair, place));
         }
         if (_sources.Sum(source => source.Examples) == 0)
+        {
+            string files = string.Join(", ", settings.Data.Select(source => source.File)), why = WhyNothing();
             throw new InvalidDataException(Say(
-                $"{string.Join(", ", settings.Data.Select(source => source.File))}: there is nothing to learn in it.",
-                $"{string.Join(", ", settings.Data.Select(source => source.File))}: 学習できるものがありません。"));
+                $"{files}: there is nothing to learn in it{(why.Length > 0 ? $": {why}" : "")}.",
+                $"{files}: 学習できるものがありません{(why.Length > 0 ? $"（{why}）" : "")}。"));
+        }
         if (settings.Replay.Count > 0) Replay();
         Mixture = new Mixture([.. _sources.Select(source => (source.Examples, source.Weight))], settings.Seed);
     }
@@ -126,6 +129,16 @@ public sealed class TuningData
             TooLong = settings.TooLong,
             LastAnswerOnly = settings.LastAnswerOnly,
         };
+    }
+
+    // What became of the records, where there were any.
+    private string WhyNothing()
+    {
+        int heldOut = _sources.Sum(source => source.HeldOut);
+        return string.Join(Say("; ", "、"), [
+            .. Tally.BadByReason.Concat(Tally.Notes).Select(one => Say($"{one.Count:N0} ({one.Reason}): {one.Places}", $"{one.Count:N0} 件（{one.Reason}）: {one.Places}")),
+            .. heldOut > 0 ? [Say($"{heldOut:N0} held out for evaluation", $"評価用に {heldOut:N0} 件")] : (ReadOnlySpan<string>)[],
+        ]);
     }
 
     private void Read(DataSource source, IProgress<int>? progress, CancellationToken stop)

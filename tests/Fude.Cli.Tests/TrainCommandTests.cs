@@ -92,8 +92,8 @@ public sealed class TrainCommandTests : IDisposable
         await Succeed(Train(shard, "--steps", "30", "--schedule", "constant"));
         Assert.Equal(File.ReadAllBytes(_folder["run/model/model.safetensors"]), resumed);
 
-        Assert.Contains("began with precision 'f32', and now it is 'bf16'", (await Fude.Run(Train(shard, "--steps", "40", "--precision", "bf16"))).Failure(), StringComparison.Ordinal);
-        Assert.Contains("began with seed", (await Fude.Run(Train(shard, "--steps", "40", "--seed", "2"))).Failure(), StringComparison.Ordinal);
+        Assert.Contains("began with --precision f32, and now there is --precision bf16", (await Fude.Run(Train(shard, "--steps", "40", "--precision", "bf16"))).Failure(), StringComparison.Ordinal);
+        Assert.Contains("began with --seed", (await Fude.Run(Train(shard, "--steps", "40", "--seed", "2"))).Failure(), StringComparison.Ordinal);
         Assert.Contains("began with shard 1", (await Fude.Run(Train(_folder["shards/held"], "--steps", "40"))).Failure(), StringComparison.Ordinal);
         string[] other = Train(shard, "--steps", "40");
         Config(vocabulary: 344);
@@ -109,7 +109,7 @@ public sealed class TrainCommandTests : IDisposable
         string shard = await Shard();
         await Succeed(Train(shard, "--steps", "3"));
         string told = (await Fude.Run([.. Train(shard, "--steps", "5", "--dropout", "0.1")])).Error;
-        Assert.Contains("note: settings that differ from those of the run so far: steps 3 → 5, ", told, StringComparison.Ordinal);
+        Assert.Contains("note: settings that differ from those of the run so far: --steps 3 → 5, ", told, StringComparison.Ordinal);
         Assert.Contains("dropout 0 → 0.1", told, StringComparison.Ordinal);
         Assert.Contains("ステップ 3 の後: 0.1", File.ReadAllText(_folder["run/report.html"]), StringComparison.Ordinal);
         Assert.DoesNotContain("note:", (await Fude.Run(Train(shard, "--steps", "5", "--dropout", "0.1"))).Error, StringComparison.Ordinal);

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Globalization;
 using System.Text;
 using System.Text.Json;
@@ -49,7 +50,7 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Equal(0, (await Fude.Run(command)).Status);
         Fude.Result other = await Fude.Run([.. command, "--seed", "2"]);
         Assert.Equal(1, other.Status);
-        Assert.Contains("began with seed '1', and now it is '2'", other.Error, StringComparison.Ordinal);
+        Assert.Contains("began with --seed 1, and now there is --seed 2", other.Error, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -228,6 +229,52 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Contains("--patience is for a run that is evaluated", (await Fude.Run("dpo", _model, "--data", _data, "--out", "x", "--patience", "2")).Failure(2), StringComparison.Ordinal);
     }
 
+    [Theory, InlineData(false), InlineData(true)]
+    public async Task A_terminal_that_is_closed_ends_a_run_with_a_checkpoint_unless_it_is_to_go_on(bool ignores)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no signals to send.");
+        string fude = Path.Combine(AppContext.BaseDirectory, "fude"), metrics = _folder["run/metrics.jsonl"];
+        string[] tune = ["tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["run"], "--epochs", "100000", "--batch", "4", "--checkpoint-every", "1000000"];
+        // As nohup has it.
+        ProcessStartInfo start = ignores ? new("/bin/sh", ["-c", "trap '' HUP; exec \"$@\"", "sh", fude, .. tune]) : new(fude, tune);
+        start.RedirectStandardError = true;
+        using Process run = Process.Start(start)!;
+        while (!run.HasExited && (!File.Exists(metrics) || new FileInfo(metrics).Length == 0)) await Task.Delay(20, TestContext.Current.CancellationToken);
+        // What it says goes nowhere any more, as on a terminal that is gone.
+        if (!ignores) run.StandardError.Close();
+        foreach (string signal in ignores ? (string[])["-HUP", "-TERM"] : ["-HUP"])
+            using (Process kill = Process.Start("kill", [signal, run.Id.ToString(CultureInfo.InvariantCulture)]))
+                await kill.WaitForExitAsync(TestContext.Current.CancellationToken);
+        await run.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal(ignores ? 143 : 129, run.ExitCode);
+        Assert.EndsWith($"-{File.ReadLines(metrics).Count():D8}", Assert.Single(Directory.GetDirectories(_folder["run/checkpoints"])), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("2>&-", 1, "inspect", "NONE")]
+    [InlineData(">&-", 0, "inspect", "MODEL")]
+    [InlineData(">&- 2>&-", 0, "inspect", "MODEL")]
+    [InlineData("<&- >&- 2>&-", 2, "inspect", "--nonsense")]
+    public async Task A_stream_that_is_closed_at_the_start_takes_everything(string closed, int status, params string[] command)
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Closes streams by the shell.");
+        ProcessStartInfo start = new("/bin/sh", ["-c", $"exec \"$@\" {closed}", "sh", Path.Combine(AppContext.BaseDirectory, "fude"),
+            .. command.Select(word => word switch { "MODEL" => _model, "NONE" => _folder["none"], _ => word })]) { RedirectStandardError = true, RedirectStandardOutput = true };
+        using Process run = Process.Start(start)!;
+        Task<string> error = run.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken), output = run.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
+        await run.WaitForExitAsync(TestContext.Current.CancellationToken);
+        Assert.Equal((status, "", ""), (run.ExitCode, await output, await error));
+    }
+
+    [Fact]
+    public async Task A_run_of_another_command_in_the_folder_is_called_that()
+    {
+        string[] common = [_model, "--data", _data, "--format", "dialogue", "--out", _folder["run"], "--epochs", "1", "--batch", "4", "--held-out-share", "0.1"];
+        Assert.Equal(0, (await Fude.Run(["tune", .. common])).Status);
+        string pairs = _folder.Write("pairs.jsonl", """{"prompt": "犬", "chosen": "はい", "rejected": "猫です。"}""");
+        Assert.Contains("this folder holds a run of fude tune, not of fude dpo", (await Fude.Run(["dpo", .. common.Select(word => word == _data ? pairs : word)])).Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_run_of_one_step_of_one_example_is_no_plural()
     {
@@ -265,6 +312,10 @@ public sealed class TuneCommandTests : IDisposable
     [InlineData("--batch is at least 1", "--batch", "0")]
     [InlineData("--epochs is above 0", "--epochs", "0")]
     [InlineData("--json is for --audit", "--json")]
+    [InlineData("--z-loss is from 0 to 1000000, not 1e300", "--z-loss", "1e300")]
+    [InlineData("--label-smoothing is from 0 to below 1", "--label-smoothing", "0.99999999999")]
+    [InlineData("--dropout is from 0 to below 1", "--dropout", "0.99999999999")]
+    [InlineData("--lora-alpha is above 0 and at most 1000000, not 1e308", "--lora-rank", "2", "--lora-alpha", "1e308")]
     public async Task A_wrong_command_line_says_what_is_right(string message, params string[] options) => Assert.Contains(message,
         (await Fude.Run(["tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["run"], .. options])).Failure(2), StringComparison.Ordinal);
 

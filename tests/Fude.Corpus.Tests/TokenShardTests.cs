@@ -141,6 +141,23 @@ public sealed class TokenShardTests : IDisposable
     }
 
     [Fact]
+    public void What_stands_behind_the_last_token_or_the_index_is_of_another_shard()
+    {
+        Write(100, [1, 2], [3], [4, 5, 6]);
+        byte[] index = File.ReadAllBytes(_folder["a.idx"]), tokens = File.ReadAllBytes(_folder["a.bin"]);
+        foreach (int more in (int[])[1, 2, 100])
+        {
+            _folder.Write("a.idx", [.. index, .. new byte[more]]);
+            UserLanguage.Fails(() => TokenShard.Open(_folder["a"]), $"a.idx: has {more} bytes behind the 3 sequences", $"余分な {more} バイト");
+            _folder.Write("a.idx", index);
+            _folder.Write("a.bin", [.. tokens, .. new byte[more]]);
+            UserLanguage.Fails(() => TokenShard.Open(_folder["a"]), $"a.bin has {12 + more}. The two files are not of one shard", $"a.bin は {12 + more} バイトです");
+            _folder.Write("a.bin", tokens);
+        }
+        TokenShard.Open(_folder["a"]).Dispose();
+    }
+
+    [Fact]
     public void Sequences_that_overlap_are_damage()
     {
         Write(100, [1, 2, 3], [4, 5, 6]);

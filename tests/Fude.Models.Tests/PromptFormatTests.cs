@@ -256,6 +256,13 @@ public sealed class PromptFormatTests
         PromptFormat bare = PromptFormat.OfTemplate(ChatTemplate.Parse("{% for m in messages %}{{ m['content'] }}{% endfor %}", "t"), null, "<|endoftext|>");
         answered = bare.WriteAnswered([new("あ", "い\n ")]);
         Assert.Equal("い\n ", answered.Text[answered.Answers[0].Start..answered.Answers[0].End]);
+        // Thoughts before an answer may go, the answer may not.
+        PromptFormat terse = PromptFormat.OfTemplate(ChatTemplate.Parse(
+            "{% for m in messages %}{{ m['content'].split('</think>')[-1] | trim }}{{ '\\n' }}{% endfor %}", "t"), null, null);
+        answered = terse.WriteAnswered([new("あ", "<think>x</think>\nい。\nう。 ")]);
+        Assert.StartsWith("い。\nう。", answered.Text[answered.Answers[0].Start..], StringComparison.Ordinal);
+        PromptFormat mute = PromptFormat.OfTemplate(ChatTemplate.Parse("{% for m in messages %}{{ '-' + m['role'] }}{% endfor %}", "t"), null, null);
+        Fails.With<NotSupportedException>(() => mute.WriteAnswered([new("a", "b")]), "chat template", "does not write the answer");
         PromptFormat shouting = PromptFormat.OfTemplate(ChatTemplate.Parse(
             "{% for m in messages %}{{ m['content'] if loop.last else m['content'] | upper }}{% endfor %}", "t"), null, null);
         Fails.With<NotSupportedException>(() => shouting.WriteAnswered([new("a", "b"), new("c", "d")]), "chat template", "dialogue");

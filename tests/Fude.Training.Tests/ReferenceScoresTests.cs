@@ -33,6 +33,11 @@ public sealed class ReferenceScoresTests : IDisposable
         _ = Scores([Pairs[1], Pairs[0]]);
         Assert.Equal(8, computed);
         Assert.Equal(2, Directory.EnumerateFileSystemEntries(_folder.Path).Count());
+        // What is no number was never written.
+        byte[] bytes = File.ReadAllBytes(_folder["scores"]);
+        BitConverter.TryWriteBytes(bytes.AsSpan(bytes.Length - 8), double.NaN);
+        File.WriteAllBytes(_folder["scores"], bytes);
+        UserLanguage.Fails(() => Scores([Pairs[1], Pairs[0]]), $"{_folder["scores"]}: the reference's log-probabilities of pair 1 are ", "削除すると、参照モデルによる評価をすべてやり直します。");
     }
 
     [Theory, InlineData(PreferenceForm.Sigmoid, false), InlineData(PreferenceForm.Ipo, true), InlineData(PreferenceForm.Hinge, false)]

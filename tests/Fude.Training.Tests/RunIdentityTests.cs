@@ -14,9 +14,9 @@ public sealed class RunIdentityTests : IDisposable
     {
         RunIdentity.Check(_folder.Path, Traits(("seed", "1"), ("data 1", "a")), hasBegun: false);
         RunIdentity.Check(_folder.Path, Traits(("seed", "1"), ("data 1", "a")));
-        Assert.Contains("'2'", Refusal(("seed", "2"), ("data 1", "a")), StringComparison.Ordinal);
+        Assert.Contains("began with --seed 1, and now there is --seed 2. Give", Refusal(("seed", "2"), ("data 1", "a")), StringComparison.Ordinal);
         Assert.Contains("data 2", Refusal(("seed", "1"), ("data 1", "a"), ("data 2", "b")), StringComparison.Ordinal);
-        Assert.Contains("now there is none", Refusal(("seed", "1")), StringComparison.Ordinal);
+        Assert.Contains("began with data 1 'a', and now there is no data 1.", Refusal(("seed", "1")), StringComparison.Ordinal);
     }
 
     [Fact]
@@ -39,10 +39,51 @@ public sealed class RunIdentityTests : IDisposable
     public void One_whose_value_was_known_before_it_was_noted_is_held_to_that()
     {
         RunIdentity.Check(_folder.Path, Traits(("seed", "1")), hasBegun: false);
-        Assert.Contains("began with precision 'f32', and now it is 'bf16'",
+        Assert.Contains("began with --precision f32, and now there is --precision bf16.",
             Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(ProductPrecision.Bf16)])).Message, StringComparison.Ordinal);
         RunIdentity.Check(_folder.Path, [.. Traits(("seed", "1")), RunIdentity.Precision(ProductPrecision.F32)]);
         Assert.Contains("precision", File.ReadAllText(Path.Combine(_folder.Path, "identity.json")), StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("AdamW", "AdamWOptions { Beta1 = 0.9, Beta2 = 0.995, Epsilon = 1E-08 }", "AdamWOptions { Beta1 = 0.9, Beta2 = 0.99, Epsilon = 1E-08 }", "--beta2 0.995", "--beta2 0.99")]
+    [InlineData("AdamW", "AdamWOptions { Beta1 = 0.9, Beta2 = 0.995, Epsilon = 1E-08 }", "AdamWOptions { Beta1 = 0.8, Beta2 = 0.995, Epsilon = 1E-07 }", "--beta1 0.9, --epsilon 1E-08", "--beta1 0.8, --epsilon 1E-07")]
+    [InlineData("loss", "LossForm { LabelSmoothing = 0, ZLoss = 0 }", "LossForm { LabelSmoothing = 0.1, ZLoss = 0 }", "--label-smoothing 0", "--label-smoothing 0.1")]
+    [InlineData("preference", "PreferenceLoss { Form = Sigmoid, Beta = 0.1, LabelSmoothing = 0, PerToken = False }", "PreferenceLoss { Form = Ipo, Beta = 0.1, LabelSmoothing = 0, PerToken = True }", "--loss sigmoid, no --per-token", "--loss ipo, --per-token")]
+    [InlineData("lora", "none", "rank 2, alpha 4, dropout 0, targets all", "no --lora-rank", "--lora-rank 2")]
+    [InlineData("lora", "rank 2, alpha 4, dropout 0, targets all", "rank 2, alpha 8, dropout 0, targets q_proj v_proj, rank-stabilised", "--lora-alpha 4, no --lora-targets, no --lora-rslora", "--lora-alpha 8, --lora-targets q_proj,v_proj, --lora-rslora")]
+    [InlineData("schedule", "Cosine", "WarmupStableDecay", "--schedule cosine", "--schedule wsd")]
+    [InlineData("too long", "Split", "Error", "--too-long split", "--too-long error")]
+    [InlineData("both speakers", "True", "False", "no --second-speaker-only", "--second-speaker-only")]
+    [InlineData("last answer only", "False", "True", "no --last-answer-only", "--last-answer-only")]
+    [InlineData("base format", "", "Q4_0", "no --weights", "--weights q4_0")]
+    [InlineData("system", "", "猫として", "no --system", "--system \"猫として\"")]
+    [InlineData("replay 1", "33307509 tokens, index 6f59589b83d5ad0f, share 0.5", "33307509 tokens, index 6f59589b83d5ad0f, share 0.25", "--replay-share 0.5", "--replay-share 0.25")]
+    [InlineData("data 2", "d40ff155454ceef0, weight 1, 60 examples", "d40ff155454ceef0, weight 0.5, 60 examples", "--data here:1", "--data here:0.5")]
+    [InlineData("data 2", "d40ff155454ceef0, weight 1, 60 examples", "21fd000000000000, weight 1, 9 examples",
+        "other data in place of here (--data, number 2: 60 examples, fingerprint d40ff155454ceef0)", "here (9 examples, fingerprint 21fd000000000000)")]
+    [InlineData("tokenizer", "a1", "b2", "tokenizer 'a1'", "tokenizer 'b2' (here; these are fingerprints of what the files hold)")]
+    public void What_differs_is_told_as_it_was_given(string name, string before, string now, string was, string isNow)
+    {
+        RunIdentity.Check(_folder.Path, Traits((name, before)), hasBegun: false);
+        string told = Assert.Throws<InvalidDataException>(() => RunIdentity.Check(_folder.Path, [new RunTrait(name, now, "here")])).Message;
+        Assert.Contains($"began with {was}, and now there is {isNow}. Give what", told, StringComparison.Ordinal);
+        Assert.DoesNotContain(" { ", told, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_run_of_another_command_is_called_that()
+    {
+        RunIdentity.Check(_folder.Path, Traits(("model", "x"), ("preference", ""), ("seed", "1")), hasBegun: false);
+        UserLanguage.Fails(() => Check(("config", "x"), ("seed", "1")), $"{_folder.Path}: this folder holds a run of fude tune, not of fude train. Give another folder",
+            $"{_folder.Path}: このフォルダーにあるのは fude tune の実行で、fude train のものではありません。");
+        Assert.Contains("a run of fude tune, not of fude dpo", Refusal(("model", "y"), ("preference", "PreferenceLoss { Form = Sigmoid }"), ("seed", "2")), StringComparison.Ordinal);
+
+        object? Check(params (string, string)[] traits)
+        {
+            RunIdentity.Check(_folder.Path, Traits(traits));
+            return null;
+        }
     }
 
     public void Dispose() => _folder.Dispose();

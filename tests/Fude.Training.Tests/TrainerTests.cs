@@ -266,6 +266,44 @@ public sealed class TrainerTests : IDisposable
         }
     }
 
+    [Theory, InlineData("model.safetensors", 200), InlineData("optimizer.safetensors", 200), InlineData("model.safetensors", 0), InlineData("trainer.json", 5), InlineData("optimizer.safetensors", -1)]
+    public void A_damaged_checkpoint_is_told_with_what_to_delete_and_where_the_run_goes_on(string name, int length)
+    {
+        string folder = Folder("a"), run = Path.Combine(folder, "run");
+        TinyRun.Run(folder, stopAfter: 9);
+        Damage(Path.Combine(run, "step-00000009", name), length);
+        UserLanguage.Fails(() => TinyRun.Run(folder), $"If it is damaged, delete the folder {Path.Combine(run, "step-00000009")}: the run then goes on from {Path.Combine(run, "step-00000006")}.",
+            $"破損しているなら、フォルダー {Path.Combine(run, "step-00000009")} を削除してください。{Path.Combine(run, "step-00000006")} から再開します。");
+        string told = Assert.Throws<InvalidDataException>(() => TinyRun.Run(folder)).Message;
+        Assert.StartsWith(Path.Combine(run, "step-00000009", length < 0 ? "optimizer.safetensors" : name), told, StringComparison.Ordinal);
+        Assert.DoesNotContain("Download", told, StringComparison.Ordinal);
+        // As it says; and of the last one there is.
+        Directory.Delete(Path.Combine(run, "step-00000009"), recursive: true);
+        Damage(Path.Combine(run, "step-00000006", name), length);
+        Assert.EndsWith($"delete the folder {Path.Combine(run, "step-00000006")}: the run then begins anew, for there is no checkpoint before.",
+            Assert.Throws<InvalidDataException>(() => TinyRun.Run(folder)).Message, StringComparison.Ordinal);
+        Directory.Delete(Path.Combine(run, "step-00000006"), recursive: true);
+        Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder));
+    }
+
+    [Fact]
+    public void Damaged_best_weights_are_seen_when_the_run_is_taken_up()
+    {
+        string folder = Folder("a");
+        TinyRun.Run(folder, change: TinyRun.KeepingBest, stopAfter: 30);
+        Checkpoints checkpoints = new(Path.Combine(folder, "run"));
+        string best = checkpoints.PathOfBest(Assert.Single(checkpoints.BestSteps));
+        Damage(Path.Combine(best, "model.safetensors"), 2000);
+        int steps = 0;
+        string told = Assert.Throws<InvalidDataException>(() => TinyRun.Run(folder, _ => steps++, change: TinyRun.KeepingBest)).Message;
+        Assert.Equal(0, steps);
+        Assert.EndsWith($"If it is damaged, delete the folder {best}: the best is then sought anew from here on, and a run that is over ends with its last weights.", told, StringComparison.Ordinal);
+        // Whoever does not ask for the best does not care.
+        TinyRun.Run(folder, change: options => TinyRun.KeepingBest(options) with { KeepsBest = false }, stopAfter: 31);
+        if (Directory.Exists(best)) Directory.Delete(best, recursive: true);
+        TinyRun.Run(folder, change: TinyRun.KeepingBest, end: trainer => Assert.InRange(trainer.ResultStep!.Value, 31, TinyRun.Steps));
+    }
+
     [Fact]
     public void A_checkpoint_that_cannot_be_written_leaves_those_before()
     {
@@ -282,6 +320,12 @@ public sealed class TrainerTests : IDisposable
     }
 
     public void Dispose() => _folder.Dispose();
+
+    private static void Damage(string file, int length)
+    {
+        if (length < 0) File.Delete(file);
+        else File.WriteAllBytes(file, File.ReadAllBytes(file)[..length]);
+    }
 
     private static float[] WeightsIn(string folder)
     {

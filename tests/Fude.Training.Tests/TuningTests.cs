@@ -106,14 +106,17 @@ public sealed class TuningTests : IDisposable
         TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data);
         using (Tuning run = Open(settings)) run.Run();
         string other = TinyTuning.Model(_folder, "other", seed: 4), more = TinyTuning.Data(_folder, "more.jsonl", 9);
-        foreach ((string name, TuningSettings changed) in (ReadOnlySpan<(string, TuningSettings)>)[
-            ("model", settings with { Model = other }), ("data 1", settings with { Data = [new DataSource(more)] }),
-            ("data 1", settings with { Data = [new DataSource(_data, 0.5)] }), ("learning rate", settings with { LearningRate = 2e-2 }),
-            ("lora", settings with { Lora = new LoraSettings(2) }), ("prompt format", settings with { Format = "llama2-chat" }), ("seed", settings with { Seed = 2 }),
-            ("epochs", settings with { Epochs = 3 })])
+        foreach ((string told, TuningSettings changed) in (ReadOnlySpan<(string, TuningSettings)>)[
+            ("model '", settings with { Model = other }), ($"other data in place of {more} (--data, number 1: 24 examples, ", settings with { Data = [new DataSource(more)] }),
+            ($"--data {_data}:1, and now there is --data {_data}:0.5", settings with { Data = [new DataSource(_data, 0.5)] }),
+            ("--learning-rate 0.01, and now there is --learning-rate 0.02", settings with { LearningRate = 2e-2 }),
+            ("no --lora-rank, and now there is --lora-rank 2", settings with { Lora = new LoraSettings(2) }),
+            ("--format dialogue, and now there is --format llama2-chat", settings with { Format = "llama2-chat" }), ("--seed 1", settings with { Seed = 2 }),
+            ("--epochs 2, and now there is --epochs 3", settings with { Epochs = 3 }),
+            ("--beta2 0.95, and now there is --beta2 0.9.", settings with { AdamW = new AdamWOptions(Beta2: 0.9) })])
         {
             InvalidDataException e = Assert.Throws<InvalidDataException>(() => Open(changed).Dispose());
-            Assert.Contains($"began with {name} ", e.Message, StringComparison.Ordinal);
+            Assert.Contains($"began with {told}", e.Message, StringComparison.Ordinal);
             Assert.Contains(_folder["run"], e.Message, StringComparison.Ordinal);
         }
         using (Tuning again = Open(settings with { Threads = 2, EvaluateEvery = 3 })) Assert.Equal(again.Schedule.Steps, again.State.Step);
@@ -129,6 +132,88 @@ public sealed class TuningTests : IDisposable
         Open(settings).Dispose();
         File.WriteAllText(tokens, old);
         Assert.Contains("began with tokenizer '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_result_is_replaced_as_a_whole_and_what_a_killed_run_left_half_written_goes()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { SaveFormat = NumberFormat.BF16 };
+        using (Tuning run = Open(settings)) Assert.True(run.Run());
+        string model = Path.Combine(_folder["run"], "model");
+        byte[] weights = File.ReadAllBytes(Path.Combine(model, "model.safetensors")), config = File.ReadAllBytes(Path.Combine(model, "config.json"));
+        File.WriteAllText(Path.Combine(model, "my.gguf"), "mine");
+        File.WriteAllText(Path.Combine(model, "model-00002-of-00002.safetensors"), "of an earlier model");
+        // What stands in the way of the new one: as on a full disk, nothing of the old one is touched.
+        string way = _folder["run/.model"];
+        File.WriteAllText(way, "");
+        using (Tuning again = Open(settings with { SaveFormat = NumberFormat.F32 })) Assert.ThrowsAny<IOException>(() => again.Run());
+        Assert.Equal(weights, File.ReadAllBytes(Path.Combine(model, "model.safetensors")));
+        Assert.Equal(config, File.ReadAllBytes(Path.Combine(model, "config.json")));
+        File.Delete(way);
+        string[] left = [$"identity.json.{Guid.NewGuid():N}.tmp", $"report.html.{Guid.NewGuid():N}.tmp", "reference.scores.abcdefgh.xy1"];
+        foreach (string name in left.Append("notes.tmp")) File.WriteAllText(_folder[$"run/{name}"], "half");
+        foreach (string name in (string[])[".model", "checkpoints/.step-00000099"]) File.WriteAllText(Path.Combine(Directory.CreateDirectory(_folder[$"run/{name}"]).FullName, "x"), "half");
+        using (Tuning again = Open(settings with { SaveFormat = NumberFormat.F32 }))
+        {
+            Assert.All([.. left, ".model", "checkpoints/.step-00000099"], name => Assert.False(Path.Exists(_folder[$"run/{name}"]), name));
+            Assert.True(again.Run());
+        }
+        Assert.Equal("half", File.ReadAllText(_folder["run/notes.tmp"]));
+        Assert.Equal("mine", File.ReadAllText(Path.Combine(model, "my.gguf")));
+        Assert.False(File.Exists(Path.Combine(model, "model-00002-of-00002.safetensors")));
+        Assert.True(new FileInfo(Path.Combine(model, "model.safetensors")).Length > weights.Length);
+        Assert.Contains("float32", File.ReadAllText(Path.Combine(model, "config.json")), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Other_texts_in_place_of_those_replayed_are_refused_though_their_lengths_are_the_same()
+    {
+        string shard = _folder["texts"];
+        using (TokenShardWriter writer = new(shard, TinyTuning.Vocabulary))
+        {
+            for (int i = 0; i < 10; i++) writer.Add([1, 20 + i, 30, 40, 2]);
+            writer.Complete();
+        }
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Replay = [shard], Epochs = 1 };
+        using (Tuning run = Open(settings)) Assert.True(run.Run());
+        byte[] good = File.ReadAllBytes(shard + ".bin"), bad = [.. good];
+        bad[2] ^= 1;
+        File.WriteAllBytes(shard + ".bin", bad);
+        Assert.Contains($"began with replay 1 tokens '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+        // Of a run that an earlier version began nobody knows what they were.
+        string identity = Path.Combine(_folder["run"], "identity.json");
+        JsonNode json = JsonNode.Parse(File.ReadAllText(identity))!;
+        Assert.True(json.AsObject().Remove("replay 1 tokens"));
+        File.WriteAllText(identity, json.ToJsonString());
+        Open(settings).Dispose();
+        File.WriteAllBytes(shard + ".bin", good);
+        Assert.Throws<InvalidDataException>(() => Open(settings).Dispose());
+    }
+
+    [Fact]
+    public void The_identity_that_an_earlier_version_wrote_is_the_one_of_today()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Lora = new LoraSettings(2, 4), Preference = null, TooLong = TooLong.Split };
+        using (Tuning run = Open(settings)) Assert.True(run.Run());
+        string[] lines = File.ReadAllLines(_folder["run/identity.json"]);
+        foreach (string line in (string[])["\"base format\": \"\",", "\"too long\": \"Split\",", "\"both speakers\": \"True\",", "\"preference\": \"\",", "\"schedule\": \"Cosine\",",
+            "\"lora\": \"rank 2, alpha 4, dropout 0, targets all\",", "\"AdamW\": \"AdamWOptions { Beta1 = 0.9, Beta2 = 0.95, Epsilon = 1E-08 }\",",
+            "\"loss\": \"LossForm { LabelSmoothing = 0, ZLoss = 0 }\",", "\"precision\": \"f32\","])
+            Assert.Contains($"  {line}", lines);
+        Assert.Contains(lines, line => System.Text.RegularExpressions.Regex.IsMatch(line, "^  \"data 1\": \"[0-9a-f]{16}, weight 1, 24 examples\",$"));
+    }
+
+    [Fact]
+    public void Why_there_is_nothing_to_learn_is_told()
+    {
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { Context = 8, TooLong = TooLong.Skip };
+        UserLanguage.Fails(() => new TuningData(settings), $"{_data}: there is nothing to learn in it: 24 (longer than 8 tokens: left out): {_data}:1, {_data}:2, {_data}:3, ….",
+            $"{_data}: 学習できるものがありません（24 件（8 トークンより長いため除外）: {_data}:1, {_data}:2, {_data}:3, …）。");
+        string bad = _folder.Write("bad.jsonl", "{\n{\n");
+        Assert.Contains("there is nothing to learn in it: 2 (broken JSON", Assert.Throws<InvalidDataException>(
+            () => new TuningData(settings with { Data = [new DataSource(bad)], SkipBad = 9 })).Message, StringComparison.Ordinal);
+        Assert.Contains("24 held out for evaluation", Assert.Throws<InvalidDataException>(
+            () => new TuningData(settings with { Context = null, HeldOutShare = 0.999999999 })).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -30,10 +30,10 @@ public sealed class WordingTests : IDisposable
         UserLanguage.In("ja", () => Check(traits, hasBegun: false));
         Assert.Contains("\"learning rate\": \"0.1\"", File.ReadAllText(_folder["identity.json"]), StringComparison.Ordinal);
         string file = _folder["identity.json"];
-        UserLanguage.Fails(() => Check([new("learning rate", "0.2"), .. traits[1..]]), $"{file}: the run in this folder began with learning rate '0.1', and now it is '0.2'. Give what",
-            $"{file}: このフォルダーの実行は学習率が '0.1' で始まりましたが、今は '0.2' です。始めたときと");
-        UserLanguage.Fails(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began without data 2, and now it is 'x'", "このフォルダーの実行はデータ 2 なしで始まりましたが、今は 'x' です");
-        UserLanguage.Fails(() => Check(traits[..2]), "began with lora 'none', and now there is none.", "このフォルダーの実行は LoRA の設定が 'none' で始まりましたが、今は指定されていません。");
+        UserLanguage.Fails(() => Check([new("learning rate", "0.2"), .. traits[1..]]), $"{file}: the run in this folder began with --learning-rate 0.1, and now there is --learning-rate 0.2. Give what",
+            $"{file}: このフォルダーの実行は --learning-rate 0.1 で始まりましたが、今は --learning-rate 0.2 です。始めたときと");
+        UserLanguage.Fails(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began with no data 2, and now there is data 2 'x'. ", "このフォルダーの実行はデータ 2 なしで始まりましたが、今はデータ 2 'x' です。");
+        UserLanguage.Fails(() => Check(traits[..2]), "began with lora 'none', and now there is no lora.", "このフォルダーの実行は LoRA の設定 'none' で始まりましたが、今は LoRA の設定 なしです。");
         _folder.Write("identity.json", "[");
         UserLanguage.Fails(() => Check(traits), $"{file}: is not the identity of a run: ", $"{file}: 実行の識別情報として読めません: ");
     }

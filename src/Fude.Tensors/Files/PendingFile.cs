@@ -21,14 +21,29 @@ internal sealed class PendingFile : IDisposable
                 $"{path}: 書き出し先のフォルダー {Path.GetDirectoryName(_path)} がありません。"));
         _temporary = Path.Combine(folder, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
         // Taking the room at once tells of a full disk before anything is computed.
-        Stream = new FileStream(_temporary, new FileStreamOptions
+        try
         {
-            Mode = FileMode.CreateNew,
-            Access = FileAccess.Write,
-            PreallocationSize = bytes,
-            BufferSize = 1 << 16,
-        });
+            Stream = new FileStream(_temporary, new FileStreamOptions
+            {
+                Mode = FileMode.CreateNew,
+                Access = FileAccess.Write,
+                PreallocationSize = bytes,
+                BufferSize = 1 << 16,
+            });
+        }
+        // .NET says this in words of its own, of a name nobody knows, and with no number of the system's.
+        catch (IOException e) when (bytes > 0 && e.HResult == NoSystemError)
+        {
+            File.Delete(_temporary);
+            throw new IOException(Say(
+                $"{path}: there is no room on the disk for the {bytes} bytes of the file", $"{path}: ディスクに {bytes} バイトのファイルを書く空きがありません"), DiskFull);
+        }
     }
+
+    private static int NoSystemError { get; } = new IOException().HResult;
+
+    // ERROR_DISK_FULL, ENOSPC.
+    private static int DiskFull => OperatingSystem.IsWindows() ? unchecked((int)0x80070070) : 28;
 
     public FileStream Stream { get; }
 

@@ -8,7 +8,7 @@ namespace Fude.Training;
 /// | record | dialogue |
 /// | --- | --- |
 /// | <c>{"instruction", "input", "output"}</c> (Alpaca), also "context" and "response" (Dolly); "question"/"answer", "prompt"/"completion"; "system" and "history": [[question, answer], …] where they are there | one turn, after those of the history |
-/// | <c>{"messages": [{"role", "content"}]}</c>; a message with "weight": 0 is not learnt | as it stands |
+/// | <c>{"messages": [{"role", "content"}]}</c>; a message with "weight": 0 or false is not learnt, and of other weights there is only 1 | as it stands |
 /// | <c>{"prompt": [{"role", "content"}], "completion": [...]}</c> (TRL) | the two as one; only the completion's answers are learnt |
 /// | <c>{"conversations": [{"from", "value"}]}</c> (ShareGPT), also "conversation" | as it stands |
 /// | <c>{"utterances": [{"name", "text"}]}</c> with the names user and agent | as it stands |
@@ -20,8 +20,10 @@ namespace Fude.Training;
 /// </remarks>
 public sealed class DialogueReader
 {
-    private const int DeepestTree = 1000;
+    private const int DeepestTree = 1000, LongestDetail = 60;
     private const char PersonPrefix = '\0';
+
+    private static readonly string[] Lists = ["messages", "conversations", "conversation", "utterances"];
 
     private static readonly (string Question, string? Input, string Answer)[] Pairs =
     [
@@ -81,14 +83,27 @@ public sealed class DialogueReader
         bool isPreference = record.TryGetProperty("chosen", out _) && record.TryGetProperty("rejected", out _);
         if (record.TryGetProperty("prompt", out JsonElement prompt) && prompt.ValueKind == JsonValueKind.Object && !isPreference)
             return OfTree(Node.OfTree(prompt, line), file, tally);
-        foreach (string key in (ReadOnlySpan<string>)["messages", "conversations", "conversation", "utterances"])
+        foreach (string key in Lists)
             if (record.TryGetProperty(key, out JsonElement list) && list.ValueKind == JsonValueKind.Array)
-                return OfMessages([(list, key, true)], Text(record, "system"), file, line, tally);
+            {
+                List<Dialogue> talk = OfMessages([(list, key, true)], Text(record, "system"), file, line, tally);
+                if (talk.Count > 0 && Array.Find(Pairs, pair => !string.IsNullOrWhiteSpace(Text(record, pair.Question)) && !string.IsNullOrWhiteSpace(Text(record, pair.Answer))) is { Question: not null } other)
+                    tally.AddNote(file, line, Say(
+                        $"it has \"{key}\" and \"{other.Question}\" with \"{other.Answer}\": only \"{key}\" is taken",
+                        $"\"{key}\" と、\"{other.Question}\" と \"{other.Answer}\" の組の両方があるため、\"{key}\" だけを使用"));
+                return talk;
+            }
         if (prompt.ValueKind == JsonValueKind.Array && record.TryGetProperty("completion", out JsonElement completion) && completion.ValueKind == JsonValueKind.Array)
             return OfMessages([(prompt, "prompt", false), (completion, "completion", true)], Text(record, "system"), file, line, tally);
         foreach ((string question, string? input, string answer) in Pairs)
             if (record.TryGetProperty(question, out _) && record.TryGetProperty(answer, out _))
                 return OfPair(record, question, input, answer, file, line, tally);
+        if (!isPreference && Array.Find(Lists, key => record.TryGetProperty(key, out _)) is { } wrong)
+        {
+            string kind = KindOf(record.GetProperty(wrong).ValueKind);
+            tally.AddBad(file, line, Say($"\"{wrong}\" is no list of messages but {kind}", $"\"{wrong}\" がメッセージのリストではなく{kind}です"));
+            return [];
+        }
         string keys = string.Join(", ", record.EnumerateObject().Take(12).Select(property => property.Name));
         tally.AddBad(file, line, isPreference
             ? Say("it is a preference (chosen and rejected): use fude dpo", "選好データ（chosen と rejected）です。fude dpo を使ってください")
@@ -144,7 +159,23 @@ public sealed class DialogueReader
             if (speaker is null) return Bad(Say(
                 $"a message of \"{key}\" does not say who speaks (role, from, name, interlocutor_id, speaker)", $"\"{key}\" に話者（role、from、name、interlocutor_id、speaker）のないメッセージがあります"));
             if (text is null) return Bad(Say($"a message of \"{key}\" has no text (content, value, text)", $"\"{key}\" に本文（content、value、text）のないメッセージがあります"));
-            bool isTrained = isAnswer && !(message.TryGetProperty("weight", out JsonElement weight) && weight.ValueKind == JsonValueKind.Number && weight.GetDouble() == 0);
+            bool isTrained = isAnswer;
+            // Of what is never learnt a weight says nothing.
+            if (isAnswer && RoleOf(speaker) is not (Role.User or Role.System) && message.TryGetProperty("weight", out JsonElement weight))
+                switch (weight.ValueKind)
+                {
+                    case JsonValueKind.Null or JsonValueKind.True:
+                    case JsonValueKind.Number when weight.TryGetDouble(out double one) && one == 1:
+                        break;
+                    case JsonValueKind.False:
+                    case JsonValueKind.Number when weight.TryGetDouble(out double none) && none == 0:
+                        isTrained = false;
+                        break;
+                    default:
+                        return Bad(Say(
+                            $"the \"weight\" of a message of \"{key}\" is neither 0 (not learnt) nor 1",
+                            $"\"{key}\" のメッセージの \"weight\" が 0（学習しない）でも 1 でもありません"), weight.GetRawText());
+                }
             messages.Add((speaker, text, isTrained));
         }
         if (messages.Count == 0) return Bad(Say($"\"{key}\" is empty", $"\"{key}\" が空です"));
@@ -154,7 +185,12 @@ public sealed class DialogueReader
         // Two people talk: whoever is the model, the other is the user.
         string[] people = [.. messages.Select(message => message.Speaker).Distinct()];
         if (people.Length != 2 || strangers.Length != 2)
-            return Bad(people.Length == 1
+            return people.Length > 2 && strangers.Length == people.Length
+                ? Bad(
+                    Say($"{people.Length} people speak in \"{key}\": two are expected, or the roles user, assistant and system",
+                        $"\"{key}\" で {people.Length} 人が話しています。二人の会話か、user、assistant、system の役割が必要です"),
+                    string.Join(Say(", ", "、"), people.Select(one => $"'{one.TrimStart(PersonPrefix)}'")))
+                : Bad(people.Length == 1
                 ? Say($"only '{people[0].TrimStart(PersonPrefix)}' speaks in \"{key}\"", $"\"{key}\" で話しているのは '{people[0].TrimStart(PersonPrefix)}' だけです")
                 : Say($"'{strangers[0].TrimStart(PersonPrefix)}' in \"{key}\" is no role that fude knows: user, assistant and system, their usual other names, or two people",
                     $"\"{key}\" の '{strangers[0].TrimStart(PersonPrefix)}' は役割として読めません。user、assistant、system とその別名、または二人の話者が必要です"));
@@ -166,9 +202,9 @@ public sealed class DialogueReader
         List<Dialogue> Made(List<(Role, string, bool)> spoken, bool ofPeople = false) =>
             Of(spoken, system, file, line, tally, ofPeople) is { } dialogue ? [dialogue] : [];
 
-        List<Dialogue> Bad(string reason)
+        List<Dialogue> Bad(string reason, string? detail = null)
         {
-            tally.AddBad(file, line, reason);
+            tally.AddBad(file, line, reason, detail?.Length > LongestDetail ? $"{detail[..LongestDetail]}…" : detail);
             return [];
         }
     }

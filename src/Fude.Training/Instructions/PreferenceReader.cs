@@ -67,7 +67,7 @@ public static class PreferenceReader
         {
             // Two whole conversations, with or without what they have in common beside them.
             if (chosenMessages.Count < 2 || chosenMessages.Count != rejectedMessages.Count || !chosenMessages.SkipLast(1).SequenceEqual(rejectedMessages.SkipLast(1)))
-                return hasPrompt ? Say("\"chosen\" and \"rejected\" differ before their last messages", "\"chosen\" と \"rejected\" が最後のメッセージより前で異なります")
+                return hasPrompt || (chosenMessages.Count > 1 && rejectedMessages.Count > 1) ? Say("\"chosen\" and \"rejected\" differ before their last messages", "\"chosen\" と \"rejected\" が最後のメッセージより前で異なります")
                     : Say("it has no \"prompt\"", "\"prompt\" がありません");
             prompt = [.. chosenMessages.SkipLast(1)];
         }

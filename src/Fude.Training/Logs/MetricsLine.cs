@@ -95,15 +95,18 @@ internal sealed record MetricsLine(StepReport Report, double TokensPerSecond, do
         {
             using JsonDocument document = JsonDocument.Parse(line);
             JsonElement json = document.RootElement;
+            if (json.ValueKind != JsonValueKind.Object) throw new FormatException(Say($"it is no object but {KindOf(json.ValueKind)}", $"オブジェクトではなく{KindOf(json.ValueKind)}です"));
             StepReport report = new(
-                json.GetProperty(Step).GetInt64(), Real(json.GetProperty(Loss)), Real(json.GetProperty(GradientNorm)), Real(json.GetProperty(LearningRate)),
-                json.GetProperty(Tokens).GetInt64(), Real(json.GetProperty(Seconds)),
+                Whole(Of(Step)), Real(Of(Loss)), Real(Of(GradientNorm)), Real(Of(LearningRate)), Whole(Of(Tokens)), Real(Of(Seconds)),
                 json.TryGetProperty(HeldOutLoss, out JsonElement heldOut) ? Real(heldOut) : null);
             KeyValuePair<string, double>[] more =
                 [.. json.EnumerateObject().Where(one => !Own.Contains(one.Name)).Select(one => KeyValuePair.Create(one.Name, Real(one.Value)))];
-            return new MetricsLine(report, Real(json.GetProperty(Speed)), Real(json.GetProperty(Time)), more);
+            return new MetricsLine(report, Real(Of(Speed)), Real(Of(Time)), more);
+
+            JsonElement Of(string name) => json.TryGetProperty(name, out JsonElement value) ? value
+                : throw new FormatException(Say($"it has no \"{name}\"", $"\"{name}\" がありません"));
         }
-        catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
+        catch (Exception e) when (e is JsonException or InvalidOperationException or FormatException)
         {
             throw new InvalidDataException(Say(
                 $"{file}:{number}: is no line of a run's metrics, such as {{\"step\":1,\"loss\":9.5,…}}: {JsonMistake.What(e)}. Remove the line, or the file.",
@@ -118,12 +121,20 @@ internal sealed record MetricsLine(StepReport Report, double TokensPerSecond, do
         else json.WriteString(name, double.IsNaN(value) ? "NaN" : value > 0 ? "Infinity" : "-Infinity");
     }
 
-    private static double Real(JsonElement value) => value.ValueKind != JsonValueKind.String ? value.GetDouble() : value.GetString() switch
+    private static long Whole(JsonElement value) => value.ValueKind == JsonValueKind.Number && value.TryGetInt64(out long number) ? number : throw NoNumber(value);
+
+    private static double Real(JsonElement value) => value.ValueKind switch
     {
-        "NaN" => double.NaN,
-        "Infinity" => double.PositiveInfinity,
-        "-Infinity" => double.NegativeInfinity,
-        string other => throw new FormatException(Say($"'{other}' is no number.", $"'{other}' は数ではありません。")),
-        null => throw new FormatException(Say("null is no number.", "null は数ではありません。")),
+        JsonValueKind.Number => value.GetDouble(),
+        JsonValueKind.String => value.GetString() switch
+        {
+            "NaN" => double.NaN,
+            "Infinity" => double.PositiveInfinity,
+            "-Infinity" => double.NegativeInfinity,
+            _ => throw NoNumber(value),
+        },
+        _ => throw NoNumber(value),
     };
+
+    private static FormatException NoNumber(JsonElement value) => new(Say($"{value.GetRawText()} is no number", $"{value.GetRawText()} は数ではありません"));
 }

@@ -133,7 +133,7 @@ internal static class RunChart
                 sum += points[j].Value;
                 (least, greatest) = (Math.Min(least, points[j].Value), Math.Max(greatest, points[j].Value));
             }
-            if (finite > 0) places.Add(new Place(steps / finite, sum / finite, least, greatest));
+            if (finite > 0) places.Add(new Place(steps / finite, Math.Clamp(sum / finite, least, greatest), least, greatest));      // a sum may overflow
         }
         return places;
     }
@@ -160,7 +160,8 @@ internal static class RunChart
                 {
                     json.WriteStartArray();
                     json.WriteNumberValue((long)Math.Round(place.Step));
-                    json.WriteNumberValue((float)place.Mean);
+                    if (float.IsFinite((float)place.Mean)) json.WriteNumberValue((float)place.Mean);
+                    else json.WriteNumberValue(place.Mean);
                     json.WriteEndArray();
                 }
                 json.WriteEndArray();

@@ -43,12 +43,16 @@ internal sealed class RunSettings
         foreach ((_, string name, string? value) in _changes) before[name] = value;
         List<SettingChange> differences = [];
         foreach (string name in before.Keys.Union(now.Keys))
-            if (before.GetValueOrDefault(name) is var old && now.GetValueOrDefault(name) is var given && old != given)
+            if (before.GetValueOrDefault(name) is var old && now.GetValueOrDefault(name) is var given && old != given && !SaysNothing(name, now))
                 differences.Add(new SettingChange(name, old, given));
         foreach (SettingChange change in differences) _changes.Add((step, change.Name, change.Now));
         IsChanged |= differences.Count > 0;
         return differences;
     }
+
+    // The decay of warm-up, stable, decay has a length under other schedules too, which nothing depends on.
+    private static bool SaysNothing(string name, Dictionary<string, string> settings) =>
+        name == "decay-steps" && settings.GetValueOrDefault("schedule") is { } schedule && schedule != nameof(ScheduleForm.WarmupStableDecay);
 
     /// <summary>Reads the file; null where there is none.</summary>
     /// <exception cref="InvalidDataException">It cannot be read.</exception>

@@ -20,6 +20,8 @@ public sealed class DialogueReaderTests : IDisposable
     [InlineData("""{"instruction": "c", "input": null, "output": "d", "history": [["a", "b"]]}""", "a→b;c→d")]
     [InlineData("""{"messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}""", "[s]a→b")]
     [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d"}]}""", "a→(b);c→d")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": false}, {"role": "user", "content": "c", "weight": 7}, {"role": "assistant", "content": "d", "weight": 1.0}]}""", "a→(b);c→d")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": null}, {"role": "user", "content": "c"}, {"role": "assistant", "content": "d", "weight": true}]}""", "a→b;c→d")]
     [InlineData("""{"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "あ"}]}, {"role": "assistant", "content": "b"}]}""", "aあ→b")]
     [InlineData("""{"prompt": [{"role": "system", "content": "s"}, {"role": "user", "content": "a"}], "completion": [{"role": "assistant", "content": "b"}]}""", "[s]a→b")]
     [InlineData("""{"prompt": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}], "completion": [{"role": "assistant", "content": "d"}, {"role": "user", "content": "e"}, {"role": "assistant", "content": "f"}]}""", "a→(b);c→d;e→f")]
@@ -56,6 +58,16 @@ public sealed class DialogueReaderTests : IDisposable
         tally = new(2);
         Assert.Empty(Read("{\"message_id\": \"1\", \"parent_id\": \"2\", \"role\": \"prompter\", \"text\": \"a\"}\n{\"message_id\": \"2\", \"parent_id\": \"1\", \"role\": \"assistant\", \"text\": \"b\"}", tally: tally));
         Assert.Equal(2, tally.Bad);
+    }
+
+    [Fact]
+    public void Of_a_record_of_two_kinds_it_is_told_which_is_taken()
+    {
+        DataTally tally = new();
+        const string Both = """{"instruction": "x", "output": "y", "messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}""";
+        Assert.Equal(["a→b", "a→b"], Read($"{Both}\n{Both.Replace("\"y\"", "\"\"", StringComparison.Ordinal)}", tally: tally));
+        (string why, long count, _) = Assert.Single(tally.Notes);
+        Assert.Equal(("it has \"messages\" and \"instruction\" with \"output\": only \"messages\" is taken", 1), (why, count));
     }
 
     [Fact]
@@ -97,7 +109,13 @@ public sealed class DialogueReaderTests : IDisposable
     [InlineData("""{"messages": ["a"]}""", "no message")]
     [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "s"}, {"role": "assistant", "content": "b"}]}""", "amid")]
     [InlineData("""{"utterances": [{"speaker": "X", "text": "a"}]}""", "only 'X'")]
-    [InlineData("""{"utterances": [{"speaker": "X", "text": "a"}, {"speaker": "Y", "text": "a"}, {"speaker": "Z", "text": "a"}]}""", "'X'")]
+    [InlineData("""{"utterances": [{"speaker": "X", "text": "a"}, {"speaker": "Y", "text": "a"}, {"speaker": "Z", "text": "a"}]}""", "3 people speak in \"utterances\": two are expected, or the roles user, assistant and system ('X', 'Y', 'Z')")]
+    [InlineData("""{"messages": "x"}""", "\"messages\" is no list of messages but a string")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": "0"}]}""", "the \"weight\" of a message of \"messages\" is neither 0 (not learnt) nor 1 (\"0\")")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 0.5}]}""", "nor 1 (0.5)")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": -1}]}""", "nor 1 (-1)")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": 1e999}]}""", "nor 1 (1e999)")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": []}]}""", "nor 1 ([])")]
     [InlineData("""{"prompt": {"text": "a", "replies": [{"role": "assistant", "text": "b"}]}}""", "role")]
     [InlineData("""{"instruction": "a", "output": "b", "history": [["a"]]}""", "history")]
     [InlineData("""{"instruction": "a", """, "broken JSON")]

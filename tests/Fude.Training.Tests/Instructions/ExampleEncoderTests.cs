@@ -44,6 +44,18 @@ public sealed class ExampleEncoderTests : IDisposable
         Assert.All(Enumerable.Range(0, masked.Ids.Count), i => Assert.Equal(masked.Offsets[i].Start >= start, masked.IsTrained[i]));
     }
 
+    [Theory]
+    [InlineData("constant")]
+    [InlineData("{% for m in messages %}{% if m['role'] == 'user' %}{{ m['content'] + '\n' }}{% endif %}{% endfor %}")]
+    [InlineData("{% for m in messages %}{{ m['role'] + ': ' }}{% if m['role'] == 'human' %}{{ m['content'] }}{% endif %}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}")]
+    public void A_template_that_leaves_the_answers_out_is_told_with_file_and_line(string template)
+    {
+        ExampleEncoder encoder = Encoder(PromptFormat.OfTemplate(ChatTemplate.Parse(template, "t"), "<s>", "</s>"));
+        Dialogue dialogue = new([new("犬は？", "猫です。")], null, null, "a.jsonl", 7);
+        UserLanguage.Fails(() => encoder.Encode(dialogue, new DataTally()), "a.jsonl:7: The chat template does not write the answer", "a.jsonl:7: チャットテンプレートが応答を書きません。");
+        Assert.Throws<InvalidDataException>(() => encoder.Encode(new PreferenceDialogue(dialogue, dialogue with { Turns = [new("犬は？", "犬です。")] }), new DataTally()));
+    }
+
     [Fact]
     public void A_token_that_straddles_the_border_is_learnt_and_counted()
     {

@@ -26,14 +26,14 @@ public sealed class PreferenceReaderTests : IDisposable
 
     [Theory]
     [InlineData("""{"prompt": "a", "chosen": "b"}""", "rejected")]
-    [InlineData("""{"chosen": "b", "rejected": "c"}""", "prompt")]
+    [InlineData("""{"chosen": "b", "rejected": "c"}""", "it has no \"prompt\"")]
     [InlineData("""{"prompt": "a", "chosen": "", "rejected": "c"}""", "\"chosen\" is empty")]
     [InlineData("""{"prompt": " ", "chosen": "b", "rejected": "c"}""", "question is empty")]
     [InlineData("""{"prompt": "a", "chosen": "b", "rejected": "b"}""", "same")]
     [InlineData("""{"prompt": 3, "chosen": "b", "rejected": "c"}""", "prompt")]
     [InlineData("""{"prompt": "a", "chosen": 3, "rejected": "c"}""", "chosen")]
     [InlineData("""{"prompt": [{"role": "assistant", "content": "a"}], "chosen": "b", "rejected": "c"}""", "user's")]
-    [InlineData("""{"chosen": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "b"}], "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]}""", "prompt")]
+    [InlineData("""{"chosen": [{"role": "user", "content": "x"}, {"role": "assistant", "content": "b"}], "rejected": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "c"}]}""", "\"chosen\" and \"rejected\" differ before their last messages")]
     public void A_bad_preference_is_named_with_file_line_and_reason(string record, string reason)
     {
         string file = _folder.Write("a.jsonl", $"\n{record}");

@@ -64,7 +64,12 @@ public sealed class RunLogTests : IDisposable
 
     [Theory]
     [InlineData("nonsense\n", ":2:")]
-    [InlineData("{\"step\":3}\n", ":2:")]
+    [InlineData("{\"step\":3}\n", "it has no \"loss\"")]
+    [InlineData("{\"loss\":3}\n", "it has no \"step\"")]
+    [InlineData("{\"step\":3,\"loss\":null}\n", "null is no number")]
+    [InlineData("{\"step\":3.5}\n", "3.5 is no number")]
+    [InlineData("{\"step\":3,\"loss\":\"1\"}\n", "\"1\" is no number")]
+    [InlineData("3\n", "no object but a number")]
     [InlineData("[]\n", ":2:")]
     [InlineData("\0\0\0\n", ":2:")]
     [InlineData("{\"step\":1e999,\"loss\":1}\n", ":2:")]
@@ -95,6 +100,29 @@ public sealed class RunLogTests : IDisposable
         Assert.True(File.Exists(RunReport.Write(_folder.Path)));
         Log(2, 3);
         Assert.Equal(3, Lines().Length);
+    }
+
+    [Fact]
+    public void Losses_beyond_what_a_chart_can_hold_are_reported_all_the_same()
+    {
+        using (RunLog log = RunLog.Open(_folder.Path, "t", []))
+            for (int step = 1; step < 900; step++) log.Add(Report(step) with { Loss = step % 3 == 0 ? 1e308 : 2 });
+        Assert.Contains("1E+308", File.ReadAllText(RunReport.Write(_folder.Path)), StringComparison.OrdinalIgnoreCase);
+    }
+
+    [Fact]
+    public void The_length_of_a_decay_that_the_schedule_has_not_is_no_change()
+    {
+        _ = Begin(1, "Cosine", "4");
+        Assert.Empty(Begin(2, "Cosine", "5"));
+        Assert.Equal(["schedule", "decay-steps"], Begin(3, "WarmupStableDecay", "5").Select(change => change.Name));
+
+        IReadOnlyList<SettingChange> Begin(int step, string schedule, string decay)
+        {
+            using RunLog log = RunLog.Open(_folder.Path, "t", [new("schedule", schedule), new("decay-steps", decay)], step - 1);
+            log.Add(Report(step));
+            return log.Changes;
+        }
     }
 
     [Fact]

@@ -5,8 +5,8 @@ using System.CommandLine.Parsing;
 namespace Fude.Cli;
 
 /// <summary>The command line: which commands there are, and how they fail.</summary>
-/// <remarks>Exit code 0: done. 1: it failed, and one line on standard error says why and what to do. 2: the command line is wrong. 130 and 143: it
-/// was stopped by Ctrl+C or SIGTERM.</remarks>
+/// <remarks>Exit code 0: done. 1: it failed, and one line on standard error says why and what to do. 2: the command line is wrong. 129, 130 and
+/// 143: it was stopped by SIGHUP, Ctrl+C or SIGTERM.</remarks>
 internal sealed class FudeProgram(Terminal terminal)
 {
     private static readonly Option<bool> Verbose = new("--verbose")

@@ -81,9 +81,9 @@ internal sealed class Interrupts : IDisposable
     // .NET leaves an ignored signal alone too; Linux says which they are, so nothing hangs on that. SIGHUP is the first bit.
     private static bool IgnoresHangUp()
     {
-        const string Name = "SigIgn:", File = "/proc/self/status";
-        return OperatingSystem.IsLinux() && System.IO.File.Exists(File)
-            && System.IO.File.ReadLines(File).FirstOrDefault(line => line.StartsWith(Name, StringComparison.Ordinal)) is { } line
+        const string Name = "SigIgn:", Status = "/proc/self/status";
+        return OperatingSystem.IsLinux() && File.Exists(Status)
+            && File.ReadLines(Status).FirstOrDefault(line => line.StartsWith(Name, StringComparison.Ordinal)) is { } line
             && ulong.TryParse(line.AsSpan(Name.Length).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong ignored) && (ignored & 1) != 0;
     }
 

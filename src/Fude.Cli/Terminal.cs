@@ -55,10 +55,10 @@ internal sealed record Terminal(
             if (target is null || target.StartsWith("/memfd:", StringComparison.Ordinal) || target.StartsWith("anon_inode:", StringComparison.Ordinal)) return false;
             const string Name = "flags:";
             string flags = File.ReadLines($"/proc/self/fdinfo/{place}").First(line => line.StartsWith(Name, StringComparison.Ordinal))[Name.Length..].Trim();
-            bool canWrite = (flags[^1] - '0') % 4 != 0;       // the lowest two bits of an octal number: 0 is for reading alone
+            bool canWrite = flags.Length > 0 && (flags[^1] - '0') % 4 != 0;       // the lowest two bits of an octal number: 0 is for reading alone
             return descriptor == 0 || canWrite;
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidOperationException or IndexOutOfRangeException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidOperationException)
         {
             return false;
         }

@@ -58,7 +58,8 @@ public sealed class Checkpoints(string folder)
     public void RestoreBest(TrainableModel model, long step)
     {
         ArgumentNullException.ThrowIfNull(model);
-        model.Restore(PathOfBest(step));
+        string path = PathOfBest(step);
+        Try(path, () => model.Restore(path), WithoutBest);
     }
 
     /// <summary>Writes a checkpoint, then deletes the oldest.</summary>
@@ -119,10 +120,12 @@ public sealed class Checkpoints(string folder)
     {
         ArgumentNullException.ThrowIfNull(model);
         string path = PathOfBest(step);
-        Try(path, () => model.CheckSaved(path), Say(
-            "the best is then sought anew from here on, and a run that is over ends with its last weights",
-            "最良のものをそこから探し直します。既に終わった実行なら最後の重みを書き出します"));
+        Try(path, () => model.CheckSaved(path), WithoutBest);
     }
+
+    private static string WithoutBest => Say(
+        "the best is then sought anew from here on, and a run that is over ends with its last weights",
+        "最良のものをそこから探し直します。既に終わった実行なら最後の重みを書き出します");
 
     /// <summary>Takes up the last checkpoint.</summary>
     /// <returns>How far the run was; null when there is none.</returns>

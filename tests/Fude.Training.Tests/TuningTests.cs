@@ -179,7 +179,7 @@ public sealed class TuningTests : IDisposable
         byte[] good = File.ReadAllBytes(shard + ".bin"), bad = [.. good];
         bad[2] ^= 1;
         File.WriteAllBytes(shard + ".bin", bad);
-        Assert.Contains($"began with replay 1 tokens '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+        Assert.Contains("began with replay 1 tokens '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
         // Of a run that an earlier version began nobody knows what they were.
         string identity = Path.Combine(_folder["run"], "identity.json");
         JsonNode json = JsonNode.Parse(File.ReadAllText(identity))!;

@@ -106,7 +106,7 @@ public sealed class RunLogTests : IDisposable
     public void Losses_beyond_what_a_chart_can_hold_are_reported_all_the_same()
     {
         using (RunLog log = RunLog.Open(_folder.Path, "t", []))
-            for (int step = 1; step < 900; step++) log.Add(Report(step) with { Loss = step % 3 == 0 ? 1e308 : 2 });
+            for (int step = 1; step < 900; step++) log.Add(Report(step) with { Loss = step % 3 == 0 ? 2 : 1e308 });
         Assert.Contains("1E+308", File.ReadAllText(RunReport.Write(_folder.Path)), StringComparison.OrdinalIgnoreCase);
     }
 

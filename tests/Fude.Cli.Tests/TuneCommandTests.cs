@@ -258,8 +258,9 @@ public sealed class TuneCommandTests : IDisposable
     public async Task A_stream_that_is_closed_at_the_start_takes_everything(string closed, int status, params string[] command)
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Closes streams by the shell.");
-        ProcessStartInfo start = new("/bin/sh", ["-c", $"exec \"$@\" {closed}", "sh", Path.Combine(AppContext.BaseDirectory, "fude"),
-            .. command.Select(word => word switch { "MODEL" => _model, "NONE" => _folder["none"], _ => word })]) { RedirectStandardError = true, RedirectStandardOutput = true };
+        string[] words = [.. command.Select(word => word == "MODEL" ? _model : word == "NONE" ? _folder["none"] : word)];
+        ProcessStartInfo start = new("/bin/sh", ["-c", $"exec \"$@\" {closed}", "sh", Path.Combine(AppContext.BaseDirectory, "fude"), .. words]);
+        start.RedirectStandardError = start.RedirectStandardOutput = true;
         using Process run = Process.Start(start)!;
         Task<string> error = run.StandardError.ReadToEndAsync(TestContext.Current.CancellationToken), output = run.StandardOutput.ReadToEndAsync(TestContext.Current.CancellationToken);
         await run.WaitForExitAsync(TestContext.Current.CancellationToken);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using Fude.Corpus;
 using Fude.Models;
 using Fude.Tokenizers;
+using Fude.Tokenizers.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -24,7 +25,8 @@ internal static class CorpusCommand
         Option<string> heldOut = Target("--held-out", Say("The file for the documents held out (.jsonl or .jsonl.gz).", "取り分けた文書を書くファイル（.jsonl または .jsonl.gz）。"));
         Option<bool> force = Force(Say("Replace files that are there.", "既にあるファイルを置き換える。"));
         Command command = new("hold-out", Say(
-            "Set documents aside, chosen by their hash, that no training sees.", "学習に使わない文書をハッシュ値で選んで取り分ける。"));
+            "Set documents aside, chosen by their hash, that no training sees. Only the text of records is kept, not their other fields.",
+            "学習に使わない文書をハッシュ値で選んで取り分ける。残るのは本文だけで、レコードの他のフィールドは書かれない。"));
         TextArguments text = TextArguments.AddTo(command, hasDocuments: true);
         command.Add(train);
         command.Add(heldOut);
@@ -34,13 +36,14 @@ internal static class CorpusCommand
         command.SetAction((args, stop) => Task.Run(() =>
         {
             foreach (Option<string> file in (Option<string>[])[train, heldOut]) OutputPlace.RequireNew(args.GetRequiredValue(file), args.GetValue(force));
+            TextArguments.TellUnnamedJson(terminal, text.Files(args));
             using ProgressLine progress = new(terminal);
             HoldOutReport report = HoldOut.Split(text.Of(args), args.GetRequiredValue(train), args.GetRequiredValue(heldOut), args.GetValue(share), args.GetValue(keep),
                 progress.Of(Say("reading", "読み込み中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{Count(report.Documents, "document")} ({Count(report.Characters, "character")}) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines)}",
-                $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）{Skipped(report.BadLines)}"));
+                $"{Count(report.Documents, "document")} ({Count(report.Characters, "character")}) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines, report.FirstBadLines)}",
+                $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）{Skipped(report.BadLines, report.FirstBadLines)}"));
             return 0;
         }, stop));
         return command;
@@ -72,24 +75,30 @@ internal static class CorpusCommand
         command.Add(force);
         command.SetAction((args, stop) => Task.Run(() =>
         {
-            foreach (string ending in (string[])[".bin", ".idx"]) OutputPlace.RequireNew(args.GetRequiredValue(output) + ending, args.GetValue(force));
+            string name = args.GetRequiredValue(output);
+            if (Path.EndsInDirectorySeparator(name))
+                throw Failure.OfUsage(
+                    $"--out {name} names a folder and no shard: give the name of the files in it too, as in {name}train.",
+                    $"--out {name} はフォルダーで、シャードの名前がありません。{name}train のように、その中のファイルの名前も指定してください。");
+            foreach (string ending in (string[])[".bin", ".idx"]) OutputPlace.RequireNew(name + ending, args.GetValue(force));
+            TextArguments.TellUnnamedJson(terminal, text.Files(args));
             Tokenizer loaded = ModelFolder.OpenTokenizer(args.GetRequiredValue(tokenizer));
             int? end = args.GetValue(noEnd) ? null : loaded.EndId ?? throw new Failure(
                 $"{args.GetRequiredValue(tokenizer)} has no end-of-sequence token to put after documents; --no-end does without.",
                 $"{args.GetRequiredValue(tokenizer)} には文書の終わりに付ける終端トークンがありません。--no-end なら付けません。");
             using ProgressLine progress = new(terminal);
-            TokenizedCorpus report = CorpusTokenizer.Write(text.Of(args), loaded, args.GetRequiredValue(output), end, args.GetValue(threads) ?? 0,
+            TokenizedCorpus report = CorpusTokenizer.Write(text.Of(args), loaded, name, end, args.GetValue(threads) ?? 0,
                 progress.Of(Say("tokenizing", "トークン化中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{Count(report.Documents, "document")}, {Count(report.Tokens, "token")}, {(double)report.Characters / report.Tokens:F3} characters a token{Skipped(report.BadLines)}",
-                $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字{Skipped(report.BadLines)}"));
+                $"{Count(report.Documents, "document")}, {Count(report.Tokens, "token")}, {(double)report.Characters / report.Tokens:F3} characters a token{Skipped(report.BadLines, report.FirstBadLines)}",
+                $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字{Skipped(report.BadLines, report.FirstBadLines)}"));
             return 0;
         }, stop));
         return command;
     }
 
-    private static string Skipped(long lines) => lines == 0 ? "" : Say($"; {Count(lines, "broken line")} skipped", $"、壊れた行 {lines:N0} 行を読み飛ばし");
+    private static string Skipped(long lines, IReadOnlyList<BadLine> first) => lines == 0 ? "" : Say("; ", "、") + TextArguments.Skipped(lines, first);
 
     private static Option<bool> Force(string description) => new("--force") { Description = description };
 

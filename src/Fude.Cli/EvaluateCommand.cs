@@ -17,7 +17,7 @@ namespace Fude.Cli;
 internal static class EvaluateCommand
 {
     /// <summary>What was found of one text, or of all.</summary>
-    private sealed record Row(string Name, DocumentScore Model, double? XzBits, double? NgramBits)
+    private sealed record Row(string Name, DocumentScore Model, double? XzBits, double? NgramBits, long SkippedLines)
     {
         public double? Xz => XzBits / Model.Characters;
 
@@ -43,6 +43,7 @@ internal static class EvaluateCommand
             HelpName = "FILE",
             Description = Say("Write the table to a file: .json or Markdown.", "表をファイルに書く。.json 以外は Markdown。"),
         };
+        Option<bool> force = new("--force") { Description = Say("Replace a file that is there.", "既にあるファイルを置き換える。") };
         Option<string?> adapter = Arguments.Adapter();
         Option<int?> threads = Arguments.Threads();
         Option<bool> json = Arguments.Json();
@@ -50,11 +51,18 @@ internal static class EvaluateCommand
             "Measure how many bits a model needs for each character (Unicode code point) of held-out texts.",
             "取り分けておいたテキストの 1 文字（Unicode 符号位置）あたりに必要なビット数を測る。")) { model };
         TextArguments text = TextArguments.AddTo(command, hasDocuments: true);
-        foreach (Option option in (Option[])[context, stride, xz, ngrams, output, adapter, threads, json]) command.Add(option);
+        foreach (Option option in (Option[])[context, stride, xz, ngrams, output, force, adapter, threads, json]) command.Add(option);
         FormatArguments format = FormatArguments.AddTo(command);
         command.SetAction((args, stop) => Task.Run(() =>
         {
-            if (args.GetValue(output) is { } table) OutputPlace.RequireFile(table);
+            string[] comparison = args.Given(ngrams) ?? [];
+            if (args.GetValue(output) is { } table)
+            {
+                OutputPlace.RequireFile(table);
+                RequireApart(table, [.. text.Files(args), .. comparison, args.GetRequiredValue(model), .. args.GetValue(adapter) is { } part ? (string[])[part] : []]);
+                OutputPlace.RequireNew(table, args.GetValue(force));
+            }
+            TextArguments.TellUnnamedJson(terminal, text.Files(args).Concat(comparison).Distinct());
             ModelFolder folder = ModelFolder.Open(args.GetRequiredValue(model));
             Arguments.RequireWindow(args.GetValue(context), args.GetValue(stride), folder.Config);
             Tokenizer tokenizer = folder.Tokenizer;
@@ -62,17 +70,19 @@ internal static class EvaluateCommand
             using CpuOps ops = new(args.GetValue(threads) ?? 0);
             int window = args.GetValue(context) ?? loaded.Config.Context, step = args.GetValue(stride) ?? Math.Max(1, window / 2);
             using ProgressLine progress = new(terminal);
-            CharacterNgrams? counted = args.Given(ngrams) is { Length: > 0 } files
-                ? CharacterNgrams.Train(
-                    text.Of(args, files).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), stop: stop).Select(document => document.Text), stop: stop)
-                : null;
+            // A line counts once, however often it is read.
+            HashSet<BadLine> skipped = [];
+            CharacterNgrams? counted = comparison.Length > 0 ? Counted(
+                text.Of(args, comparison).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), line => skipped.Add(line), stop), comparison, stop) : null;
             List<Row> rows = [];
             foreach (string file in text.Of(args).Files)
             {
-                string[] documents = [.. text.Of(args, [file]).Documents(stop: stop).Select(document => document.Text)];
+                HashSet<BadLine> ofFile = [];
+                string[] documents = [.. text.Of(args, [file], skipped.Count(line => line.File != file)).Documents(skipped: line => ofFile.Add(line), stop: stop).Select(document => document.Text)];
+                skipped.UnionWith(ofFile);
                 if (documents.Length == 0) throw new Failure($"{file}: has no document to measure.", $"{file}: 測る文書がありません。");
                 int done = 0;
-                IProgress<int> told = progress.Of(Path.GetFileName(file), documents.Length);
+                IProgress<int> told = progress.Of(Failure.OneLine(Path.GetFileName(file)), documents.Length);
                 IEnumerable<string> counting = documents.Select(document =>
                 {
                     told.Report(++done);
@@ -80,12 +90,14 @@ internal static class EvaluateCommand
                 });
                 DocumentScore score = DocumentScore.Measure(loaded, tokenizer, ops, counting, window, step, stop);
                 rows.Add(new Row(
-                    NameOf(file), score, args.GetValue(xz) ? XzBits(documents, stop) : null, counted is null ? null : documents.Sum(document => counted.Measure(document).Bits)));
+                    NameOf(file), score, args.GetValue(xz) ? XzBits(documents, stop) : null, counted is null ? null : documents.Sum(document => counted.Measure(document).Bits),
+                    ofFile.Count));
             }
             progress.Clear();
             if (rows.Count > 1)
                 rows.Add(new Row(Say("all", "全体"), rows.Select(row => row.Model).Aggregate(DocumentScore.Add),
-                    args.GetValue(xz) ? rows.Sum(row => row.XzBits) : null, counted is null ? null : rows.Sum(row => row.NgramBits)));
+                    args.GetValue(xz) ? rows.Sum(row => row.XzBits) : null, counted is null ? null : rows.Sum(row => row.NgramBits), rows.Sum(row => row.SkippedLines)));
+            if (skipped.Count > 0) terminal.Error.WriteLine(Say("note: ", "注意: ") + TextArguments.Skipped(skipped.Count, [.. skipped.Take(3)]));
             // First what took the time to measure: the file may be in no folder, or on a full disk.
             terminal.Output.Write(args.GetValue(json) ? Json(rows, window, step) : Markdown(rows));
             if (args.GetValue(output) is { } path)
@@ -93,6 +105,41 @@ internal static class EvaluateCommand
             return 0;
         }, stop));
         return command;
+    }
+
+    // The table takes the place of nothing that it was made of.
+    private static void RequireApart(string table, IEnumerable<string> inputs)
+    {
+        string place = Real(table);
+        foreach (string input in inputs)
+        {
+            string read = Path.TrimEndingDirectorySeparator(Real(input));
+            if (place == read || (Directory.Exists(read) && place.StartsWith(read + Path.DirectorySeparatorChar, StringComparison.Ordinal)))
+                throw new Failure(
+                    $"--out {table} would write the table over what is measured ({input}): give another name.",
+                    $"--out {table} では、測る対象（{input}）に表が書き込まれてしまいます。別の名前を指定してください。");
+        }
+
+        // Where a path leads through links.
+        static string Real(string path)
+        {
+            string full = Path.GetFullPath(path);
+            FileSystemInfo there = Directory.Exists(full) ? new DirectoryInfo(full) : new FileInfo(full);
+            if (there.LinkTarget is not null && there.ResolveLinkTarget(returnFinalTarget: true) is { } target) return target.FullName;
+            return Path.GetDirectoryName(full) is { } parent ? Path.Combine(Real(parent), Path.GetFileName(full)) : full;
+        }
+    }
+
+    private static CharacterNgrams Counted(IEnumerable<TextDocument> documents, string[] files, CancellationToken stop)
+    {
+        try
+        {
+            return CharacterNgrams.Train(documents.Select(document => document.Text), stop: stop);
+        }
+        catch (ArgumentException failure)
+        {
+            throw new Failure($"--ngrams {string.Join(' ', files)}: {Failure.MessageOf(failure)}");
+        }
     }
 
     private static string NameOf(string file)
@@ -115,7 +162,7 @@ internal static class EvaluateCommand
         foreach (Row row in rows)
             table.Add(
             [
-                row.Name.Replace("|", "\\|", StringComparison.Ordinal), Whole(row.Model.Documents), Whole(row.Model.Characters),
+                Failure.OneLine(row.Name.Replace("|", "\\|", StringComparison.Ordinal)), Whole(row.Model.Documents), Whole(row.Model.Characters),
                 Real((double)row.Model.Characters / row.Model.Tokens), Real(row.Model.BitsPerCharacter),
                 .. row.Xz is { } xz ? (string[])[Real(xz)] : [], .. row.Ngram is { } ngram ? (string[])[Real(ngram)] : [],
             ]);
@@ -153,6 +200,7 @@ internal static class EvaluateCommand
                 json.WriteNumber("documents", row.Model.Documents);
                 json.WriteNumber("characters", row.Model.Characters);
                 json.WriteNumber("tokens", row.Model.Tokens);
+                json.WriteNumber("skipped_lines", row.SkippedLines);
                 json.WriteReal("bits_per_character", row.Model.BitsPerCharacter);
                 if (row.Xz is { } xz) json.WriteReal("xz_bits_per_character", xz);
                 if (row.Ngram is { } ngram) json.WriteReal("ngram_bits_per_character", ngram);

@@ -25,8 +25,12 @@ internal static class RunCommand
         set.Validators.Add(result =>
         {
             foreach (string pair in result.Tokens.Select(token => token.Value))
+            {
                 if (pair.IndexOf('=', StringComparison.Ordinal) <= 0)
                     result.AddError(Say($"--set: '{pair}' is not of the form NAME=VALUE.", $"--set: '{pair}' は NAME=VALUE の形ではありません。"));
+                else if (pair[(pair.IndexOf('=', StringComparison.Ordinal) + 1)..].Trim().Length == 0)
+                    result.AddError(Say($"--set: '{pair}' has no value after the =.", $"--set: '{pair}' の = の後に値がありません。"));
+            }
         });
         Option<string?> until = new("--until")
         {
@@ -37,7 +41,8 @@ internal static class RunCommand
         {
             HelpName = "STEP",
             Description = Say(
-                "Takes what lies at the step's outputs for its result, without doing it; may be repeated.", "手順の出力先にあるものを、実行せずにその結果とみなす。繰り返し指定できる。"),
+                "Takes what lies at the step's outputs for its result, without doing it; a training in the midst goes on. May be repeated.",
+                "手順の出力先にあるものを、実行せずにその結果とみなす。途中の学習なら続きから行う。繰り返し指定できる。"),
         };
         Option<bool> dry = new("--dry-run")
         {
@@ -85,7 +90,7 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
             {
                 // What a step before would write anew is not known yet.
                 bool waits = step.Inputs.Any(input => changed.Any(path => input.Path == path || input.Path.StartsWith(path + Path.DirectorySeparatorChar, StringComparison.Ordinal)));
-                bool isCurrent = !waits && IsCurrent(step, StepState.Read(StepState.PathOf(step)), Now(step, stop), stop);
+                bool isCurrent = !waits && IsCurrent(step, StepState.Read(step), Now(step, stop), stop);
                 if (!isCurrent) changed.UnionWith(step.Outputs.Select(output => output.Path));
                 terminal.Output.WriteLine($"{head}: {(isCurrent ? Say("up to date", "変更なし") : Say("to be done", "実行する"))}");
             }
@@ -102,10 +107,14 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     private async Task<int> RunAsync(RecipeStep step, string head, bool isAdopted, CancellationToken stop)
     {
         string stateFile = StepState.PathOf(step);
-        StepState? before = StepState.Read(stateFile);
+        StepState? before = isAdopted ? null : StepState.Read(step);
         foreach (StepSetting setting in step.Settings.Where(setting => setting.Contents is not null)) WriteContents(setting);
         StepState now = Now(step, stop);
-        if (isAdopted)
+        if (isAdopted && step.Kind.MayChange is not null && Directory.Exists(step.Outputs.First().Path) && Missing(step, Found(step, stop)) is not null)
+        {
+            before = now;       // whether it can go on, the run knows by itself
+        }
+        else if (isAdopted)
         {
             (now with { Outputs = Results(step, stop), IsDone = true }).Write(stateFile);
             terminal.Error.WriteLine($"{head}: {Say("taken as it is", "あるものを採用")}");
@@ -142,7 +151,14 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     }
 
     private static bool IsCurrent(RecipeStep step, StepState? before, StepState now, CancellationToken stop) =>
-        before is { IsDone: true } && before.IsOf(now) && StepState.Same(before.Outputs, Found(step, stop));
+        before is { IsDone: true } && before.IsOf(now) && StepState.Same(before.Outputs, Known(Found(step, stop), before.Outputs));
+
+    // What lies beside a shard counts if it did when the step was done: earlier versions did not know of it.
+    private static Dictionary<string, string> Known(Dictionary<string, string> found, IReadOnlyDictionary<string, string> recorded)
+    {
+        foreach (string name in found.Keys.Where(name => name.Contains('.', StringComparison.Ordinal) && !recorded.ContainsKey(name)).ToArray()) _ = found.Remove(name);
+        return found;
+    }
 
     /// <summary>What a step would be done with now.</summary>
     private static StepState Now(RecipeStep step, CancellationToken stop)
@@ -166,19 +182,28 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     private static Dictionary<string, string> Results(RecipeStep step, CancellationToken stop)
     {
         Dictionary<string, string> found = Found(step, stop);
-        foreach (StepSetting setting in step.Settings.Where(setting => step.Kind.Outputs.Contains(setting.Name)))
-            if (!found.ContainsKey(setting.Name))
-                throw new Failure(
-                    $"{step.Place}: the step '{step.Name}' has no result: {ResultOf(step, setting.Values[0])} is not there.",
-                    $"{step.Place}: 手順 '{step.Name}' の結果 {ResultOf(step, setting.Values[0])} がありません。");
+        if (Missing(step, found) is { } missing)
+            throw new Failure(
+                $"{step.Place}: the step '{step.Name}' has no result: {missing} is not there.",
+                $"{step.Place}: 手順 '{step.Name}' の結果 {missing} がありません。");
         return found;
     }
+
+    // The first output that is not there.
+    private static string? Missing(RecipeStep step, Dictionary<string, string> found) =>
+        step.Settings.FirstOrDefault(setting => step.Kind.Outputs.Contains(setting.Name) && !found.ContainsKey(setting.Name)) is { } setting
+            ? ResultOf(step, setting.Values[0]) : null;
 
     private static Dictionary<string, string> Found(RecipeStep step, CancellationToken stop)
     {
         Dictionary<string, string> found = new(StringComparer.Ordinal);
         foreach (StepSetting setting in step.Settings.Where(setting => step.Kind.Outputs.Contains(setting.Name)))
-            if (Fingerprint.Of(ResultOf(step, setting.Values[0]), stop) is { } fingerprint) found[setting.Name] = fingerprint;
+            if (Fingerprint.Of(ResultOf(step, setting.Values[0]), stop) is { } fingerprint)
+            {
+                found[setting.Name] = fingerprint;
+                foreach (string ending in step.Kind.Beside)
+                    if (Fingerprint.Of(setting.Values[0] + ending, stop) is { } beside) found[setting.Name + ending] = beside;
+            }
         return found;
     }
 
@@ -193,21 +218,23 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     {
         foreach ((string path, RecipePlace place) in step.Outputs)
         {
-            foreach (string one in (string[])[path, path + ".bin", path + ".idx"])
+            string[] parts = [path, path + ".bin", path + ".idx", .. step.Kind.Beside.Select(ending => path + ending)], there = [.. parts.Where(IsThere)];
+            if (before is null && there.Length > 0)
+                throw place.Wrong(
+                    $"{there[0]} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt {step.Name}.",
+                    $"{there[0]} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt {step.Name} で結果とみなしてください。");
+            // A name that nothing has: what was moved aside before may be all that is left of a long training.
+            string aside = Aside;
+            for (int i = 2; Array.Exists(parts, part => IsThere(part + aside)); i++) aside = string.Create(CultureInfo.InvariantCulture, $"{Aside}{i}");
+            foreach (string one in there)
             {
-                if (!File.Exists(one) && !Directory.Exists(one)) continue;
-                if (before is null)
-                    throw place.Wrong(
-                        $"{one} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt {step.Name}.",
-                        $"{one} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt {step.Name} で結果とみなしてください。");
                 RunLock.RequireFree(one);
-                string aside = one + Aside;
-                if (File.Exists(aside)) File.Delete(aside);
-                if (Directory.Exists(aside)) Directory.Delete(aside, recursive: true);
-                Directory.Move(one, aside);
-                terminal.Error.WriteLine(Say($"{Path.GetFileName(file)}: what was at {one} is now {aside}", $"{Path.GetFileName(file)}: {one} にあったものを {aside} に移しました"));
+                Directory.Move(one, one + aside);
+                terminal.Error.WriteLine(Say($"{Path.GetFileName(file)}: what was at {one} is now {one}{aside}", $"{Path.GetFileName(file)}: {one} にあったものを {one}{aside} に移しました"));
             }
         }
+
+        static bool IsThere(string path) => File.Exists(path) || Directory.Exists(path);
     }
 
     // Only where it is another: what reads it may look at its date.

@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.Globalization;
 using Fude.Tokenizers.Training;
 using static Fude.Cli.Language;
 
@@ -11,7 +12,9 @@ internal sealed class TextArguments
     {
         HelpName = "FILE",
         Arity = ArgumentArity.OneOrMore,
-        Description = Say("Plain text or JSONL in UTF-8, also packed by gzip.", "テキストまたは JSONL（UTF-8）。gzip 圧縮も可。"),
+        Description = Say(
+            "Texts in UTF-8, also packed by gzip: JSONL where the name ends in .jsonl, .ndjson or .json (before .gz), plain text elsewhere.",
+            "テキスト（UTF-8、gzip 圧縮も可）。名前が .jsonl、.ndjson、.json（gzip ならその後に .gz）で終われば JSONL、それ以外はプレーンテキストとして読む。"),
     };
 
     private readonly Option<string> _field = new("--field")
@@ -44,14 +47,39 @@ internal sealed class TextArguments
         return arguments;
     }
 
+    /// <summary>The files.</summary>
+    public string[] Files(ParseResult args) => args.GetRequiredValue(_files);
+
     /// <summary>The texts.</summary>
-    public TrainingText Of(ParseResult args) => Of(args, args.GetRequiredValue(_files));
+    public TrainingText Of(ParseResult args) => Of(args, Files(args));
 
     /// <summary>Other files, laid out like these.</summary>
-    public TrainingText Of(ParseResult args, IReadOnlyList<string> files) => new(files)
+    /// <param name="args">The command line.</param>
+    /// <param name="files">The files.</param>
+    /// <param name="skipped">Broken lines that were passed over in yet others.</param>
+    public TrainingText Of(ParseResult args, IReadOnlyList<string> files, int skipped = 0) => new(files)
     {
         Field = args.GetRequiredValue(_field),
         SkipBadLines = args.GetValue(_skipBad),
+        SkippedBefore = skipped,
         PlainText = args.GetResult(_documents) is null ? default : args.GetRequiredValue(_documents).Value,
     };
+
+    /// <summary>Says of which files the name decides that their JSON is read as plain text, braces and all.</summary>
+    public static void TellUnnamedJson(Terminal terminal, IEnumerable<string> files)
+    {
+        foreach (string file in files)
+            if (TrainingText.IsUnnamedJson(file))
+                terminal.Error.WriteLine(Failure.OneLine(Say(
+                    $"note: {file} begins like JSON, but is read as plain text because of its name; JSONL has .jsonl or .jsonl.gz at its end",
+                    $"注意: {file} は JSON のようですが、名前によりプレーンテキストとして読みます。JSONL なら名前の末尾を .jsonl か .jsonl.gz にしてください")));
+    }
+
+    /// <summary>Where the broken lines are that were passed over: so many, and the first of them.</summary>
+    public static string Skipped(long count, IReadOnlyList<BadLine> first)
+    {
+        string places = string.Join(Say(", ", "、"), first.Select(line => string.Create(CultureInfo.InvariantCulture, $"{line.File}:{line.Line}")));
+        string rest = count > first.Count ? Say(", …", "、…") : "";
+        return Failure.OneLine(Say($"{Count(count, "broken line")} skipped: {places}{rest}", $"壊れた行 {count:N0} 行を読み飛ばし: {places}{rest}"));
+    }
 }

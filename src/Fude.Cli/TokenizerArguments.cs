@@ -42,10 +42,10 @@ internal sealed partial class TokenizerArguments
     {
         string folder = args.GetRequiredValue(_output);
         OutputPlace.RequireFolder(folder);
-        if (File.Exists(Path.Combine(folder, "tokenizer.json")) && !args.GetValue(_force))
+        if (!args.GetValue(_force) && TrainedTokenizer.FileNames.FirstOrDefault(name => File.Exists(Path.Combine(folder, name))) is { } there)
             throw new Failure(
-                $"{folder} has a tokenizer.json already: choose another folder, or replace it with --force.",
-                $"{folder} には既に tokenizer.json があります。別のフォルダーにするか、--force で置き換えてください。");
+                $"{folder} has a {there} already: choose another folder, or replace the tokenizer with --force.",
+                $"{folder} には既に {there} があります。別のフォルダーにするか、--force でトークナイザーを置き換えてください。");
         return new()
         {
             WhitespaceRuns = args.GetValue(_runs),
@@ -59,13 +59,17 @@ internal sealed partial class TokenizerArguments
         };
     }
 
-    /// <summary>Writes a tokenizer and gives its folder.</summary>
-    public string Write(ParseResult args, TrainedTokenizer tokenizer)
+    /// <summary>Writes a tokenizer and gives its folder. Where its two files are not the same to every text, that is told.</summary>
+    public string Write(ParseResult args, TrainedTokenizer tokenizer, TextWriter notes)
     {
         string folder = args.GetRequiredValue(_output);
-        _ = Directory.CreateDirectory(folder);
-        tokenizer.SaveSentencePiece(Path.Combine(folder, "tokenizer.model"));
-        tokenizer.SaveHuggingFace(folder);
+        tokenizer.Save(folder);
+        if (tokenizer.FilesDiffer)
+            notes.WriteLine(Say(
+                "note: tokenizer.json and tokenizer.model differ in texts that begin with a space or with a piece of --user-defined of several characters: the " +
+                "former puts no space before them, for its BPE cannot; --no-dummy-prefix makes both the same",
+                "注意: 空白または --user-defined の（2 文字以上の）語で始まるテキストでは、tokenizer.json と tokenizer.model の結果が異なります。" +
+                "tokenizer.json の BPE では、その前に空白を補えないためです。--no-dummy-prefix なら両者は同じになります"));
         return folder;
     }
 

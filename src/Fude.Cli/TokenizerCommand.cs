@@ -47,16 +47,18 @@ internal static class TokenizerCommand
                 SampleLines = args.GetValue(sample),
                 Seed = args.GetValue(seed),
             };
+            TextArguments.TellUnnamedJson(terminal, all.Files);
             using ProgressLine progress = new(terminal);
             IProgress<TrainingProgress> told = progress.Of<TrainingProgress>(TokenizerArguments.Line, stop);
             TrainedTokenizer trained = TokenizerArguments.InTheirWords(() => args.GetRequiredValue(model).Value == TokenizerModel.Bpe
                 ? BpeTrainer.Train(source, options, told, stop)
                 : UnigramTrainer.Train(source, options, told, stop));
             progress.Clear();
-            string folder = common.Write(args, trained);
+            string folder = common.Write(args, trained, terminal.Error);
+            string skipped = trained.Report.BadLines == 0 ? "" : Say("; ", "、") + TextArguments.Skipped(trained.Report.BadLines, trained.Report.FirstBadLines);
             terminal.Output.WriteLine(Say(
-                $"wrote {folder}: {trained.Pieces.Count:N0} pieces from {Count(trained.Report.Lines, "line")} ({trained.Report.BadLines} broken ones skipped), {100 * trained.Report.Coverage:F3} % of the characters covered",
-                $"{folder} に書き出しました: {trained.Report.Lines:N0} 行（壊れた行 {trained.Report.BadLines} を除く）から {trained.Pieces.Count:N0} 語、文字の {100 * trained.Report.Coverage:F3} % を収録"));
+                $"wrote {folder}: {trained.Pieces.Count:N0} pieces from {Count(trained.Report.Lines, "line")}, {100 * trained.Report.Coverage:F3} % of the characters covered{skipped}",
+                $"{folder} に書き出しました: {trained.Report.Lines:N0} 行から {trained.Pieces.Count:N0} 語、文字の {100 * trained.Report.Coverage:F3} % を収録{skipped}"));
             return 0;
         }, stop));
         return command;

@@ -24,7 +24,9 @@ internal static class TokenizerMergeCommand
             Required = true,
             Arity = ArgumentArity.OneOrMore,
             AllowMultipleArgumentsPerToken = true,
-            Description = Say("Text of all kinds, on which the scores are estimated: plain or JSONL, also .gz.", "スコアの推定に使う混合テキスト（テキストまたは JSONL、.gz も可）。"),
+            Description = Say(
+                "Text of all kinds, on which the scores are estimated: JSONL where the name ends in .jsonl, .ndjson or .json, plain text elsewhere, also .gz.",
+                "スコアの推定に使う混合テキスト。名前が .jsonl、.ndjson、.json で終われば JSONL、それ以外はプレーンテキスト（.gz も可）。"),
         };
         Option<string> field = new("--field")
         {
@@ -55,12 +57,13 @@ internal static class TokenizerMergeCommand
                         $"{path} は {loaded.Model} トークナイザーです。合わせられるのは Unigram だけです。");
                 vocabularies.Add([.. loaded.Pieces]);
             }
+            TextArguments.TellUnnamedJson(terminal, args.GetRequiredValue(text));
             using ProgressLine progress = new(terminal);
             TrainedTokenizer merged = TokenizerArguments.InTheirWords(() => VocabularyMerge.Merge(
                 vocabularies, new TrainingText(args.GetRequiredValue(text)) { Field = args.GetRequiredValue(field) }, options,
                 args.GetValue(most), args.GetValue(steps), progress.Of<TrainingProgress>(TokenizerArguments.Line, stop), stop));
             progress.Clear();
-            string folder = common.Write(args, merged);
+            string folder = common.Write(args, merged, terminal.Error);
             terminal.Output.WriteLine(Say($"wrote {folder}: {merged.Pieces.Count:N0} pieces", $"{folder} に書き出しました: {merged.Pieces.Count:N0} 語"));
             return 0;
         }, stop));

@@ -113,6 +113,11 @@ internal static class TrainCommand
     internal static int Run(Terminal terminal, PretrainingSettings settings, CancellationToken stop)
     {
         using Pretraining run = new(settings);
+        long asked = settings.Trainer.Schedule.Steps;
+        if (run.State.Step > asked)
+            throw new Failure(
+                $"{settings.Output}: the run is at step {run.State.Step} already, but {Count(asked, "step")} are asked for. Ask for {run.State.Step} or more (--steps, --tokens), or begin a run in another folder.",
+                $"{settings.Output}: 実行は既にステップ {run.State.Step} まで進んでいますが、{asked} ステップが指定されています。{run.State.Step} 以上を指定するか（--steps、--tokens）、別のフォルダーで始めてください。");
         terminal.Error.WriteLine(Say(
             $"{run.Model.Count / 1e6:F1} M weights; {Count(run.TokensOfStep, "token")} a step, {Count(settings.Trainer.Schedule.Steps, "step")} = {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
             $"重み {run.Model.Count / 1e6:F1} M、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} 回、ステップ {run.State.Step:N0} から"));

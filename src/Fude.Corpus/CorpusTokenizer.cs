@@ -9,7 +9,11 @@ namespace Fude.Corpus;
 /// <param name="Tokens">Their tokens, with those that begin and end documents.</param>
 /// <param name="Characters">Their characters (code points).</param>
 /// <param name="BadLines">Broken lines that were passed over.</param>
-public sealed record TokenizedCorpus(long Documents, long Tokens, long Characters, long BadLines);
+public sealed record TokenizedCorpus(long Documents, long Tokens, long Characters, long BadLines)
+{
+    /// <summary>The first of the broken lines.</summary>
+    public IReadOnlyList<BadLine> FirstBadLines { get; init; } = [];
+}
 
 /// <summary>Documents → token shards, on all cores.</summary>
 public static class CorpusTokenizer
@@ -35,8 +39,9 @@ public static class CorpusTokenizer
         ParallelOptions parallel = new() { MaxDegreeOfParallelism = threads == 0 ? Environment.ProcessorCount : threads, CancellationToken = stop };
         using TokenShardWriter shard = new(path, tokenizer.VocabularySize) { Tokenizer = tokenizer };
         List<TextDocument> batch = [];
-        long held = 0, characters = 0, bad = 0;
-        foreach (TextDocument document in text.Documents(progress, count => bad = count, stop))
+        long held = 0, characters = 0;
+        TrainingText.Skips skipped = new();
+        foreach (TextDocument document in text.Documents(progress, skipped.Add, stop))
         {
             batch.Add(document);
             held += document.Text.Length;
@@ -47,7 +52,7 @@ public static class CorpusTokenizer
             $"{string.Join(", ", text.Files)}: there is no document in it.",
             $"{string.Join(", ", text.Files)}: 文書がありません。"));
         shard.Complete();
-        return new TokenizedCorpus(shard.Documents, shard.Tokens, characters, bad);
+        return new TokenizedCorpus(shard.Documents, shard.Tokens, characters, skipped.Count) { FirstBadLines = skipped.First };
 
         void Flush()
         {

@@ -14,7 +14,11 @@ namespace Fude.Corpus;
 /// <param name="HeldOutDocuments">Documents held out.</param>
 /// <param name="HeldOutCharacters">Their characters.</param>
 /// <param name="BadLines">Broken lines that were passed over.</param>
-public sealed record HoldOutReport(long Documents, long Characters, long HeldOutDocuments, long HeldOutCharacters, long BadLines);
+public sealed record HoldOutReport(long Documents, long Characters, long HeldOutDocuments, long HeldOutCharacters, long BadLines)
+{
+    /// <summary>The first of the broken lines.</summary>
+    public IReadOnlyList<BadLine> FirstBadLines { get; init; } = [];
+}
 
 /// <summary>Divides documents into those to train on and those that no training ever sees.</summary>
 /// <remarks>
@@ -35,7 +39,8 @@ public static class HoldOut
         return BinaryPrimitives.ReadUInt64BigEndian(hash) / Math.Pow(2, 64);
     }
 
-    /// <summary>Writes both parts as JSONL with the one field "text", packed by gzip where the name ends in .gz. The files appear whole or not at all.</summary>
+    /// <summary>Writes both parts as JSONL with the one field "text", packed by gzip where the name ends in .gz; what other fields records have is left
+    /// out. The files appear whole or not at all.</summary>
     /// <param name="source">What is divided.</param>
     /// <param name="train">The file for the documents to train on.</param>
     /// <param name="heldOut">The file for those held out.</param>
@@ -69,8 +74,8 @@ public static class HoldOut
                 $"{plain}: 文書は JSONL で書かれますが、この名前ではテキストとして読まれてしまいます。名前の末尾を .jsonl か .jsonl.gz にしてください。"));
         using DocumentFile first = new(train), second = new(heldOut);
         double kept = share + keep * (1 - share);
-        long bad = 0;
-        foreach (TextDocument document in source.Documents(progress, count => bad = count, stop))
+        TrainingText.Skips skipped = new();
+        foreach (TextDocument document in source.Documents(progress, skipped.Add, stop))
         {
             double place = PlaceOf(document.Text);
             if (place < share) second.Add(document.Text);
@@ -78,7 +83,7 @@ public static class HoldOut
         }
         first.Complete();
         second.Complete();
-        return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters, bad);
+        return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters, skipped.Count) { FirstBadLines = skipped.First };
     }
 
     private sealed class DocumentFile : IDisposable

@@ -64,6 +64,49 @@ public sealed class EvaluateCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task The_table_replaces_nothing_that_it_is_made_of_and_other_files_by_force_only()
+    {
+        string model = Model(hasBegin: true), file = Text("a.jsonl", Documents), counted = Text("b.jsonl", Documents), notes = _folder.Write("notes.md", "mine");
+        string link = _folder["link.jsonl"];
+        File.CreateSymbolicLink(link, file);
+        string[] evaluate = ["evaluate", model, file, "--ngrams", counted, "--out"];
+        foreach (string place in (string[])[file, counted, Path.Combine(model, "model.safetensors"), Path.Combine(model, "new.md"), link, Path.Combine(_folder.Path, ".", "a.jsonl")])
+        {
+            byte[]? before = File.Exists(place) ? File.ReadAllBytes(place) : null;
+            foreach (string[] more in (string[][])[[], ["--force"]])
+                Assert.Contains($"--out {place} would write the table over what is measured", (await Fude.Run([.. evaluate, place, .. more])).Failure(), StringComparison.Ordinal);
+            Assert.Equal(before, File.Exists(place) ? File.ReadAllBytes(place) : null);
+        }
+        Assert.Contains($"{notes} is there already: choose another name, or replace it with --force.", (await Fude.Run([.. evaluate, notes])).Failure(), StringComparison.Ordinal);
+        Assert.Equal("mine", File.ReadAllText(notes));
+        Fude.Result result = await Fude.Run([.. evaluate, notes, "--force"]);
+        Assert.Equal((0, ""), (result.Status, result.Error));
+        Assert.Equal(result.Output, File.ReadAllText(notes));
+        Assert.Contains("では、測る対象（", (await Fude.RunInJapanese([.. evaluate, file])).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Broken_lines_that_are_passed_over_are_told_and_counted_once_over_all_files()
+    {
+        string model = Model(hasBegin: true), first = _folder.Write("a.jsonl", "{\"text\": \"猫\"}\n{\n"), second = _folder.Write("b.jsonl", "{\n{\"text\": \"猫\"}\n{\n");
+        string[] evaluate = ["evaluate", model, first, second, "--ngrams", first, second, "--json", "--skip-bad"];
+        Fude.Result result = await Fude.Run([.. evaluate, "3"]);
+        Assert.Equal((0, $"note: 3 broken lines skipped: {first}:2, {second}:1, {second}:3\n"), (result.Status, result.Error));
+        Assert.Equal([1, 2, 3], result.Json.GetProperty("sources").EnumerateArray().Select(source => source.GetProperty("skipped_lines").GetInt32()));
+        Assert.Contains("b.jsonl:3: ", (await Fude.Run([.. evaluate, "2"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("This is broken line 3; 2 were to be skipped at most.", (await Fude.Run("evaluate", model, first, second, "--skip-bad", "2")).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_name_steers_no_terminal_and_an_empty_text_of_n_grams_is_named()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Names of files have no control characters on Windows.");
+        string model = Model(hasBegin: true), odd = Text("e\u001bsc.jsonl", Documents), empty = _folder.Write("empty.txt", "");
+        Assert.Contains("| e sc ", (await Fude.Run("evaluate", model, odd)).Output, StringComparison.Ordinal);
+        Assert.Contains($"--ngrams {empty}: The documents have no character to learn from.", (await Fude.Run("evaluate", model, Text("a.jsonl", Documents), "--ngrams", empty)).Failure(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Xz_is_the_program()
     {
         string model = Model(hasBegin: true), file = Text("a.jsonl", Documents);

@@ -65,5 +65,55 @@ public sealed class TokenizerCommandTests : IDisposable
         Assert.Equal(File.ReadAllBytes(_folder["a/tokenizer.json"]), File.ReadAllBytes(_folder["b/tokenizer.json"]));
     }
 
+    [Fact]
+    public async Task None_of_the_files_of_a_tokenizer_is_replaced_without_force()
+    {
+        string text = _folder.Write("text.txt", "吾輩は猫である。名前はまだ無い。\n");
+        string[] train = ["tokenizer", "train", text, "--vocab-size", "275", "--out"];
+        foreach (string name in (string[])["tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+        {
+            string folder = Directory.CreateDirectory(_folder["of-" + name]).FullName, file = _folder.Write($"of-{name}/{name}", "mine");
+            Assert.Contains($"{folder} has a {name} already: ", (await Fude.Run([.. train, folder])).Failure(), StringComparison.Ordinal);
+            Assert.Contains($"{folder} has a {name} already: ", (await Fude.Run("tokenizer", "merge", _folder["none"], "--text", text, "--out", folder)).Failure(), StringComparison.Ordinal);
+            Assert.Equal("mine", File.ReadAllText(file));
+        }
+        Assert.Equal(0, (await Fude.Run([.. train, _folder["of-tokenizer.model"], "--force"])).Status);
+        Assert.Contains("of-tokenizer.json には既に tokenizer.json があります。", (await Fude.RunInJapanese([.. train, _folder["of-tokenizer.json"]])).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_disk_without_room_for_all_files_leaves_the_tokenizer_that_was_there()
+    {
+        string text = _folder.Write("text.txt", string.Concat(Enumerable.Range(0, 4000).Select(i => $"{(char)(0x4E00 + i)}は{(char)(0x4E00 + (i * 7 % 4000))}である。\n")));
+        string[] train = ["tokenizer", "train", text, "--character-coverage", "1", "--out", _folder["t"]];
+        Assert.Equal(0, (await Fude.Run([.. train, "--vocab-size", "4400"])).Status);
+        Dictionary<string, byte[]> before = Directory.GetFiles(_folder["t"]).ToDictionary(file => file, File.ReadAllBytes);
+        // tokenizer.model has room, tokenizer.json has not.
+        int least = before[_folder["t/tokenizer.model"]].Length, most = before[_folder["t/tokenizer.json"]].Length, room = (least + most) / 2;
+        Assert.True(most > least + 40_000, $"{least} {most}");
+        (int status, string said) = await Fude.RunOnFullDisk(room, [.. train, "--vocab-size", "4401", "--force"]);
+        Assert.True(status == 1, said);
+        Assert.Contains("tokenizer.json", said, StringComparison.Ordinal);
+        Assert.Equal(before.Keys.Order(), Directory.GetFiles(_folder["t"]).Order());
+        foreach ((string file, byte[] bytes) in before) Assert.Equal(bytes, File.ReadAllBytes(file));
+    }
+
+    [Fact]
+    public async Task What_one_would_not_expect_of_the_result_is_told()
+    {
+        string text = _folder.Write("part-0000", string.Concat(Enumerable.Repeat("{\"text\": \"吾輩は猫である。名前はまだ無い。\"}\n", 9)));
+        string[] train = ["tokenizer", "train", text, "--vocab-size", "300", "--out"];
+        Fude.Result plain = await Fude.Run([.. train, _folder["a"]]);
+        Assert.Equal(0, plain.Status);
+        Assert.Equal($"note: {text} begins like JSON, but is read as plain text because of its name; JSONL has .jsonl or .jsonl.gz at its end\n", plain.Error);
+        Fude.Result bpe = await Fude.Run([.. train, _folder["b"], "--model", "bpe", "--user-defined", "名前"]);
+        Assert.Equal(0, bpe.Status);
+        Assert.Contains("note: tokenizer.json and tokenizer.model differ in texts that begin with a space", bpe.Error, StringComparison.Ordinal);
+        string named = _folder.Write("bad.jsonl", "{\"text\": \"吾輩は猫である。名前はまだ無い。\"}\n{\n");
+        Fude.Result skipped = await Fude.Run("tokenizer", "train", named, "--vocab-size", "275", "--out", _folder["c"], "--skip-bad", "1");
+        Assert.EndsWith($"; 1 broken line skipped: {named}:2\n", skipped.Output, StringComparison.Ordinal);
+        Assert.Equal("", skipped.Error);
+    }
+
     public void Dispose() => _folder.Dispose();
 }

@@ -40,6 +40,16 @@ public sealed class TokenizerMergeCommandTests : IDisposable
         Assert.Contains("none", (await Fude.Run("tokenizer", "merge", _folder["none"], "--text", _japanese, "--out", _folder["o"])).Failure(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_damaged_tokenizer_is_told_by_its_path()
+    {
+        await Train(_japanese, "ja", 320);
+        await Train(_english, "en", 300);
+        File.WriteAllText(_folder["en/tokenizer.json"], "{");
+        Assert.Contains($"{_folder["en/tokenizer.json"]} is no JSON: ",
+            (await Fude.Run("tokenizer", "merge", _folder["ja"], _folder["en"], "--text", _japanese, "--out", _folder["both"])).Failure(), StringComparison.Ordinal);
+    }
+
     public void Dispose() => _folder.Dispose();
 
     private async Task Train(string text, string name, int size, params string[] options)

@@ -92,6 +92,11 @@ public sealed class TrainCommandTests : IDisposable
         await Succeed(Train(shard, "--steps", "30", "--schedule", "constant"));
         Assert.Equal(File.ReadAllBytes(_folder["run/model/model.safetensors"]), resumed);
 
+        // It cannot go back: what it would write is of more steps than were asked for.
+        Assert.Contains($"{_folder["run"]}: the run is at step 30 already, but 20 steps are asked for. Ask for 30 or more",
+            (await Fude.Run(Train(shard, "--steps", "20", "--schedule", "constant"))).Failure(), StringComparison.Ordinal);
+        Assert.Equal(resumed, File.ReadAllBytes(_folder["run/model/model.safetensors"]));
+
         Assert.Contains("began with --precision f32, and now there is --precision bf16", (await Fude.Run(Train(shard, "--steps", "40", "--precision", "bf16"))).Failure(), StringComparison.Ordinal);
         Assert.Contains("began with --seed", (await Fude.Run(Train(shard, "--steps", "40", "--seed", "2"))).Failure(), StringComparison.Ordinal);
         Assert.Contains("began with shard 1", (await Fude.Run(Train(_folder["shards/held"], "--steps", "40"))).Failure(), StringComparison.Ordinal);
@@ -280,7 +285,7 @@ public sealed class TrainCommandTests : IDisposable
         Assert.Contains("--skip-bad", told, StringComparison.Ordinal);
         Fude.Result result = await Fude.Run([.. split, "--skip-bad", "2"]);
         Assert.Equal(0, result.Status);
-        Assert.Contains("; 2 broken lines skipped", result.Output, StringComparison.Ordinal);
+        Assert.EndsWith($"; 2 broken lines skipped: {texts}:2, {texts}:3\n", result.Output, StringComparison.Ordinal);
         _ = await Shard();
         result = await Fude.Run("corpus", "tokenize", texts, "--tokenizer", _folder["tokenizer"], "--out", _folder["some"], "--skip-bad", "2");
         Assert.Equal(0, result.Status);
@@ -307,6 +312,9 @@ public sealed class TrainCommandTests : IDisposable
         Assert.StartsWith("{", File.ReadAllText(mine), StringComparison.Ordinal);
 
         string shard = await Shard();
+        string[] nameless = ["corpus", "tokenize", mine, "--tokenizer", _folder["tokenizer"], "--out", _folder["nameless/"]];
+        Assert.Contains("names a folder and no shard", (await Fude.Run(nameless)).Failure(status: 2), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["nameless"]));
         byte[] before = File.ReadAllBytes(shard + ".bin");
         string[] tokenize = ["corpus", "tokenize", mine, "--tokenizer", _folder["tokenizer"], "--out", shard];
         Assert.Contains($"{shard}.bin is there already", (await Fude.Run(tokenize)).Failure(), StringComparison.Ordinal);

@@ -75,6 +75,18 @@ public sealed class CorpusTokenizerTests : IDisposable
         Assert.False(File.Exists(_folder["shard.bin"]));
     }
 
+    [Fact]
+    public void Broken_lines_that_are_passed_over_are_counted_and_the_first_named()
+    {
+        Tokenizer tokenizer = Trained(out _, out _);
+        string text = _folder.Write("bad.jsonl", "{\n{\"text\":\"猫\"}\n{\n{\n{\n");
+        TokenizedCorpus report = CorpusTokenizer.Write(new TrainingText(text) { SkipBadLines = 4 }, tokenizer, _folder["bad"], tokenizer.EndId);
+        Assert.Equal(4, report.BadLines);
+        Assert.Equal([new(text, 1), new(text, 3), new(text, 4)], report.FirstBadLines);
+        HoldOutReport split = HoldOut.Split(new TrainingText(text) { SkipBadLines = 4 }, _folder["a.jsonl"], _folder["b.jsonl"], 0.1);
+        Assert.Equal((4, 1), (split.BadLines, split.FirstBadLines[0].Line));
+    }
+
     // The one that was trained last, and a token.
     private Tokenizer WithAddedToken()
     {

@@ -42,8 +42,12 @@ public sealed class WordingTests : IDisposable
     [InlineData("""{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "pre_tokenizer": {"type": "Split", "pattern": {"Regex": "[a[b]]"}, "behavior": "Isolated"}}""",
         "tokenizer.json: the regular expression [a[b]] has a class inside a class, which fude cannot translate; ",
         "tokenizer.json: 正規表現 [a[b]] の一部（文字クラスの入れ子）に対応していません。")]
-    public void A_broken_tokenizer_json_is_told_in_both_languages(string json, string english, string japanese) =>
-        UserLanguage.Fails(() => Tokenizer.Load(_folder.Write("tokenizer.json", json)), english, japanese);
+    public void A_broken_tokenizer_json_is_told_in_both_languages(string json, string english, string japanese)
+    {
+        // By its path: of which of several folders it is.
+        string file = _folder.Write("tokenizer.json", json), folder = file[..^"tokenizer.json".Length];
+        UserLanguage.Fails(() => Tokenizer.Load(file), folder + english, folder + japanese);
+    }
 
     [Fact]
     public void Broken_models_and_folders_are_told_in_both_languages()
@@ -52,7 +56,7 @@ public sealed class WordingTests : IDisposable
         UserLanguage.Fails(() => Tokenizer.Load(none), $"{none}: there is no such file or folder.", $"{none}: そのようなファイルやフォルダーはありません。");
         UserLanguage.Fails(() => Tokenizer.Load(_folder.Path), $"{_folder.Path} has no tokenizer: ", $"{_folder.Path} にトークナイザーがありません。");
         string model = _folder.Write("a.model", [0x0A, 0x7F]);
-        UserLanguage.Fails(() => Tokenizer.Load(model), "a.model says that field 1 has 127 bytes, but only 0 are left: it is cut off, or no SentencePiece model (a protobuf ModelProto).",
+        UserLanguage.Fails(() => Tokenizer.Load(model), $"{model} says that field 1 has 127 bytes, but only 0 are left: it is cut off, or no SentencePiece model (a protobuf ModelProto).",
             "a.model: フィールド 1 は 127 バイトとされていますが、残りは 0 バイトです。途中で切れているか、SentencePiece のモデル（protobuf の ModelProto）ではありません。");
         _folder.Write("a.model", [0x12, 0x00]);
         UserLanguage.Fails(() => Tokenizer.Load(model), "a.model is not a usable SentencePiece model: it has no pieces.", "a.model は SentencePiece のモデルとして使えません: 語が 1 つもありません。");

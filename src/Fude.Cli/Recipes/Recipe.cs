@@ -2,7 +2,9 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Parsing;
 using System.Globalization;
+using System.Text;
 using System.Text.RegularExpressions;
+using Fude.Models;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -241,6 +243,8 @@ internal sealed partial class Recipe
         }
         string text = Expanded(Require(value, RecipeValueKind.String, name).Text, value.Place);
         if (!isPath) return text;
+        if (text.Contains("${", StringComparison.Ordinal))
+            throw value.Place.Wrong($"'{name}' has a '${{' that no '}}' follows: a variable is ${{name}}.", $"'{name}' に閉じていない '${{' があります。変数は ${{名前}} と書きます。");
         if (text.Length == 0 || text.Contains('\0', StringComparison.Ordinal)) throw value.Place.Wrong($"'{name}' is no path.", $"'{name}' がパスになっていません。");
         return Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, _folder));
     }
@@ -295,17 +299,6 @@ internal sealed partial class Recipe
     {
         for (int i = 0; i < steps.Count; i++)
         {
-            foreach ((string path, RecipePlace place) in steps[i].Inputs)
-            {
-                if (steps[i].Settings.Any(setting => setting.Contents is not null && setting.Values[0] == path)) continue;
-                if (steps[..i].Exists(step => Writes(step, path)) || Fingerprint.Exists(path)) continue;
-                RecipeStep? later = steps[i..].Find(step => Writes(step, path));
-                throw later is null
-                    ? place.Wrong($"{path} is not there, and no step writes it.", $"{path} がありません。これを書き出す手順もありません。")
-                    : place.Wrong(
-                        $"{path} is only written by the step '{later.Name}' at line {later.Place.Line}: that step belongs before this one.",
-                        $"{path} を書き出す手順 '{later.Name}' は {later.Place.Line} 行目にあります。この手順より前に置いてください。");
-            }
             foreach ((string path, RecipePlace place) in steps[i].Outputs)
             {
                 if (steps[..i].Find(step => Writes(step, path)) is { } other)
@@ -313,6 +306,32 @@ internal sealed partial class Recipe
                 if (steps[i].Inputs.FirstOrDefault(input => IsWithin(input.Path, path)).Path is { } own)
                     throw place.Wrong($"{own} is read by the same step that writes {path}.", $"同じ手順が {path} に書き込み、{own} を読み込みます。");
             }
+            foreach ((string path, RecipePlace place) in steps[i].Inputs)
+            {
+                if (steps[i].Settings.Any(setting => setting.Contents is not null && setting.Values[0] == path) || steps[..i].Exists(step => Writes(step, path))) continue;
+                // Also where it is there, from an earlier run: this step would read the old one.
+                if (steps[i..].Find(step => Writes(step, path)) is { } later)
+                    throw place.Wrong(
+                        $"{path} is only written by the step '{later.Name}' at line {later.Place.Line}: that step belongs before this one.",
+                        $"{path} を書き出す手順 '{later.Name}' は {later.Place.Line} 行目にあります。この手順より前に置いてください。");
+                if (!Fingerprint.Exists(path)) throw place.Wrong($"{path} is not there, and no step writes it.", $"{path} がありません。これを書き出す手順もありません。");
+            }
+            CheckConfig(steps[i], steps[..i]);
+        }
+    }
+
+    // What a new model is to be: a mistake would be found only when its data are made.
+    private static void CheckConfig(RecipeStep step, List<RecipeStep> before)
+    {
+        if (step.Settings.FirstOrDefault(setting => setting.Name == "config" && step.Kind.Written.Contains(setting.Name)) is not { } config) return;
+        try
+        {
+            if (config.Contents is { } contents) _ = ModelConfig.Parse(Encoding.UTF8.GetBytes(contents), "'config'");
+            else if (!before.Exists(other => Writes(other, config.Values[0]))) _ = ModelConfig.Load(config.Values[0]);
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException)
+        {
+            throw config.ValuePlaces[0].Wrong(e.Message, e.Message);
         }
     }
 

@@ -18,6 +18,9 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
     /// <summary>What within an output is the result, where the rest may change: the model or adapter within a run's folder. None for all of it.</summary>
     public string[] Results { get; init; } = [];
 
+    /// <summary>Endings of what lies beside a shard that is written.</summary>
+    public string[] Beside { get; init; } = [];
+
     /// <summary>Inputs that may have a weight after them, as in FILE:0.5.</summary>
     public string[] Weighted { get; init; } = [];
 
@@ -30,7 +33,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
         new("hold-out", terminal => Of(CorpusCommand.Create(terminal), "hold-out"), ["files"], ["train", "held-out"]),
         new("tokenizer", terminal => Of(TokenizerCommand.Create(terminal), "train"), ["files"], ["out"]) { Neutral = ["threads"] },
         new("merge-tokenizers", terminal => Of(TokenizerCommand.Create(terminal), "merge"), ["tokenizers", "text"], ["out"]) { Neutral = ["threads"] },
-        new("tokenize", terminal => Of(CorpusCommand.Create(terminal), "tokenize"), ["files", "tokenizer"], ["out"]) { Neutral = ["threads"] },
+        new("tokenize", terminal => Of(CorpusCommand.Create(terminal), "tokenize"), ["files", "tokenizer"], ["out"]) { Neutral = ["threads"], Beside = [".tokenizer"] },
         new("train", TrainCommand.Create, ["config", "from", "tokenizer", "data", "held-out"], ["out"])
         {
             Neutral = ["threads", "recompute", "checkpoint-every", "keep"],

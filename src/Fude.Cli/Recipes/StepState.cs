@@ -22,8 +22,9 @@ internal sealed record StepState(
 
     /// <summary>Reads it; null when the step was never begun.</summary>
     /// <exception cref="Failure">The file is damaged.</exception>
-    public static StepState? Read(string file)
+    public static StepState? Read(RecipeStep step)
     {
+        string file = PathOf(step);
         if (!File.Exists(file)) return null;
         try
         {
@@ -33,9 +34,12 @@ internal sealed record StepState(
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or ArgumentException)
         {
+            string outputs = string.Join(Say(", ", "、"), step.Outputs.Select(output => output.Path));
             throw new Failure(
-                $"{file}: is not the state of a recipe's step: {JsonMistake.What(e)}. Remove the file: the step is then done again.",
-                $"{file}: 手順の状態として読めません: {JsonMistake.What(e)}。このファイルを削除すると、その手順をやり直します。");
+                $"{file}: is not the state of a recipe's step: {JsonMistake.What(e)}. With --adopt {step.Name} what lies at {outputs} is kept as the step's result, and an " +
+                "unfinished training goes on; to have the step done again, remove the file and what lies there.",
+                $"{file}: 手順の状態として読めません: {JsonMistake.What(e)}。--adopt {step.Name} を付けると、{outputs} にあるものを手順の結果として残し、途中の学習は続きから行います。" +
+                "手順をやり直すには、このファイルと出力先にあるものを両方削除してください。");
         }
     }
 

@@ -26,7 +26,10 @@ internal static class JsonMistake
     {
         if (IsEmpty(json)) return What(mistake, json);
         int column = before + PlaceOf(mistake, json).Column;
-        return Say($"column {column}: {What(mistake)}", $"{column} 文字目: {What(mistake)}");
+        string what = EndsWithin(json)
+            ? Say("the object does not end on its line; JSONL has one object a line, as jq -c . writes them", "オブジェクトが行の終わりまでに閉じていません。JSONL は 1 行に 1 オブジェクトです（jq -c . で変換できます）")
+            : What(mistake);
+        return Say($"column {column}: {what}", $"{column} 文字目: {what}");
     }
 
     /// <summary>What alone, where the place is told in another way; of a text without anything in it, that it is empty.</summary>
@@ -35,6 +38,24 @@ internal static class JsonMistake
     /// <summary>What alone, without a full stop; also of another exception that reading JSON ends with.</summary>
     public static string What(Exception mistake) =>
         mistake.Message.Split(" LineNumber:")[0].Replace(" Change the reader options.", "", StringComparison.Ordinal).TrimEnd('.');
+
+    // Whether nothing is wrong but that more has to follow, as in JSON that is laid out on several lines. These end between two words of it: one that
+    // ends within a string was cut.
+    private static bool EndsWithin(ReadOnlySpan<byte> json)
+    {
+        try
+        {
+            Utf8JsonReader reader = new(json, isFinalBlock: false, state: default);
+            while (reader.Read())
+            {
+            }
+            return reader.CurrentDepth > 0 && !json[(int)reader.BytesConsumed..].Contains((byte)'"');
+        }
+        catch (JsonException)
+        {
+            return false;
+        }
+    }
 
     private static bool IsEmpty(ReadOnlySpan<byte> json) => json.Trim(" \t\r\n"u8).IsEmpty;
 

@@ -16,14 +16,14 @@ internal readonly struct JsonPart
     private JsonPart(JsonElement element, string source, string path, int item = -1, int itemOfItem = -1) =>
         (_element, Source, _path, _item, _itemOfItem) = (element, source, path, item, itemOfItem);
 
-    /// <summary>The file's name.</summary>
+    /// <summary>The file, as it was named.</summary>
     internal string Source { get; }
 
     /// <summary>Where in the file, such as "model.merges[3]". Written when it is asked for: a vocabulary has ten thousands of items.</summary>
     internal string Path => string.Create(CultureInfo.InvariantCulture,
         $"{_path}{(_item < 0 ? "" : $"[{_item}]")}{(_itemOfItem < 0 ? "" : $"[{_itemOfItem}]")}");
 
-    internal static JsonPart Read(string file) => Parse(ReadBytes(file), System.IO.Path.GetFileName(file));
+    internal static JsonPart Read(string file) => Parse(ReadBytes(file), file);
 
     /// <summary>The bytes of a file that must not be empty.</summary>
     internal static byte[] ReadBytes(string file)
@@ -32,7 +32,7 @@ internal readonly struct JsonPart
         if (info.LinkTarget is not null) info = new(info.ResolveLinkTarget(returnFinalTarget: true)!.FullName);
         // Before it is opened: a pipe, which would be waited for, and a device, which might never end, have no length either.
         return info.Exists && info.Length == 0
-            ? throw new InvalidDataException(Say($"{info.Name} is empty. Download or copy it again.", $"{info.Name} が空です。ダウンロードまたはコピーをやり直してください。"))
+            ? throw new InvalidDataException(Say($"{file} is empty. Download or copy it again.", $"{file} が空です。ダウンロードまたはコピーをやり直してください。"))
             : File.ReadAllBytes(file);
     }
 

@@ -39,7 +39,7 @@ internal sealed class SentencePieceFile
     /// <summary>The normaliser's rules; empty for none.</summary>
     internal byte[] Charsmap { get; set; } = [];
 
-    internal static SentencePieceFile Read(string path) => Parse(JsonPart.ReadBytes(path), Path.GetFileName(path));
+    internal static SentencePieceFile Read(string path) => Parse(JsonPart.ReadBytes(path), path);
 
     /// <summary>Reads a model.</summary>
     /// <exception cref="InvalidDataException">It is no SentencePiece model, or a broken one.</exception>

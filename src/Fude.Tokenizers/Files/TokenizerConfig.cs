@@ -53,9 +53,9 @@ internal sealed class TokenizerConfig
 
     internal static TokenizerConfig Read(string folder)
     {
-        TokenizerConfig config = new("tokenizer_config.json");
         string main = Path.Combine(folder, "tokenizer_config.json"), map = Path.Combine(folder, "special_tokens_map.json");
         string added = Path.Combine(folder, "added_tokens.json");
+        TokenizerConfig config = new(main);
         JsonPart? mainPart = File.Exists(main) ? JsonPart.Read(main) : null;
         bool knowsAdded = false;
         if (mainPart is JsonPart part)

@@ -6,29 +6,71 @@ namespace Fude.Tokenizers.Training;
 internal static class AtomicFile
 {
     /// <summary>Writes beside the file, has the bytes put on the disk, and renames.</summary>
-    internal static void Write(string path, ReadOnlySpan<byte> bytes)
+    internal static void Write(string path, ReadOnlySpan<byte> bytes) => Rename(Aside(path, bytes), path);
+
+    /// <summary>Writes files that belong together: all of them are the old ones or all the new ones.</summary>
+    /// <remarks>A process that is killed while it gives them their names leaves some of the new ones and none of the old.</remarks>
+    internal static void Write(IReadOnlyList<(string Path, byte[] Bytes)> files)
+    {
+        List<(string Temporary, string Path)> written = [];
+        try
+        {
+            // What a full disk or a folder of a file's name makes fail, fails here.
+            foreach ((string path, byte[] bytes) in files)
+            {
+                if (Directory.Exists(path)) throw new IOException(Say($"{path} cannot be written: it is a folder.", $"{path} はフォルダーのため、書き込めません。"));
+                written.Add((Aside(path, bytes), path));
+            }
+            foreach ((_, string path) in written) File.Delete(path);
+            foreach ((string temporary, string path) in written) Rename(temporary, path);
+        }
+        catch
+        {
+            foreach ((string temporary, _) in written) File.Delete(temporary);
+            throw;
+        }
+    }
+
+    private static string Aside(string path, ReadOnlySpan<byte> bytes)
     {
         string full = Path.GetFullPath(path), temporary = $"{full}.{Guid.NewGuid():N}.tmp";
         Directory.CreateDirectory(Path.GetDirectoryName(full)!);
         try
         {
-            using (FileStream file = new(temporary, FileMode.CreateNew, FileAccess.Write))
-            {
-                file.Write(bytes);
-                file.Flush(flushToDisk: true);
-            }
-            File.Move(temporary, full, overwrite: true);
+            using FileStream file = new(temporary, FileMode.CreateNew, FileAccess.Write);
+            file.Write(bytes);
+            file.Flush(flushToDisk: true);
+            return temporary;
         }
         catch (Exception failure)
         {
             File.Delete(temporary);
-            // Nobody knows the name that it had meanwhile.
-            if (failure is FileNotFoundException) throw new IOException(Say($"{path} cannot be written.", $"{path} に書き込めません。"), failure);
-            if (!failure.Message.Contains(temporary, StringComparison.Ordinal)) throw;
-            string message = failure.Message.Replace(temporary, path, StringComparison.Ordinal);
-            if (failure is IOException) throw new IOException(message, failure.HResult);
-            if (failure is UnauthorizedAccessException) throw new UnauthorizedAccessException(message, failure);
+            ThrowByName(failure, temporary, path);
             throw;
         }
+    }
+
+    private static void Rename(string temporary, string path)
+    {
+        try
+        {
+            File.Move(temporary, Path.GetFullPath(path), overwrite: true);
+        }
+        catch (Exception failure)
+        {
+            File.Delete(temporary);
+            ThrowByName(failure, temporary, path);
+            throw;
+        }
+    }
+
+    // Nobody knows the name that a file has meanwhile.
+    private static void ThrowByName(Exception failure, string temporary, string path)
+    {
+        if (failure is FileNotFoundException) throw new IOException(Say($"{path} cannot be written.", $"{path} に書き込めません。"), failure);
+        if (!failure.Message.Contains(temporary, StringComparison.Ordinal)) return;
+        string message = failure.Message.Replace(temporary, path, StringComparison.Ordinal);
+        if (failure is IOException) throw new IOException(message, failure.HResult);
+        if (failure is UnauthorizedAccessException) throw new UnauthorizedAccessException(message, failure);
     }
 }

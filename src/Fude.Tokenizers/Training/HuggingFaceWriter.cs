@@ -19,7 +19,7 @@ internal static class HuggingFaceWriter
         // Added tokens split the text, and ▁ would be put before every part. A unigram model has no need of that: a user-defined piece
         // with the score that SentencePiece gives it wins by itself, and in BPE one character that no merge knows stays alone. For longer
         // ones the converter's newer way puts ▁ before the first part only.
-        bool splits = isBpe && options.UserDefinedPieces.Any(IsLong);
+        bool splits = SplitsText(tokenizer);
 
         json.WriteString("version", "1.0");
         json.WriteNull("truncation");
@@ -82,6 +82,9 @@ internal static class HuggingFaceWriter
         else Unigram(json, tokenizer);
         json.WriteEndObject();
     });
+
+    /// <summary>Whether added tokens split a text before it is prepared.</summary>
+    internal static bool SplitsText(TrainedTokenizer tokenizer) => tokenizer.Model == TokenizerModel.Bpe && tokenizer.Options.UserDefinedPieces.Any(IsLong);
 
     internal static byte[] Config(TrainedTokenizer tokenizer) => Json(json =>
     {

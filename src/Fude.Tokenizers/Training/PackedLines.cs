@@ -1,5 +1,3 @@
-using System.Buffers.Binary;
-using System.IO.Compression;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
@@ -8,14 +6,13 @@ namespace Fude.Tokenizers.Training;
 /// bytes tell, is unpacked.</summary>
 internal sealed class PackedLines : IDisposable
 {
-    private const int LongestLineBytes = 1 << 28, SmallestGzipBytes = 18;
+    private const int LongestLineBytes = 1 << 28;
 
     private readonly string _file;
     private readonly FileStream _raw;
     private readonly Stream _plain;
     private byte[] _buffer = new byte[1 << 16];
     private int _start, _end;
-    private long _unpacked;
     private bool _isFinished, _isFirst = true;
 
     /// <summary>Opens a file.</summary>
@@ -23,7 +20,15 @@ internal sealed class PackedLines : IDisposable
     {
         _file = file;
         _raw = new FileStream(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 16, FileOptions.SequentialScan);
-        _plain = Unpacked(_raw);
+        try
+        {
+            _plain = Unpacked(_raw);
+        }
+        catch
+        {
+            _raw.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Bytes of the file that have been read, as it is packed.</summary>
@@ -33,16 +38,21 @@ internal sealed class PackedLines : IDisposable
     internal long Length => _raw.Length;
 
     /// <summary>What a file holds, unpacked where it is packed.</summary>
+    /// <exception cref="InvalidDataException">It is a pipe.</exception>
     internal static Stream Unpacked(FileStream file)
     {
+        // Many commands read their texts twice, and know by the first bytes whether they are packed.
+        if (!file.CanSeek) throw new InvalidDataException(Say(
+            $"{file.Name}: is a pipe or a device, and fude may read a text more than once. Write it into a file first.",
+            $"{file.Name}: パイプまたはデバイスです。fude はテキストを何度か読むことがあるため、いったんファイルに保存してから指定してください。"));
         Span<byte> head = stackalloc byte[2];
         int read = file.ReadAtLeast(head, 2, throwOnEndOfStream: false);
         file.Position = 0;
-        return read == 2 && head[0] == 0x1F && head[1] == 0x8B ? new GZipStream(file, CompressionMode.Decompress) : file;
+        return read == 2 && head[0] == 0x1F && head[1] == 0x8B ? new WholeGzip(file) : file;
     }
 
     /// <summary>The next line, valid until the one after it is asked for.</summary>
-    /// <exception cref="InvalidDataException">The file begins like gzip, but is broken or cut off; or a line is longer than any text has.</exception>
+    /// <exception cref="InvalidDataException">The file begins like gzip, but is broken or cut off; it is UTF-16; or a line is longer than any text has.</exception>
     internal bool Next(out ReadOnlyMemory<byte> line)
     {
         int searched = _start;
@@ -60,7 +70,6 @@ internal sealed class PackedLines : IDisposable
                 bool any = _end > _start;
                 line = Trim(_start, _end);
                 _start = _end;
-                if (!any && _plain is GZipStream) RequireWhole();
                 return any;
             }
             int held = _end - _start;
@@ -77,7 +86,6 @@ internal sealed class PackedLines : IDisposable
             int read = Read(_plain, _buffer.AsSpan(_end), _file);
             _isFinished = read == 0;
             _end += read;
-            _unpacked += read;
         }
     }
 
@@ -91,7 +99,7 @@ internal sealed class PackedLines : IDisposable
     }
 
     /// <summary>Reads from what <see cref="Unpacked"/> gave.</summary>
-    /// <exception cref="InvalidDataException">It is no valid gzip.</exception>
+    /// <exception cref="InvalidDataException">It is no valid gzip, or not a whole one.</exception>
     internal static int Read(Stream plain, Span<byte> buffer, string file)
     {
         try
@@ -100,9 +108,7 @@ internal sealed class PackedLines : IDisposable
         }
         catch (InvalidDataException e)
         {
-            throw new InvalidDataException(Say(
-                $"{file}: begins like gzip, but is broken: {e.Message}",
-                $"{file}: gzip のようですが、破損しています: {e.Message}"), e);
+            throw new InvalidDataException($"{file}: {e.Message}", e);
         }
     }
 
@@ -113,24 +119,20 @@ internal sealed class PackedLines : IDisposable
         _raw.Dispose();
     }
 
-    // .NET takes a gzip file that is cut off for one that ends. Its last four bytes are the size of its last member: where it is cut, they are
-    // any number, and hardly ever so small.
-    private void RequireWhole()
+    // Text in UTF-16 has every line broken, in ways that tell nothing. A byte order mark of it is no UTF-8, nor is a text of other characters than 0
+    // and every second time 0.
+    private void RequireNoUtf16(ReadOnlySpan<byte> head)
     {
-        Span<byte> last = stackalloc byte[4];
-        if (_raw.Length >= SmallestGzipBytes)
-        {
-            _raw.Position = _raw.Length - last.Length;
-            _raw.ReadExactly(last);
-            if (_unpacked >= uint.MaxValue || BinaryPrimitives.ReadUInt32LittleEndian(last) <= _unpacked) return;
-        }
-        throw new InvalidDataException(Say(
-            $"{_file}: is cut off: its gzip has no end. Copy it again.",
-            $"{_file}: 途中で切れています（gzip の終わりがありません）。コピーし直してください。"));
+        bool isMarked = head is [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..];
+        if (isMarked || head is [not 0, 0, not 0, 0, ..] or [0, not 0, 0, not 0, ..])
+            throw new InvalidDataException(Say(
+                $"{_file}: is UTF-16; fude reads UTF-8 only. Convert it, as by iconv -f UTF-16{(isMarked ? "" : head[0] == 0 ? "BE" : "LE")} -t UTF-8.",
+                $"{_file}: UTF-16 です。読めるのは UTF-8 だけです。iconv -f UTF-16{(isMarked ? "" : head[0] == 0 ? "BE" : "LE")} -t UTF-8 などで変換してください。"));
     }
 
     private ReadOnlyMemory<byte> Trim(int start, int end)
     {
+        if (_isFirst) RequireNoUtf16(_buffer.AsSpan(start, Math.Min(4, _end - start)));
         if (_isFirst && _buffer.AsSpan(start, end - start).StartsWith("\uFEFF"u8)) start += 3;
         _isFirst = false;
         if (end > start && _buffer[end - 1] == '\r') end--;

@@ -8,6 +8,9 @@ public sealed class TrainedTokenizer
     // The score of runs of spaces in llm-jp's unigram tokenizers: better than any way to write them with shorter pieces.
     private const float RunScore = -1;
 
+    private const string SentencePieceName = "tokenizer.model";
+    private static readonly string[] HuggingFaceNames = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
+
     internal TrainedTokenizer(TokenizerModel model, IEnumerable<VocabularyPiece> learnt, TokenizerTrainerOptions options, TrainingTextReport report)
     {
         (Model, Options, Report) = (model, options, report);
@@ -59,6 +62,20 @@ public sealed class TrainedTokenizer
     /// <summary>What was read.</summary>
     public TrainingTextReport Report { get; }
 
+    /// <summary>The files that <see cref="Save"/> writes.</summary>
+    public static IReadOnlyList<string> FileNames { get; } = [SentencePieceName, .. HuggingFaceNames];
+
+    /// <summary>Whether the two files that <see cref="Save"/> writes give some texts other ids: see the remarks of <see cref="SaveHuggingFace"/>.</summary>
+    public bool FilesDiffer => Options.AddDummyPrefix && HuggingFaceWriter.SplitsText(this);
+
+    /// <summary>Writes all files into a folder. They are those of one tokenizer: all of them new, or where that fails as they were.</summary>
+    /// <exception cref="NotSupportedException">The tokenizer has ▁ after words, for which tokenizer.json has no component.</exception>
+    public void Save(string folder)
+    {
+        ArgumentException.ThrowIfNullOrEmpty(folder);
+        AtomicFile.Write([(Path.Combine(folder, SentencePieceName), SentencePieceWriter.Write(this)), .. HuggingFace(folder)]);
+    }
+
     /// <summary>Writes a SentencePiece model (tokenizer.model). The file appears whole or not at all.</summary>
     public void SaveSentencePiece(string path)
     {
@@ -76,13 +93,17 @@ public sealed class TrainedTokenizer
     public void SaveHuggingFace(string folder)
     {
         ArgumentException.ThrowIfNullOrEmpty(folder);
+        AtomicFile.Write(HuggingFace(folder));
+    }
+
+    private (string Path, byte[] Bytes)[] HuggingFace(string folder)
+    {
         if (Options is { TreatWhitespaceAsSuffix: true, AddDummyPrefix: true })
             throw new NotSupportedException(Say(
                 "tokenizer.json has no component that puts a space after a text (TreatWhitespaceAsSuffix with AddDummyPrefix); " +
                 "SaveSentencePiece writes such a tokenizer.",
                 "tokenizer.json には、テキストの後に空白を付ける部品がありません（TreatWhitespaceAsSuffix と AddDummyPrefix の組み合わせ）。このようなトークナイザーは SaveSentencePiece で書き出せます。"));
-        AtomicFile.Write(Path.Combine(folder, "tokenizer.json"), HuggingFaceWriter.Tokenizer(this));
-        AtomicFile.Write(Path.Combine(folder, "tokenizer_config.json"), HuggingFaceWriter.Config(this));
-        AtomicFile.Write(Path.Combine(folder, "special_tokens_map.json"), HuggingFaceWriter.SpecialTokens(this));
+        byte[][] contents = [HuggingFaceWriter.Tokenizer(this), HuggingFaceWriter.Config(this), HuggingFaceWriter.SpecialTokens(this)];
+        return [.. HuggingFaceNames.Zip(contents, (name, bytes) => (Path.Combine(folder, name), bytes))];
     }
 }

@@ -89,7 +89,7 @@ internal sealed class TrainingCorpus
             throw new InvalidDataException(Say(
                 $"{string.Join(", ", text.Files)}: no text to train on ({tally.Lines} lines that are not empty, {tally.BadLines} broken ones skipped).",
                 $"{string.Join(", ", text.Files)}: 学習するテキストがありません（空でない行 {tally.Lines} 行、読み飛ばした壊れた行 {tally.BadLines} 行）。"));
-        return Build(segments, options, alphabet, new(tally.Lines, tally.BadLines, segments.Thinnings, 0));
+        return Build(segments, options, alphabet, new(tally.Lines, tally.BadLines, segments.Thinnings, 0) { FirstBadLines = tally.Passed.First });
 
         void Launch()
         {
@@ -301,7 +301,11 @@ internal sealed class TrainingCorpus
 /// <param name="BadLines">Broken lines that were skipped.</param>
 /// <param name="Thinnings">How often rare stretches of text were thinned out to keep to the memory allowed; 0: every count is exact.</param>
 /// <param name="Coverage">The share of the characters of the text that have a piece of their own.</param>
-public sealed record TrainingTextReport(long Lines, long BadLines, int Thinnings, double Coverage);
+public sealed record TrainingTextReport(long Lines, long BadLines, int Thinnings, double Coverage)
+{
+    /// <summary>The first of the broken lines.</summary>
+    public IReadOnlyList<BadLine> FirstBadLines { get; init; } = [];
+}
 
 /// <summary>Knows where no piece reaches across.</summary>
 internal interface ISegmentation

@@ -38,6 +38,11 @@ public enum PlainTextDocument
 /// <param name="Line">Its first line there, from 1.</param>
 public readonly record struct TextDocument(string Text, string File, long Line);
 
+/// <summary>A broken line of training text.</summary>
+/// <param name="File">Where it is.</param>
+/// <param name="Line">Which of its lines, from 1.</param>
+public readonly record struct BadLine(string File, long Line);
+
 /// <summary>The text a tokenizer or a model is trained on: files, read one after the other. Gzip is recognised by its first bytes.</summary>
 /// <param name="files">The files, in the order they are read.</param>
 public sealed class TrainingText(params IReadOnlyList<string> files)
@@ -59,6 +64,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// </summary>
     public int SkipBadLines { get; init; }
 
+    /// <summary>Broken lines of other texts that count for <see cref="SkipBadLines"/> too.</summary>
+    internal int SkippedBefore { get; init; }
+
     /// <summary>Lines to draw at random from all of the text, each with the same chance; 0 to take every line.</summary>
     public int SampleLines { get; init; }
 
@@ -72,16 +80,22 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// The documents, in the order of the files. Those without a character are left out. Lines to sample are for tokenizers and do not matter here.
     /// </summary>
     /// <param name="progress">Hears what share of the files' bytes has been read, from 0 to 1; null for silence.</param>
-    /// <param name="skipped">Hears how many broken lines have been passed over, whenever it is one more.</param>
+    /// <param name="skipped">Hears of every broken line that is passed over.</param>
     /// <param name="stop">Ends the reading.</param>
     /// <exception cref="FileNotFoundException">A file is not there.</exception>
     /// <exception cref="InvalidDataException">More lines are broken than may be skipped, or a file is no valid gzip.</exception>
-    public IEnumerable<TextDocument> Documents(IProgress<double>? progress = null, Action<long>? skipped = null, CancellationToken stop = default)
+    public IEnumerable<TextDocument> Documents(IProgress<double>? progress = null, Action<BadLine>? skipped = null, CancellationToken stop = default)
     {
-        Tally tally = new() { Skipped = skipped };
-        if (progress is not null) tally.Advanced = () => progress.Report(tally.Fraction);
-        Measure(tally);
-        return ReadDocuments(tally, stop);
+        long bytes = Measure();
+        return Counted();
+
+        // Each reading counts anew.
+        IEnumerable<TextDocument> Counted()
+        {
+            Tally tally = new() { Skipped = skipped, BytesTotal = bytes, BadLines = SkippedBefore };
+            if (progress is not null) tally.Advanced = () => progress.Report(tally.Fraction);
+            foreach (TextDocument document in ReadDocuments(tally, stop)) yield return document;
+        }
     }
 
     /// <summary>What has been read. Written by the reader while it goes.</summary>
@@ -92,10 +106,36 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         /// <summary>Called now and then while files are read, also before the first line of a sample is there.</summary>
         internal Action? Advanced;
 
-        /// <summary>Called with <see cref="BadLines"/> when a broken line is passed over.</summary>
-        internal Action<long>? Skipped;
+        /// <summary>The first broken lines that were passed over.</summary>
+        internal readonly Skips Passed = new();
+
+        /// <summary>Called when a broken line is passed over.</summary>
+        internal Action<BadLine>? Skipped;
+
+        internal void Skip(BadLine line)
+        {
+            Passed.Add(line);
+            Skipped?.Invoke(line);
+        }
 
         internal double Fraction => BytesTotal == 0 ? 1 : Math.Min(1, (double)BytesRead / BytesTotal);
+    }
+
+    /// <summary>Broken lines that were passed over: how many, and the first of them.</summary>
+    internal sealed class Skips
+    {
+        private const int Most = 3;
+
+        private readonly List<BadLine> _first = [];
+
+        internal long Count { get; private set; }
+
+        internal IReadOnlyList<BadLine> First => _first;
+
+        internal void Add(BadLine line)
+        {
+            if (Count++ < Most) _first.Add(line);
+        }
     }
 
     /// <summary>The lines that are not empty, sampled if so wished, without their ends.</summary>
@@ -103,12 +143,14 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// <exception cref="InvalidDataException">More lines are broken than may be skipped, or a file is no valid gzip.</exception>
     internal IEnumerable<string> Read(Tally tally, CancellationToken stop)
     {
-        Measure(tally);
+        tally.BytesTotal = Measure();
         return SampleLines > 0 ? Sample(ReadAll(tally, stop)) : ReadAll(tally, stop);
     }
 
-    private void Measure(Tally tally)
+    // The bytes of all files.
+    private long Measure()
     {
+        long bytes = 0;
         if (Files.Count == 0) throw new ArgumentException(Say("No file of training text was named.", "学習するテキストのファイルが指定されていません。"));
         foreach (string file in Files)
         {
@@ -118,8 +160,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             if (!File.Exists(file)) throw new FileNotFoundException(Say(
                 $"{file}: there is no such file of text.",
                 $"{file}: そのようなテキストファイルはありません。"), file);
-            tally.BytesTotal += new FileInfo(file).Length;
+            bytes += new FileInfo(file).Length;
         }
+        return bytes;
     }
 
     /// <summary>Vitter's algorithm R: after n lines, each of them is held with probability SampleLines / n.</summary>
@@ -203,17 +246,55 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         {
             bool json = Format == TrainingTextFormat.Jsonl || (Format == TrainingTextFormat.ByName && IsJsonName(file));
             using PackedLines lines = new(file);
+            bool isFirst = true;
             for (long number = 1; lines.Next(out ReadOnlyMemory<byte> line); number++)
             {
                 stop.ThrowIfCancellationRequested();
                 tally.BytesRead = before + lines.Position;
                 if (number % (json ? 100 : 10_000) == 0) tally.Advanced?.Invoke();
+                if (json && isFirst && !line.Span.Trim(" \t"u8).IsEmpty)
+                {
+                    isFirst = false;
+                    RequireNoArray(line.Span, file);
+                }
                 if ((json ? JsonText(line.Span, file, number, tally) : LineText(line.Span, file, number, tally)) is { } text)
                     yield return (text, file, number, json);
             }
             before += lines.Length;
             tally.BytesRead = before;
         }
+    }
+
+    // One array of all texts, on one line or on many: no line of it is a text.
+    private static void RequireNoArray(ReadOnlySpan<byte> line, string file)
+    {
+        ReadOnlySpan<byte> rest = line.Trim(" \t"u8);
+        if (rest[0] != (byte)'[' || rest[1..].TrimStart(" \t"u8) is not ([] or [(byte)'{', ..])) return;
+        throw new InvalidDataException(Say(
+            $"{file}: is a JSON array; texts are read as JSONL, one object a line, as jq -c '.[]' makes of it.",
+            $"{file}: JSON の配列です。テキストは 1 行に 1 オブジェクトの JSONL にしてください（jq -c '.[]' で変換できます）。"));
+    }
+
+    /// <summary>Whether a file begins with a JSON object on a line, which <see cref="TrainingTextFormat.ByName"/> takes for plain text.</summary>
+    /// <exception cref="InvalidDataException">It is no text that can be read.</exception>
+    internal static bool IsUnnamedJson(string file)
+    {
+        if (!File.Exists(file) || IsJsonName(file)) return false;
+        using PackedLines lines = new(file);
+        while (lines.Next(out ReadOnlyMemory<byte> line))
+        {
+            if (line.Span.Trim(" \t"u8).IsEmpty) continue;
+            try
+            {
+                Utf8JsonReader reader = new(line.Span);
+                return reader.Read() && reader.TokenType == JsonTokenType.StartObject && reader.TrySkip();
+            }
+            catch (JsonException)
+            {
+                return false;
+            }
+        }
+        return false;
     }
 
     private string? LineText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
@@ -272,7 +353,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     {
         if (++tally.BadLines <= SkipBadLines)
         {
-            tally.Skipped?.Invoke(tally.BadLines);
+            tally.Skip(new(file, line));
             return;
         }
         throw new InvalidDataException(

@@ -58,6 +58,15 @@ public sealed class RecipeTests : IDisposable
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"tokenizer\", \"name\": \"b\", \"out\": \"t\", \"files\": [\"猫.txt\"]}]}",
             "is written by the step 'tokenizer' too" },
         { "{\"steps\": [\n {\"step\": \"hold-out\", \"files\": [\"猫.txt\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}", "is read by the same step that writes" },
+        // What an earlier run has left makes no order right.
+        { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"hold-out\", \"files\": [\"犬.jsonl\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}",
+            ":2:54: " },
+        { "{\"variables\": {\"w\": \"x\"}, \"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"${w/tok\", \"files\": [\"猫.txt\"]}]}", ":2:32: 'out' has a '${' that no '}' follows" },
+
+        // A new model's shape.
+        { Train("{\"model_type\": 5}"), ":1:57: 'config'" },
+        { Train("{\"model_type\": \"llama\", \"hidden_size\": 64}"), ":1:57: 'config'" },
+        { Train("\"猫.txt\""), "猫.txt is not valid JSON" },
     };
 
     [Theory, MemberData(nameof(Mistakes))]
@@ -120,8 +129,12 @@ public sealed class RecipeTests : IDisposable
     }
 
     [Fact]
-    public async Task A_setting_of_a_variable_has_a_name_and_a_value() =>
+    public async Task A_setting_of_a_variable_has_a_name_and_a_value()
+    {
         Assert.Contains("NAME=VALUE", (await Fude.Run("run", "r.json", "--set", "data")).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("--set: 'data=' has no value after the =.", (await Fude.Run("run", "r.json", "--set", "data=")).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("--set: 'data=' の = の後に値がありません。", (await Fude.RunInJapanese("run", "r.json", "--set", "data=")).Said, StringComparison.Ordinal);
+    }
 
     [Theory]
     [InlineData("rows", "rows", 0)]
@@ -154,6 +167,9 @@ public sealed class RecipeTests : IDisposable
     }
 
     public void Dispose() => _folder.Dispose();
+
+    private static string Train(string config) =>
+        "{\"steps\": [{\"step\": \"train\", \"out\": \"run\", \"config\": " + config + ", \"steps\": 1, \"data\": [\"猫.txt\"]}]}";
 
     private static string Step(string setting) =>
         "{\"variables\": {\"text\": \"text\"}, \"steps\": [\n  {\n  \"step\": \"tokenizer\",  " + setting + ", \"files\": [\"猫.txt\"], \"out\": \"t\"}]}";

@@ -183,11 +183,86 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
             Assert.Equal(1, result.Status);
             Assert.Contains("tokenizer.step.json: is not the state of a recipe's step", result.Error, StringComparison.Ordinal);
         }
+        // What it advises is so, also where the file was removed.
+        Assert.Contains($"With --adopt tokenizer what lies at {_folder["work/tokenizer"]} is kept", (await Run()).Error, StringComparison.Ordinal);
+        Assert.Contains("--adopt tokenizer を付けると、", (await Fude.RunInJapanese("run", _file)).Said, StringComparison.Ordinal);
+        Assert.Equal(0, (await Run("--adopt", "tokenizer")).Status);
+        Assert.Equal(good, File.ReadAllBytes(state));
         File.Delete(state);
         Assert.Contains("--adopt tokenizer", (await Run()).Error, StringComparison.Ordinal);
         Assert.True(File.Exists(_folder["work/tokenizer/tokenizer.json"]));
         Assert.Equal(0, (await Run("--adopt", "tokenizer")).Status);
         Assert.Equal(good, File.ReadAllBytes(state));
+    }
+
+    [Fact]
+    public async Task A_training_in_the_midst_whose_state_is_damaged_goes_on_when_it_is_adopted()
+    {
+        _done.CopyTo(_folder["work"]);
+        byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]), state = File.ReadAllBytes(_folder["work/run.step.json"]);
+        Directory.Delete(_folder["work/run/model"], recursive: true);
+        File.WriteAllText(_folder["work/run.step.json"], "{");
+        Fude.Result result = await Run("--adopt", "train");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("[5/8] train: goes on\n", result.Error, StringComparison.Ordinal);
+        Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
+        Assert.Equal(state, File.ReadAllBytes(_folder["work/run.step.json"]));
+        // Without a run there is nothing to adopt.
+        Directory.Delete(_folder["work/run"], recursive: true);
+        Assert.Contains("the step 'train' has no result", (await Run("--adopt", "train")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_was_moved_aside_before_is_not_deleted()
+    {
+        _done.CopyTo(_folder["work"]);
+        _ = Directory.CreateDirectory(_folder["work/tokenizer.old"]);
+        string precious = _folder.Write("work/tokenizer.old/precious.txt", "mine");
+        byte[] first = File.ReadAllBytes(_folder["work/tokenizer/tokenizer.json"]);
+        Edit("\"vocab-size\": 320, \"out\"", "\"vocab-size\": 318, \"out\"");
+        Fude.Result result = await Run("--until", "shard");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Equal("mine", File.ReadAllText(precious));
+        Assert.Equal(first, File.ReadAllBytes(_folder["work/tokenizer.old2/tokenizer.json"]));
+        Assert.Contains($"what was at {_folder["work/tokenizer"]} is now {_folder["work/tokenizer.old2"]}", result.Error, StringComparison.Ordinal);
+        // All of a shard goes to one name.
+        Assert.Equal(["train.bin.old", "train.idx.old", "train.tokenizer.old"], Directory.GetFiles(_folder["work/shards"], "*.old*").Select(Path.GetFileName).Order());
+        Edit("\"vocab-size\": 318, \"out\"", "\"vocab-size\": 316, \"out\"");
+        Assert.Equal(0, (await Run("--until", "tokenizer")).Status);
+        Assert.Equal(first, File.ReadAllBytes(_folder["work/tokenizer.old2/tokenizer.json"]));
+        Assert.True(File.Exists(_folder["work/tokenizer.old3/tokenizer.json"]));
+    }
+
+    [Fact]
+    public async Task A_shard_that_no_longer_says_whose_it_is_is_made_again()
+    {
+        _done.CopyTo(_folder["work"]);
+        File.Delete(_folder["work/shards/train.tokenizer"]);
+        Assert.Equal(["up to date", "up to date", "to be done", "up to date", "to be done", "to be done", "to be done", "to be done"], await States());
+        Assert.Equal(0, (await Run("--until", "shard")).Status);
+        Assert.True(File.Exists(_folder["work/shards/train.tokenizer"]));
+        Assert.All(await States(), state => Assert.Equal("up to date", state));
+        // Where a version made the shard that knew nothing of it, all is as it was.
+        string file = _folder["work/shards/train.step.json"], state = await File.ReadAllTextAsync(file);
+        int begin = state.LastIndexOf(",", state.IndexOf("\"out.tokenizer\"", StringComparison.Ordinal), StringComparison.Ordinal);
+        await File.WriteAllTextAsync(file, state.Remove(begin, state.IndexOf('}', begin) - begin));
+        Assert.DoesNotContain("out.tokenizer", await File.ReadAllTextAsync(file), StringComparison.Ordinal);
+        Assert.All(await States(), state => Assert.Equal("up to date", state));
+        File.Delete(_folder["work/shards/train.tokenizer"]);
+        Assert.All(await States(), state => Assert.Equal("up to date", state));
+    }
+
+    [Fact]
+    public async Task Fewer_steps_than_were_done_are_an_error_and_the_model_stays()
+    {
+        _done.CopyTo(_folder["work"]);
+        byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
+        Edit("\"steps\": 6", "\"steps\": 4");
+        Assert.Contains("the step 'train' failed: " + _folder["work/run"] + ": the run is at step 6 already, but 4 steps are asked for. Ask for 6 or more ('steps', 'tokens')",
+            (await Run()).Error, StringComparison.Ordinal);
+        Edit("\"steps\": 4", "\"steps\": 6");
+        await Done();
+        Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
     }
 
     [Fact]

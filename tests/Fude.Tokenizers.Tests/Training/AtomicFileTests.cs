@@ -1,3 +1,4 @@
+using Fude.TestData;
 using Fude.Tokenizers.Training;
 
 namespace Fude.Tokenizers.Tests.Training;
@@ -12,5 +13,20 @@ public sealed class AtomicFileTests
         Assert.Contains("/proc/table.md", failure.Message, StringComparison.Ordinal);
         Assert.DoesNotContain(".tmp", failure.Message, StringComparison.Ordinal);
         Assert.IsNotType<FileNotFoundException>(failure);
+    }
+
+    [Fact]
+    public void Files_that_belong_together_are_all_new_or_all_as_they_were()
+    {
+        using TemporaryFolder folder = new();
+        string first = folder.Write("a", "old"), second = folder["b"];
+        _ = Directory.CreateDirectory(second);
+        Assert.Throws<IOException>(() => AtomicFile.Write([(first, "new"u8.ToArray()), (second, "new"u8.ToArray())]));
+        Assert.Equal("old", File.ReadAllText(first));
+        Assert.Equal([first], Directory.GetFiles(folder.Path));
+        Directory.Delete(second);
+        AtomicFile.Write([(first, "new"u8.ToArray()), (second, "too"u8.ToArray())]);
+        Assert.Equal(("new", "too"), (File.ReadAllText(first), File.ReadAllText(second)));
+        Assert.Equal(2, Directory.GetFiles(folder.Path).Length);
     }
 }

@@ -176,6 +176,23 @@ public sealed class TrainedTokenizerTests : IDisposable
     }
 
     [Fact]
+    public void Files_that_differ_say_so()
+    {
+        string file = _folder.WriteLines("text.txt", [.. TrainingSentences.Make(400, 3)]);
+        string[] texts = ["  猫は", " a", "名前はまだ無い。", "猫"];
+        foreach (bool hasPrefix in (bool[])[true, false])
+        {
+            TrainedTokenizer trained = BpeTrainer.Train(new(file), Small with { UserDefinedPieces = ["名前"], AddDummyPrefix = hasPrefix });
+            trained.Save(_folder.Path);
+            Tokenizer model = Tokenizer.Load(_folder["tokenizer.model"]), json = Tokenizer.Load(_folder["tokenizer.json"]);
+            Assert.Equal(hasPrefix, trained.FilesDiffer);
+            Assert.Equal(hasPrefix, texts.Any(text => !model.Encode(text, addSpecialTokens: false).SequenceEqual(json.Encode(text, addSpecialTokens: false))));
+            Assert.Equal(TrainedTokenizer.FileNames.Order(), Directory.GetFiles(_folder.Path).Select(path => Path.GetFileName(path)!).Where(name => name != "text.txt").Order());
+        }
+        Assert.False(UnigramTrainer.Train(new(file), Small with { UserDefinedPieces = ["名前"] }).FilesDiffer);
+    }
+
+    [Fact]
     public void A_file_that_cannot_be_written_leaves_the_old_one()
     {
         TrainedTokenizer trained = Train("unigram", "plain");

@@ -1,5 +1,6 @@
 using System.IO.Compression;
 using System.Text;
+using System.Text.Json;
 using Fude.TestData;
 using Fude.Tokenizers.Training;
 
@@ -96,6 +97,54 @@ public sealed class TrainingTextTests : IDisposable
         string cut = _folder.Write("cut.gz", whole[..(whole.Length * 2 / 3)]), twice = _folder.Write("twice.gz", [.. whole, .. whole]);
         Assert.Contains("cut off", Assert.Throws<InvalidDataException>(() => Lines(new(cut))).Message, StringComparison.Ordinal);
         Assert.True(Lines(new(twice)).Length >= 399);
+    }
+
+    [Fact]
+    public void A_cut_off_file_of_JSON_is_not_taken_for_broken_JSON()
+    {
+        byte[] whole = File.ReadAllBytes(Gzip("whole.jsonl.gz", string.Concat(TrainingSentences.Make(3000, 1).Select(line => $"{{\"text\": {JsonSerializer.Serialize(line)}}}\n"))));
+        foreach (int parts in (ReadOnlySpan<int>)[2, 3, 4, 5, 6, 7])
+            Assert.Contains("cut.jsonl.gz: is cut off", Assert.Throws<InvalidDataException>(
+                () => Lines(new(_folder.Write("cut.jsonl.gz", whole[..(whole.Length * (parts - 1) / parts)])))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void JSON_that_is_no_JSONL_is_told_what_to_do_about()
+    {
+        string pretty = _folder.Write("pretty.json", "{\n  \"text\": \"猫\"\n}\n");
+        UserLanguage.Fails(() => Lines(new(pretty)), $"{pretty}:1: broken JSON (column 2: the object does not end on its line; JSONL has one object a line, as jq -c . writes them)",
+            $"{pretty}:1: JSON が壊れています（2 文字目: オブジェクトが行の終わりまでに閉じていません。");
+        foreach (string text in (string[])["[{\"text\": \"猫\"}]\n", "[\n{\"text\": \"猫\"}\n]\n", "\n  [ {\n\"text\": \"猫\"}]"])
+        {
+            string array = _folder.Write("array.json", text);
+            UserLanguage.Fails(() => Lines(new(array) { SkipBadLines = 9 }), $"{array}: is a JSON array; texts are read as JSONL", $"{array}: JSON の配列です");
+        }
+        // Cut within a string, it is a line that is cut and not one that goes on.
+        Assert.Contains("reached end of data", Assert.Throws<InvalidDataException>(() => Lines(new(_folder.Write("cut.jsonl", "{\"text\": \"猫\n")))).Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void A_file_that_is_JSON_by_its_contents_alone_is_known()
+    {
+        foreach ((string name, string text, bool isOne) in ((string, string, bool)[])[
+            ("part-0000", "\n {\"text\": \"猫\"}\n", true), ("a.jsonl.1", "{}", true), ("a.txt", "{猫}\n", false), ("b.txt", "猫\n{}\n", false),
+            ("c.txt", "", false), ("a.jsonl", "{}", false), ("d.txt", "{\n}\n", false)])
+            Assert.Equal(isOne, TrainingText.IsUnnamedJson(_folder.Write(name, text)));
+        Assert.True(TrainingText.IsUnnamedJson(Gzip("packed", "{\"text\": \"猫\"}\n")));
+        Assert.False(TrainingText.IsUnnamedJson(_folder["none"]));
+    }
+
+    [Fact]
+    public void Documents_that_are_read_again_have_as_many_broken_lines_again()
+    {
+        List<BadLine> heard = [];
+        string file = _folder.Write("a.jsonl", "{\"text\":\"猫\"}\n{\n");
+        IEnumerable<TextDocument> documents = new TrainingText(file) { SkipBadLines = 1 }.Documents(skipped: heard.Add);
+        Assert.Single(documents);
+        Assert.Single(documents);
+        Assert.Equal([new(file, 2), new(file, 2)], heard);
+        Assert.Contains("This is broken line 2; 1 were to be skipped at most.", Assert.Throws<InvalidDataException>(
+            () => new TrainingText(file) { SkipBadLines = 1, SkippedBefore = 1 }.Documents().Count()).Message, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -50,7 +50,8 @@ public sealed unsafe class TokenShard : IDisposable
                 $"which takes {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8}. The file is cut short or damaged.",
                 $"{index.File}: {index.Length} バイトですが、記録された {sequences} 個の系列と {boundaries} 個の文書境界には" +
                 $" {HeaderBytes + (decimal)sequences * 12 + (decimal)boundaries * 8} バイト必要です。ファイルが途中で切れているか、破損しています。"));
-        if (index.Length - (HeaderBytes + sequences * 12 + boundaries * 8) is > 0 and long tail)
+        // Multimodal shards have a byte more for each sequence.
+        if (index.Length - (HeaderBytes + sequences * 12 + boundaries * 8) is > 0 and long tail && tail != sequences)
             throw new InvalidDataException(Say(
                 $"{index.File}: has {tail} bytes behind the {sequences} sequences and {boundaries} boundaries of documents that it lists. The file is " +
                 "damaged, or of two shards. Write the shard anew.",

@@ -69,7 +69,7 @@ public sealed class TokenizerCommandTests : IDisposable
     public async Task None_of_the_files_of_a_tokenizer_is_replaced_without_force()
     {
         string text = _folder.Write("text.txt", "吾輩は猫である。名前はまだ無い。\n");
-        string[] train = ["tokenizer", "train", text, "--vocab-size", "275", "--out"];
+        string[] train = ["tokenizer", "train", text, "--vocab-size", "274", "--out"];
         foreach (string name in (string[])["tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
         {
             string folder = Directory.CreateDirectory(_folder["of-" + name]).FullName, file = _folder.Write($"of-{name}/{name}", "mine");
@@ -84,14 +84,15 @@ public sealed class TokenizerCommandTests : IDisposable
     [Fact]
     public async Task A_disk_without_room_for_all_files_leaves_the_tokenizer_that_was_there()
     {
-        string text = _folder.Write("text.txt", string.Concat(Enumerable.Range(0, 4000).Select(i => $"{(char)(0x4E00 + i)}は{(char)(0x4E00 + (i * 7 % 4000))}である。\n")));
+        string[] words = ["吾輩は", "猫である", "名前は", "まだ無い", "どこで", "生れたか", "見当が", "つかぬ"];
+        string text = _folder.Write("text.txt", string.Concat(Enumerable.Range(0, 3000).Select(i => $"{(char)(0x4E00 + i)}{words[i % 8]}{words[i * 7 % 8]}{(char)(0x4E00 + i)}{words[i * 3 % 8]}\n")));
         string[] train = ["tokenizer", "train", text, "--character-coverage", "1", "--out", _folder["t"]];
-        Assert.Equal(0, (await Fude.Run([.. train, "--vocab-size", "4400"])).Status);
+        Assert.Equal(0, (await Fude.Run([.. train, "--vocab-size", "3300"])).Status);
         Dictionary<string, byte[]> before = Directory.GetFiles(_folder["t"]).ToDictionary(file => file, File.ReadAllBytes);
         // tokenizer.model has room, tokenizer.json has not.
         int least = before[_folder["t/tokenizer.model"]].Length, most = before[_folder["t/tokenizer.json"]].Length, room = (least + most) / 2;
         Assert.True(most > least + 40_000, $"{least} {most}");
-        (int status, string said) = await Fude.RunOnFullDisk(room, [.. train, "--vocab-size", "4401", "--force"]);
+        (int status, string said) = await Fude.RunOnFullDisk(room, [.. train, "--vocab-size", "3301", "--force"]);
         Assert.True(status == 1, said);
         Assert.Contains("tokenizer.json", said, StringComparison.Ordinal);
         Assert.Equal(before.Keys.Order(), Directory.GetFiles(_folder["t"]).Order());
@@ -102,7 +103,7 @@ public sealed class TokenizerCommandTests : IDisposable
     public async Task What_one_would_not_expect_of_the_result_is_told()
     {
         string text = _folder.Write("part-0000", string.Concat(Enumerable.Repeat("{\"text\": \"吾輩は猫である。名前はまだ無い。\"}\n", 9)));
-        string[] train = ["tokenizer", "train", text, "--vocab-size", "300", "--out"];
+        string[] train = ["tokenizer", "train", text, "--vocab-size", "290", "--out"];
         Fude.Result plain = await Fude.Run([.. train, _folder["a"]]);
         Assert.Equal(0, plain.Status);
         Assert.Equal($"note: {text} begins like JSON, but is read as plain text because of its name; JSONL has .jsonl or .jsonl.gz at its end\n", plain.Error);
@@ -110,7 +111,7 @@ public sealed class TokenizerCommandTests : IDisposable
         Assert.Equal(0, bpe.Status);
         Assert.Contains("note: tokenizer.json and tokenizer.model differ in texts that begin with a space", bpe.Error, StringComparison.Ordinal);
         string named = _folder.Write("bad.jsonl", "{\"text\": \"吾輩は猫である。名前はまだ無い。\"}\n{\n");
-        Fude.Result skipped = await Fude.Run("tokenizer", "train", named, "--vocab-size", "275", "--out", _folder["c"], "--skip-bad", "1");
+        Fude.Result skipped = await Fude.Run("tokenizer", "train", named, "--vocab-size", "274", "--out", _folder["c"], "--skip-bad", "1");
         Assert.EndsWith($"; 1 broken line skipped: {named}:2\n", skipped.Output, StringComparison.Ordinal);
         Assert.Equal("", skipped.Error);
     }

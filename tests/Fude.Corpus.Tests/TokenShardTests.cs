@@ -140,6 +140,23 @@ public sealed class TokenShardTests : IDisposable
         Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"]).Dispose());
     }
 
+    [Theory, InlineData("a.bin"), InlineData("a.idx")]
+    public void Files_with_something_behind_them_are_not_of_one_shard(string name)
+    {
+        Write(100, [1, 2], [3], [4, 5, 6]);
+        byte[] good = File.ReadAllBytes(_folder[name]);
+        foreach (int more in (ReadOnlySpan<int>)[1, 2, 100])
+        {
+            _folder.Write(name, [.. good, .. new byte[more]]);
+            Assert.Contains($"{_folder["a.idx"]}: ", Assert.Throws<InvalidDataException>(() => TokenShard.Open(_folder["a"])).Message, StringComparison.Ordinal);
+        }
+        if (name == "a.bin") return;
+        // A mode for each sequence, as Megatron-LM's multimodal shards have.
+        _folder.Write(name, [.. good, .. new byte[3]]);
+        using TokenShard shard = TokenShard.Open(_folder["a"]);
+        Assert.Equal([4, 5, 6], shard.Read(2));
+    }
+
     [Fact]
     public void What_stands_behind_the_last_token_or_the_index_is_of_another_shard()
     {

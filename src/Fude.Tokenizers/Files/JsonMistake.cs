@@ -49,7 +49,7 @@ internal static class JsonMistake
             while (reader.Read())
             {
             }
-            return reader.CurrentDepth > 0 && !json[(int)reader.BytesConsumed..].Contains((byte)'"');
+            return (reader.CurrentDepth > 0 || reader.TokenType is JsonTokenType.StartObject or JsonTokenType.StartArray) && !json[(int)reader.BytesConsumed..].Contains((byte)'"');
         }
         catch (JsonException)
         {

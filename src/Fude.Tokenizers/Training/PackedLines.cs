@@ -108,7 +108,7 @@ internal sealed class PackedLines : IDisposable
         }
         catch (InvalidDataException e)
         {
-            throw new InvalidDataException($"{file}: {e.Message}", e);
+            throw new InvalidDataException(Say($"{file}: {e.Message}", $"{file}: {e.Message}"), e);
         }
     }
 

@@ -60,12 +60,12 @@ public sealed class RecipeTests : IDisposable
         { "{\"steps\": [\n {\"step\": \"hold-out\", \"files\": [\"猫.txt\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}", "is read by the same step that writes" },
         // What an earlier run has left makes no order right.
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"hold-out\", \"files\": [\"犬.jsonl\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}",
-            ":2:54: " },
-        { "{\"variables\": {\"w\": \"x\"}, \"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"${w/tok\", \"files\": [\"猫.txt\"]}]}", ":2:32: 'out' has a '${' that no '}' follows" },
+            "is only written by the step 'hold-out' at line 3" },
+        { "{\"variables\": {\"w\": \"x\"}, \"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"${w/tok\", \"files\": [\"猫.txt\"]}]}", ":2:31: 'out' has a '${' that no '}' follows" },
 
         // A new model's shape.
-        { Train("{\"model_type\": 5}"), ":1:57: 'config'" },
-        { Train("{\"model_type\": \"llama\", \"hidden_size\": 64}"), ":1:57: 'config'" },
+        { Train("{\"model_type\": 5}"), ":1:54: 'config'" },
+        { Train("{\"model_type\": \"llama\", \"hidden_size\": 64}"), ":1:54: 'config'" },
         { Train("\"猫.txt\""), "猫.txt is not valid JSON" },
     };
 

@@ -244,7 +244,7 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
         Assert.All(await States(), state => Assert.Equal("up to date", state));
         // Where a version made the shard that knew nothing of it, all is as it was.
         string file = _folder["work/shards/train.step.json"], state = await File.ReadAllTextAsync(file);
-        int begin = state.LastIndexOf(",", state.IndexOf("\"out.tokenizer\"", StringComparison.Ordinal), StringComparison.Ordinal);
+        int begin = state.LastIndexOf(',', state.IndexOf("\"out.tokenizer\"", StringComparison.Ordinal));
         await File.WriteAllTextAsync(file, state.Remove(begin, state.IndexOf('}', begin) - begin));
         Assert.DoesNotContain("out.tokenizer", await File.ReadAllTextAsync(file), StringComparison.Ordinal);
         Assert.All(await States(), state => Assert.Equal("up to date", state));

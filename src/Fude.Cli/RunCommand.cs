@@ -150,14 +150,13 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         return 0;
     }
 
-    private static bool IsCurrent(RecipeStep step, StepState? before, StepState now, CancellationToken stop) =>
-        before is { IsDone: true } && before.IsOf(now) && StepState.Same(before.Outputs, Known(Found(step, stop), before.Outputs));
-
-    // What lies beside a shard counts if it did when the step was done: earlier versions did not know of it.
-    private static Dictionary<string, string> Known(Dictionary<string, string> found, IReadOnlyDictionary<string, string> recorded)
+    private static bool IsCurrent(RecipeStep step, StepState? before, StepState now, CancellationToken stop)
     {
-        foreach (string name in found.Keys.Where(name => name.Contains('.', StringComparison.Ordinal) && !recorded.ContainsKey(name)).ToArray()) _ = found.Remove(name);
-        return found;
+        if (before is not { IsDone: true } || !before.IsOf(now)) return false;
+        Dictionary<string, string> found = Found(step, stop);
+        // What lies beside a shard counts where it did when the step was done: earlier versions did not know of it.
+        foreach (string beside in found.Keys.Except(step.Kind.Outputs).Except(before.Outputs.Keys).ToArray()) _ = found.Remove(beside);
+        return StepState.Same(before.Outputs, found);
     }
 
     /// <summary>What a step would be done with now.</summary>

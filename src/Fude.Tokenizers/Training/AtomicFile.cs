@@ -5,6 +5,8 @@ namespace Fude.Tokenizers.Training;
 /// <summary>Writes a file so that there is the old one or the whole new one, never a part.</summary>
 internal static class AtomicFile
 {
+    private const int TooLarge = 27;        // EFBIG
+
     /// <summary>Writes beside the file, has the bytes put on the disk, and renames.</summary>
     internal static void Write(string path, ReadOnlySpan<byte> bytes) => Rename(Aside(path, bytes), path);
 
@@ -67,6 +69,8 @@ internal static class AtomicFile
     // Nobody knows the name that a file has meanwhile.
     private static void ThrowByName(Exception failure, string temporary, string path)
     {
+        // What .NET makes of EFBIG.
+        if (failure is ArgumentOutOfRangeException) throw new IOException(Say($"{path} is too large for the disk.", $"{path} はディスクに対して大きすぎます。"), TooLarge);
         if (failure is FileNotFoundException) throw new IOException(Say($"{path} cannot be written.", $"{path} に書き込めません。"), failure);
         if (!failure.Message.Contains(temporary, StringComparison.Ordinal)) return;
         string message = failure.Message.Replace(temporary, path, StringComparison.Ordinal);

@@ -1,0 +1,49 @@
+using System.IO.Compression;
+using System.Text;
+using Fude.TestData;
+
+namespace Fude.Cli.Tests;
+
+public sealed class CorpusCommandTests : IDisposable
+{
+    private readonly TemporaryFolder _folder = new();
+
+    [Fact]
+    public async Task Help_says_that_names_decide_how_files_are_read_and_what_is_kept_of_records()
+    {
+        string help = (await Fude.Run("corpus", "hold-out", "--help")).Output.ReplaceLineEndings(" ");
+        Assert.Contains("Only the text of records is kept, not their other fields.", help, StringComparison.Ordinal);
+        Assert.Contains("JSONL where the name ends in .jsonl", help, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task JSON_that_is_read_as_plain_text_because_of_its_name_is_remarked()
+    {
+        string text = _folder.Write("part-0000", "{\"text\": \"猫\"}\n"), named = _folder.Write("part.jsonl", "{\"text\": \"猫\"}\n");
+        string[] split = ["corpus", "hold-out", "--train", _folder["t.jsonl"], "--held-out", _folder["h.jsonl"], "--force"];
+        Assert.Contains($"note: {text} begins like JSON, but is read as plain text because of its name", (await Fude.Run([.. split, text])).Error, StringComparison.Ordinal);
+        Assert.Equal((0, ""), ((await Fude.Run([.. split, named])).Status, (await Fude.Run([.. split, named])).Error));
+        Assert.Contains($"注意: {text} は JSON のようですが、名前によりプレーンテキストとして読みます。", (await Fude.RunInJapanese([.. split, text])).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_packed_corpus_that_is_cut_off_is_no_smaller_corpus()
+    {
+        using MemoryStream packed = new();
+        using (GZipStream gzip = new(packed, CompressionLevel.Optimal, leaveOpen: true))
+            gzip.Write(Encoding.UTF8.GetBytes(string.Concat(Enumerable.Range(0, 2000).Select(i => $"{i * 7919L % 1000}匹の猫\n\n"))));
+        byte[] whole = packed.ToArray();
+        string text = _folder.Write("text.txt.gz", whole);
+        string[] split = ["corpus", "hold-out", text, "--train", _folder["t.jsonl"], "--held-out", _folder["h.jsonl"]];
+        foreach (int length in (int[])[2, whole.Length / 3, whole.Length / 2, whole.Length - 8, whole.Length - 1])
+        {
+            _folder.Write("text.txt.gz", whole[..length]);
+            Assert.Contains($"{text}: is cut off", (await Fude.Run(split)).Failure(), StringComparison.Ordinal);
+            Assert.Equal([text], Directory.GetFiles(_folder.Path));
+        }
+        _folder.Write("text.txt.gz", whole);
+        Assert.Equal(0, (await Fude.Run(split)).Status);
+    }
+
+    public void Dispose() => _folder.Dispose();
+}

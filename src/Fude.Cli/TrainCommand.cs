@@ -27,7 +27,8 @@ internal static class TrainCommand
         data.Required = true;
         Option<string[]> heldOut = Many("--held-out", Say("A token shard that is only evaluated on.", "評価だけに使うシャード。"));
         Option<long> heldOutTokens = Of("--held-out-tokens", Say("Held-out tokens an evaluation reads at most.", "1 回の評価で読むトークン数の上限。"), 65_536L, AtLeast(1L));
-        Option<int> context = Of("--context", Say("Tokens of a row.", "1 行のトークン数。"), 512, Within(1, Most));
+        Option<int?> context = Optional<int>(
+            "--context", Say("Tokens of a row; the model's context, at most 512, when absent.", "1 行のトークン数。省略時はモデルの文脈長（512 まで）。"), Within(1, Most));
         Option<int> rows = Of("--rows", Say("Rows of a micro-batch: what is in memory at a time.", "マイクロバッチの行数（同時にメモリーに載る量）。"), 4, Within(1, Most));
         Option<int> accumulate = Of("--accumulate", Say("Micro-batches of a step (gradient accumulation).", "1 ステップのマイクロバッチ数（勾配累積）。"), 1, Within(1, Most));
         Option<long?> steps = Optional<long>("--steps", Say("Steps of the whole run.", "全体のステップ数。"), AtLeast(1L));
@@ -59,13 +60,14 @@ internal static class TrainCommand
         });
         command.SetAction((args, stop) => Task.Run(() =>
         {
-            if ((long)args.GetValue(rows) * args.GetValue(context) > Array.MaxLength)
-                throw new Failure(
-                    $"--rows {args.GetValue(rows)} of --context {args.GetValue(context)}: a micro-batch has at most {Array.MaxLength} tokens; --accumulate adds several to a step.",
-                    $"--rows {args.GetValue(rows)} × --context {args.GetValue(context)}: マイクロバッチは {Array.MaxLength} トークンまでです。1 ステップの量は --accumulate で増やしてください。");
             OutputPlace.RequireFolder(args.GetRequiredValue(output));
-            if (args.GetValue(config) is { } shape) _ = ModelConfig.Load(shape);      // what is wrong with the file is told by its name
-            long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * args.GetValue(context);
+            ModelConfig shape = args.GetValue(config) is { } file ? ModelConfig.Load(file) : ModelFolder.Open(args.GetRequiredValue(from)!).Config;
+            int row = args.GetValue(context) ?? Math.Min(512, shape.Context);
+            if ((long)args.GetValue(rows) * row > Array.MaxLength)
+                throw new Failure(
+                    $"--rows {args.GetValue(rows)} of --context {row}: a micro-batch has at most {Array.MaxLength} tokens; --accumulate adds several to a step.",
+                    $"--rows {args.GetValue(rows)} × --context {row}: マイクロバッチは {Array.MaxLength} トークンまでです。1 ステップの量は --accumulate で増やしてください。");
+            long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * row;
             long all = args.GetValue(tokens) is { } wanted ? ((wanted - 1) / perStep) + 1 : args.GetValue(steps)!.Value;
             long rise = args.GetValue(warmUpTokens) is > 0 and { } rising ? rising / perStep : args.GetValue(warmUp);
             float dropped = learning.Dropout(args);
@@ -78,7 +80,7 @@ internal static class TrainCommand
                 Shards = args.GetRequiredValue(data),
                 HeldOut = args.GetValue(heldOut) ?? [],
                 HeldOutTokens = args.GetValue(heldOutTokens),
-                Context = args.GetValue(context),
+                Context = row,
                 Seed = learning.Seed(args),
                 Initial = new InitialNumbers(learning.Seed(args), (float)args.GetValue(deviation)),
                 WeightDecay = learning.WeightDecay(args),

@@ -142,6 +142,15 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Rows_are_as_long_as_the_model_reads_where_nothing_else_is_asked_for()
+    {
+        List<string> train = [.. Train(await Shard(), "--steps", "1")];
+        train.RemoveRange(train.IndexOf("--context"), 2);
+        await Succeed([.. train]);
+        Assert.Equal("32", JsonDocument.Parse(File.ReadAllBytes(_folder["run/run.json"])).RootElement.GetProperty("settings").GetProperty("context").GetString());
+    }
+
+    [Fact]
     public async Task A_run_that_is_told_to_stop_writes_a_checkpoint_first_and_goes_on_from_it()
     {
         Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows has no SIGTERM to send.");

@@ -28,7 +28,7 @@ internal static class DpoCommand
         command.Validators.Add(result =>
         {
             if (result.GetResult(smoothing) is { Implicit: false } && result.GetValue(loss)?.Value is { } form and not PreferenceForm.Sigmoid)
-                result.AddError(Say($"--label-smoothing is for --loss sigmoid; {form} has none.", $"--label-smoothing は --loss sigmoid 用で、{form} では使えません。"));
+                result.AddError(Say($"--label-smoothing is for --loss sigmoid, not for {form.ToString().ToLowerInvariant()}.", $"--label-smoothing は --loss sigmoid 用で、{form.ToString().ToLowerInvariant()} では使えません。"));
         });
         command.SetAction((args, stop) => Task.Run(() => TuneCommand.Run(terminal, common.Read(args, needsOutput: true) with
         {

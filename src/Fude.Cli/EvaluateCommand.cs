@@ -110,11 +110,12 @@ internal static class EvaluateCommand
     // The table takes the place of nothing that it was made of.
     private static void RequireApart(string table, IEnumerable<string> inputs)
     {
+        StringComparison names = OperatingSystem.IsLinux() ? StringComparison.Ordinal : StringComparison.OrdinalIgnoreCase;
         string place = Real(table);
         foreach (string input in inputs)
         {
             string read = Path.TrimEndingDirectorySeparator(Real(input));
-            if (place == read || (Directory.Exists(read) && place.StartsWith(read + Path.DirectorySeparatorChar, StringComparison.Ordinal)))
+            if (place.Equals(read, names) || (File.Exists(place) && Directory.Exists(read) && place.StartsWith(read + Path.DirectorySeparatorChar, names)))
                 throw new Failure(
                     $"--out {table} would write the table over what is measured ({input}): give another name.",
                     $"--out {table} では、測る対象（{input}）に表が書き込まれてしまいます。別の名前を指定してください。");

@@ -14,6 +14,9 @@ namespace Fude.Cli;
 /// <param name="saveFormat">What --save-format is.</param>
 internal sealed class LearningArguments(double finalRate, double weightDecay, long evaluateEvery, string seed, string saveFormat)
 {
+    // What is computed with is a float32, which rounds a part that is all but whole to the whole.
+    private static readonly NumberRange<double> Part = PartBelow(1) with { Holds = part => part >= 0 && (float)part < 1 };
+
     private readonly Option<Choice<ScheduleForm>> _schedule = WordOption.Of(
         "--schedule", Say("How the learning rate goes on after the warm-up; wsd: warm-up, stable, decay.", "ウォームアップ後の学習率の変化。wsd は一定の後に減衰。"),
         ("cosine", ScheduleForm.Cosine), ("linear", ScheduleForm.Linear), ("constant", ScheduleForm.Constant), ("wsd", ScheduleForm.WarmupStableDecay));
@@ -24,9 +27,6 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
     private readonly Option<double> _beta2 = Of("--beta2", "AdamW β₂.", 0.95, PartBelow(1));
     private readonly Option<double> _epsilon = Of("--epsilon", "AdamW ε.", 1e-8, Above(0.0));
     private readonly Option<double> _clip = Of("--clip", Say("Gradient clipping: the norm above which gradients are scaled down to it; 0 for none.", "勾配クリッピング（勾配ノルムの上限）。0 なら無し。"), 1.0, AtLeast(0.0));
-    // What is computed with is a float32, which rounds a part that is all but whole to the whole.
-    private static readonly NumberRange<double> Part = PartBelow(1) with { Holds = part => part >= 0 && (float)part < 1 };
-
     private readonly Option<double> _dropout = Of(
         "--dropout", Say("The share dropped of embeddings, attention and residuals, whatever config.json says of dropout.", "埋め込み、注意、残差のドロップアウト率（config.json の値は使わない）。"), 0.0, Part);
     private readonly Option<bool> _recompute = new("--recompute")

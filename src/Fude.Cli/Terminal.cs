@@ -15,6 +15,8 @@ internal sealed record Terminal(
     Stream Input, TextWriter Output, TextWriter Error, bool IsInteractive = false, bool InputIsRedirected = true, bool ErrorIsScreen = false,
     bool OutputIsScreen = false)
 {
+    private const string Flags = "flags:";
+
     private static readonly UTF8Encoding Utf8 = new(encoderShouldEmitUTF8Identifier: false);
 
     /// <summary>Whether writing to <see cref="Output"/> fails: its reader has closed the pipe.</summary>
@@ -31,7 +33,8 @@ internal sealed record Terminal(
         }
     }
 
-    /// <summary>The process's own streams. One that was closed when the program began, as daemons have them, takes everything and keeps nothing.</summary>
+    /// <summary>The process's own streams. One that was closed when the program began, as daemons have them, takes everything and keeps nothing (on Linux, which
+    /// tells).</summary>
     public static Terminal Open()
     {
         (bool hasInput, bool hasOutput, bool hasError) = (IsOpen(0), IsOpen(1), IsOpen(2));
@@ -51,17 +54,28 @@ internal sealed record Terminal(
         try
         {
             string place = descriptor.ToString(CultureInfo.InvariantCulture);
-            string? target = new FileInfo($"/proc/self/fd/{place}").LinkTarget;
-            if (target is null || target.StartsWith("/memfd:", StringComparison.Ordinal) || target.StartsWith("anon_inode:", StringComparison.Ordinal)) return false;
-            const string Name = "flags:";
-            string flags = File.ReadLines($"/proc/self/fdinfo/{place}").First(line => line.StartsWith(Name, StringComparison.Ordinal))[Name.Length..].Trim();
-            bool canWrite = flags.Length > 0 && (flags[^1] - '0') % 4 != 0;       // the lowest two bits of an octal number: 0 is for reading alone
-            return descriptor == 0 || canWrite;
+            return new FileInfo($"/proc/self/fd/{place}") is { LinkTarget: { } target }
+                && IsOpen(descriptor, target, File.ReadLines($"/proc/self/fdinfo/{place}").FirstOrDefault(line => line.StartsWith(Flags, StringComparison.Ordinal)));
         }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or InvalidOperationException)
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException)
         {
             return false;
         }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return true;        // nobody knows
+        }
+    }
+
+    /// <summary>Whether a descriptor is one that the program was given.</summary>
+    /// <param name="descriptor">0, 1 or 2.</param>
+    /// <param name="target">What it leads to.</param>
+    /// <param name="flags">The line of its flags in /proc/self/fdinfo; null where there is none.</param>
+    internal static bool IsOpen(int descriptor, string target, string? flags)
+    {
+        if (target.StartsWith("/memfd:doublemapper", StringComparison.Ordinal)) return false;
+        if (descriptor == 0 || flags is null || flags.TrimEnd() is not [.., >= '0' and <= '7' and var last]) return true;
+        return (last - '0') % 4 != 0;       // the lowest two bits of an octal number: 0 is for reading alone
     }
 
     /// <summary>Standard error: what is said there is for whoever is still there. A terminal that was closed meanwhile does not end a training.</summary>

@@ -53,10 +53,10 @@ public sealed unsafe class TokenShard : IDisposable
         // Multimodal shards have a byte more for each sequence.
         if (index.Length - (HeaderBytes + sequences * 12 + boundaries * 8) is > 0 and long tail && tail != sequences)
             throw new InvalidDataException(Say(
-                $"{index.File}: has {tail} bytes behind the {sequences} sequences and {boundaries} boundaries of documents that it lists. The file is " +
+                $"{index.File}: has {tail} bytes after the {sequences} sequences and {boundaries} boundaries of documents that it lists. The file is " +
                 "damaged, or of two shards. Write the shard anew.",
                 $"{index.File}: 記録された {sequences} 個の系列と {boundaries} 個の文書境界の後に、余分な {tail} バイトがあります。" +
-                "破損しているか、2 つのシャードのものです。シャードを作り直してください。"));
+                "破損しているか、2 つのシャードが混ざっています。シャードを作り直してください。"));
         (Sequences, Documents) = ((int)sequences, (int)boundaries - 1);
         CheckPlaces();
     }

@@ -7,6 +7,8 @@ internal sealed class AdaptedWeights(IWeightStore weights, LoraAdapter adapter) 
 {
     public LoraAdapter Adapter => adapter;
 
+    public bool HasNumbers => weights.HasNumbers;
+
     public bool Contains(string name) => weights.Contains(name);
 
     public Weight Matrix(string name, int rows, int columns, bool transposed = false) => weights.Matrix(name, rows, columns, transposed);

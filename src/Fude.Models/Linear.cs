@@ -95,5 +95,5 @@ public static class LinearExtensions
     }
 
     private static LowRank? AdapterOf(this WeightSource weights, string name, Weight weight, bool transposed = false) =>
-        (weights.Store as AdaptedWeights)?.Adapter.For(weights.Prefix + name, weight, transposed);
+        weights.Store is AdaptedWeights adapted ? adapted.Adapter.For(weights.Prefix + name, weight, transposed, adapted.HasNumbers) : null;
 }

@@ -86,8 +86,9 @@ public sealed class LoraAdapter : IDisposable
     /// <param name="module">Its name in the checkpoint, without ".weight".</param>
     /// <param name="weight">Its weight.</param>
     /// <param name="transposed">Whether files hold the weight's transpose.</param>
+    /// <param name="hasNumbers">Whether the weight's numbers can be read.</param>
     /// <exception cref="InvalidDataException">They are missing or of another shape, or made for another weight.</exception>
-    internal LowRank? For(string module, Weight weight, bool transposed)
+    internal LowRank? For(string module, Weight weight, bool transposed, bool hasNumbers)
     {
         (int outputs, int inputs) = (weight.Rows, weight.Columns);
         string key = Short(module);
@@ -116,7 +117,7 @@ public sealed class LoraAdapter : IDisposable
             Require(checkpoint, names.Down, rank, inputs, module, outputs, inputs);
             Require(checkpoint, names.Up, outputs, rank, module, outputs, inputs);
         }
-        if (_bases.TryGetValue(key, out string? baseWeight)) RequireSame(weight, _weights.Matrix(baseWeight, outputs, inputs, transposed), module, baseWeight);
+        if (hasNumbers) RequireBase(module, weight, transposed);
         LowRank matrices = new(
             _weights.Matrix(names.Down, rank, inputs), _weights.Matrix(names.Up, outputs, rank), _config.ScaleOf(Long(module)), this);
         _used[key] = matrices;
@@ -180,16 +181,26 @@ public sealed class LoraAdapter : IDisposable
         _modules[module] = isDown ? (name, up) : (down, name);
     }
 
-    // A quantised model has no such numbers to compare.
-    private void RequireSame(Weight weight, Weight below, string module, string name)
+    /// <summary>Fails where the adapter has kept a weight that is not the model's. PEFT keeps it in the number format that it computed in, so each number
+    /// may have been rounded once, to bfloat16 or to float16.</summary>
+    /// <param name="module">The layer.</param>
+    /// <param name="weight">The model's weight.</param>
+    /// <param name="transposed">Whether the adapter's file holds the transpose of it.</param>
+    /// <exception cref="InvalidDataException">It is another.</exception>
+    internal void RequireBase(string module, Weight weight, bool transposed)
     {
-        if (weight.Format.IsQuantized()) return;
+        // A quantised model has no such numbers to compare.
+        if (weight.Format.IsQuantized() || !_bases.TryGetValue(Short(module), out string? name)) return;
+        Weight below = _weights.Matrix(name, weight.Rows, weight.Columns, transposed);
         float[] numbers = new float[weight.Columns], others = new float[weight.Columns];
         for (int row = 0; row < weight.Rows; row++)
         {
             weight.ReadRow(row, numbers);
             below.ReadRow(row, others);
-            if (!numbers.AsSpan().SequenceEqual(others))
+            bool isSame = true;
+            for (int i = 0; i < numbers.Length; i++)
+                isSame &= Math.Abs(numbers[i] - others[i]) <= Math.Max(Math.Abs(numbers[i]), Math.Abs(others[i])) * (1f / 256) + (1f / (1 << 24));
+            if (!isSame)
                 throw new InvalidDataException(Say(
                     $"{Path}: '{name}' is not the model's weight of '{module}' (row {row} differs). The adapter is for another model, or its base weights " +
                     "were trained too, which fude does not support: merge it where it was made.",

@@ -109,6 +109,7 @@ public static class LoraMerge
                 $"{tensor.File}: tensor '{tensor.Name}' is F64; fude merges into F32, F16 and BF16.",
                 $"{tensor.File}: テンソル '{tensor.Name}' は F64 です。組み込み先の重みは F32、F16、BF16 でなければなりません。"));
         Weight weight = transposed ? checkpoint.Matrix(tensor.Name, inputs, outputs) : checkpoint.Matrix(tensor.Name, outputs, inputs);
+        adapter.RequireBase(tensor.Name[..^Ending.Length], weight, transposed: false);       // both as files have them
         merged.Add(matrices);
         return new NewTensor(tensor.Name, tensor.Type, tensor.Shape, stream => WriteSum(stream, weight, matrices, transposed));
     }

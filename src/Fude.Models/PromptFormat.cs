@@ -28,6 +28,9 @@ public sealed class PromptFormat
     /// <summary>The file in which a folder says which format its model was tuned with.</summary>
     internal const string RecordName = "prompt_format.json";
 
+    // Templates of models that think before they answer leave out what stands before it.
+    private const string ThoughtEnd = "</think>";
+
     private readonly (string English, string Japanese) _description;
     private readonly Writer _writer;
     private readonly string? _system;
@@ -229,8 +232,10 @@ public sealed class PromptFormat
                             $"これではモデルが実際に読むものを学習できません。テンプレートを使わない書式は {With(_ => true)} です。"));
                     string written = after[before.Length..];
                     // A template may trim an answer, or leave out what stands before its last line, such as its thoughts; not all of it.
-                    string said = text.Trim();
-                    if (said.Length > 0 && !written.Contains(said[(said.LastIndexOf('\n') + 1)..].TrimStart(), StringComparison.Ordinal))
+                    string said = text.Trim(), last = said[(said.LastIndexOf('\n') + 1)..];
+                    if (last.LastIndexOf(ThoughtEnd, StringComparison.Ordinal) is >= 0 and int thought) last = last[(thought + ThoughtEnd.Length)..];
+                    last = last.TrimStart();
+                    if (!written.Contains(last, StringComparison.Ordinal))
                         throw new NotSupportedException(Say(
                             "The chat template does not write the answer: for messages of the role 'assistant' it has no place, or writes something else, " +
                             $"so a model would learn none of it. The formats without a template are {With(_ => true)}.",
@@ -241,7 +246,7 @@ public sealed class PromptFormat
                     int length = end < 0 || written[(end + eosToken!.Length)..].Trim().Length > 0 ? written.Length : end + eosToken.Length;
                     // Nor behind another token that the template ends it with, <|im_end|> where the model's own is <|endoftext|>.
                     string ended = written[..length].TrimEnd();
-                    if (!ended.EndsWith(text.TrimEnd(), StringComparison.Ordinal)) length = ended.Length;
+                    if (!ended.EndsWith(last, StringComparison.Ordinal)) length = ended.Length;
                     draft.Add(before[known.Length..]).Answer(written[..length]);
                     if (!isLast) draft.Add(written[length..]);
                 }

@@ -3,6 +3,9 @@ namespace Fude.Tensors;
 /// <summary>Where the weights of a model come from and who owns their memory: checkpoint files, random numbers, or shapes alone.</summary>
 public interface IWeightStore : IDisposable
 {
+    /// <summary>Whether there are numbers behind the weights' addresses; a store of shapes alone has none.</summary>
+    bool HasNumbers => true;
+
     /// <summary>Whether there is a tensor of that name.</summary>
     bool Contains(string name);
 

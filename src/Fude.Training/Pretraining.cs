@@ -104,9 +104,9 @@ public sealed class Pretraining : IDisposable
             foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             List<SupervisedBatch> heldOut = ReadHeldOut(tokenizer, entries, whose);
             _lock = new RunLock(settings.Output);
-            RunLeftovers.Clear(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
+            RunLeftovers.Clear(settings.Output);
             _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             _trainer = new Trainer(_model, _device, _optimizer, data, checkpoints, settings.Trainer,

@@ -36,8 +36,8 @@ public static class ReferenceScores
             scores[i] = score(pairs[i]);
             if (!double.IsFinite(scores[i].Chosen) || !double.IsFinite(scores[i].Rejected))
                 throw new DivergenceException(Say(
-                    $"The reference gives pair {i} the log-probabilities {scores[i].Chosen} and {scores[i].Rejected}.",
-                    $"参照モデルによる組 {i} の対数確率が {scores[i].Chosen} と {scores[i].Rejected} になりました。"));
+                    $"The reference gives pair {i + 1} the log-probabilities {scores[i].Chosen} and {scores[i].Rejected}.",
+                    $"参照モデルによる組 {i + 1} の対数確率が {scores[i].Chosen} と {scores[i].Rejected} になりました。"));
             progress?.Invoke(i + 1);
         }
         string pending = $"{file}.{Path.GetRandomFileName()}";
@@ -70,9 +70,9 @@ public static class ReferenceScores
         // None is ever written: see above.
         if (Array.FindIndex(scores, one => !double.IsFinite(one.Chosen) || !double.IsFinite(one.Rejected)) is >= 0 and int bad)
             throw new InvalidDataException(Say(
-                $"{file}: the reference's log-probabilities of pair {bad} are {scores[bad].Chosen} and {scores[bad].Rejected}: the file is damaged. Delete it: the " +
+                $"{file}: the reference's log-probabilities of pair {bad + 1} are {scores[bad].Chosen} and {scores[bad].Rejected}: the file is damaged. Delete it: the " +
                 "reference then judges all pairs again.",
-                $"{file}: 参照モデルによる組 {bad} の対数確率が {scores[bad].Chosen} と {scores[bad].Rejected} です。ファイルが壊れています。" +
+                $"{file}: 参照モデルによる組 {bad + 1} の対数確率が {scores[bad].Chosen} と {scores[bad].Rejected} です。ファイルが壊れています。" +
                 "削除すると、参照モデルによる評価をすべてやり直します。"));
         return scores;
     }

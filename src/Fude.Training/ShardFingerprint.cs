@@ -5,7 +5,8 @@ namespace Fude.Training;
 
 /// <summary>Tells the tokens of shards apart, beside their indices: others of the same lengths are other data.</summary>
 /// <remarks>SHA-256 of all bytes up to 1 GiB. Of a larger file it takes its length and as much of it, in 16,384 blocks at places spread evenly from the first
-/// byte to the last: a second or so at every start of a run, whatever the size. A shard that was made anew differs in nearly all of them.</remarks>
+/// byte to the last: a second or so for each shard at every start of a run, whatever
+/// its size, where the disk is quick. A shard that was made anew differs in nearly all of them.</remarks>
 internal static class ShardFingerprint
 {
     internal const int BlockBytes = 1 << 16, Blocks = 1 << 14;

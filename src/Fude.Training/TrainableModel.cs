@@ -121,7 +121,7 @@ public sealed partial class TrainableModel : IDisposable
 
     /// <summary>Whether a file of a model's folder is none that a training writes. A generation_config.json may be the user's own.</summary>
     internal static bool IsOfOthers(string name) => name is "generation_config.json"
-        || !(Companions.Contains(name) || name is "config.json" or "adapter_config.json" or "model.safetensors.index.json" || OwnFile().IsMatch(name));
+        || !(name is "config.json" or "adapter_config.json" or "model.safetensors.index.json" || OwnFile().IsMatch(name));
 
     // Weights, and what a killed process of an earlier version left while it wrote them in place.
     [GeneratedRegex(@"^(model(-\d{5}-of-\d{5})?|adapter_model)\.safetensors$|^\..*\.safetensors(\.index\.json)?\.[a-z0-9]{8}\.[a-z0-9]{3}$|\.[0-9a-f]{32}\.tmp$", RegexOptions.CultureInvariant)]

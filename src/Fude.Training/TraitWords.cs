@@ -138,15 +138,19 @@ internal static class TraitWords
     {
         string file = place ?? Say($"file {number}", $"ファイル {number}");
         if (before.Fingerprint != now.Fingerprint)
-            return (Say($"other data in place of {file} (--data, number {number}: {before.Examples} examples, fingerprint {before.Fingerprint})",
+            return (Say($"other data in place of {file} (--data, number {number}: {Examples(before.Examples)}, fingerprint {before.Fingerprint})",
                         $"{file} ではなく別のデータ（--data の {number} 番目。{before.Examples} 例、指紋 {before.Fingerprint}）"),
-                Say($"{file} ({now.Examples} examples, fingerprint {now.Fingerprint})", $"{file}（{now.Examples} 例、指紋 {now.Fingerprint}）"));
+                Say($"{file} ({Examples(now.Examples)}, fingerprint {now.Fingerprint})", $"{file}（{now.Examples} 例、指紋 {now.Fingerprint}）"));
         return before.Weight != now.Weight ? ($"--data {file}:{before.Weight}", $"--data {file}:{now.Weight}")
-            : (Say($"{before.Examples} examples of {file}", $"{file} の {before.Examples} 例"), Say($"{now.Examples}", $"{now.Examples} 例"));
+            : (Say($"{Examples(before.Examples)} of {file}", $"{file} の {before.Examples} 例"), Say($"{Examples(now.Examples)} of it", $"{now.Examples} 例"));
     }
 
+    private static string Examples(string count) => count == "1" ? "1 example" : $"{count} examples";
+
     // What is known by its fingerprint or its size alone.
-    private static string Plain(string name, string? value, string? place) => value is null
+    private static string Plain(string name, string? value, string? place) => Numbered(name) is ("data", { Length: > 0 } number)
+        ? value is null ? Say($"no file number {number} of --data", $"--data の {number} 番目なし") : Say($"--data {place ?? $"(file number {number})"}", $"--data {place ?? $"（{number} 番目）"}")
+        : value is null
         ? Say($"no {name}", $"{Japanese(name)} なし")
         : Say($"{name} '{value}'", $"{Japanese(name)} '{value}'".TrimStart()) + (place is null ? "" : IsFingerprint(name)
             ? Say($" ({place}; these are fingerprints of what the files hold)", $"（{place}。いずれもファイルの内容の指紋）") : Say($" ({place})", $"（{place}）"));
@@ -189,6 +193,7 @@ internal static class TraitWords
             "seed" => "乱数の種",
             "data" => "データ",
             "replay" => "混ぜるテキスト",
+            "replay length" => "混ぜるテキストの長さ",
             "config" => "モデルの設定",
             "base" => "継続元のモデルの設定",
             "shard" => "シャード",

@@ -54,9 +54,9 @@ public sealed class Tuning : IDisposable
             if (settings.GenerationConfig is { } generation) _generationConfig = File.ReadAllBytes(generation);
             _model.Format = data.Encoder.Format;
             _lock = new RunLock(settings.Output);
-            RunLeftovers.Clear(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
+            RunLeftovers.Clear(settings.Output);
             _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             Func<Learner, double>? heldOutLoss = null;
@@ -214,6 +214,9 @@ public sealed class Tuning : IDisposable
             all.Add(new(name, $"{Number(shard.Tokens)} tokens, index {index}, share {Number(_settings.ReplayShare)}", shard.Path));
             all.Add(ShardFingerprint.Of(name, shard.Path));
         }
+        // Earlier versions had pieces as long as examples may be.
+        if (_settings.Replay.Count > 0)
+            all.Add(new("replay length", Number(_data.ReplayLength), Before: Number(_settings.Context ?? _data.Folder.Config.Context)) { IsLater = true });
         all.Add(RunIdentity.Precision(_settings.Precision));
         if (!_data.Folder.IsGguf) all.Add(new("tokenizer", ModelFingerprint.OfTokenizer(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
         return all;

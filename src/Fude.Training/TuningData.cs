@@ -156,8 +156,11 @@ public sealed class TuningData
             examples.Sum(example => (long)example.Length), examples.Sum(example => (long)example.Trained), examples.Select(example => example.Length).DefaultIfEmpty().Max()));
     }
 
-    // Each epoch takes a part of its own. Pieces are as long as the model reads, however short conversations are cut: what is far into a text is
-    // kept up too. They need no more memory than a micro-batch does anyway.
+    /// <summary>Tokens of a replayed piece at most: as many as the model reads, however short conversations are cut, so that what is far into a text is
+    /// kept up too; but no more than a micro-batch holds anyway.</summary>
+    internal int ReplayLength => Math.Min(Folder.Config.Context, Math.Max(_settings.Context ?? 0, _settings.TokensPerBatch));
+
+    // Each epoch takes a part of its own.
     private void Replay()
     {
         if (_settings.Preference is not null) throw new ArgumentException(Say(
@@ -165,9 +168,8 @@ public sealed class TuningData
             "テキストを混ぜられるのは指示の学習だけで、選好の学習には混ぜられません。"));
         double epochs = Math.Max(1, Math.Ceiling(_settings.Epochs)), share = _settings.ReplayShare;
         long tokens = (long)Math.Ceiling(epochs * share / (1 - share) * _sources.Sum(source => source.Weight * source.Tokens));
-        int length = Math.Min(Folder.Config.Context, Math.Max(_settings.Context ?? 0, _settings.TokensPerBatch));
         List<TrainingExample> examples = ReplayedText.Take(
-            _settings.Replay, tokens, length, Folder.Config.Vocabulary, Folder.Tokenizer, _settings.Model, _settings.Seed);
+            _settings.Replay, tokens, ReplayLength, Folder.Config.Vocabulary, Folder.Tokenizer, _settings.Model, _settings.Seed);
         if (examples.Count == 0) throw new InvalidDataException(Say(
             $"{string.Join(", ", _settings.Replay)}: there is nothing to learn in it.",
             $"{string.Join(", ", _settings.Replay)}: 学習できるものがありません。"));

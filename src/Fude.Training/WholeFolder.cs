@@ -1,7 +1,7 @@
 namespace Fude.Training;
 
 /// <summary>A folder that is there whole or not at all: it is written beside its place, under a name that begins with a dot, and renamed.</summary>
-/// <remarks>No system renames a folder over another that holds files, so the old one steps aside first (.NAME.old). A process that is killed between
+/// <remarks>No system renames a folder over another that holds files, so the old one steps aside first (.NAME.fude.old). A process that is killed between
 /// the two renames leaves both under such names, whole; <see cref="Heal"/> puts the new one in its place.</remarks>
 internal static class WholeFolder
 {
@@ -34,8 +34,12 @@ internal static class WholeFolder
         {
             if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
             // Nobody knows the name that it had meanwhile.
-            if (e is IOException && e.Message.Contains(pending, StringComparison.Ordinal))
-                throw new IOException(e.Message.Replace(pending, path, StringComparison.Ordinal), e.HResult);
+            if (e.Message.Contains(pending, StringComparison.Ordinal))
+            {
+                string message = e.Message.Replace(pending, path, StringComparison.Ordinal);
+                if (e is IOException) throw new IOException(message, e.HResult);
+                if (e is UnauthorizedAccessException) throw new UnauthorizedAccessException(message, e);
+            }
             throw;
         }
         Discard(old, path, stays);
@@ -80,5 +84,6 @@ internal static class WholeFolder
         return new DirectoryInfo(full) is { LinkTarget: not null } link ? link.ResolveLinkTarget(returnFinalTarget: true)!.FullName : full;
     }
 
-    private static string Aside(string path) => Path.Combine(Path.GetDirectoryName(path)!, $".{Path.GetFileName(path)}");
+    // A name that nobody else gives.
+    private static string Aside(string path) => Path.Combine(Path.GetDirectoryName(path)!, $".{Path.GetFileName(path)}.fude");
 }

@@ -158,7 +158,7 @@ public sealed class TokenShardTests : IDisposable
         foreach (int more in (int[])[1, 2, 100])
         {
             _folder.Write("a.idx", [.. index, .. new byte[more]]);
-            UserLanguage.Fails(() => TokenShard.Open(_folder["a"]), $"a.idx: has {more} bytes behind the 3 sequences", $"余分な {more} バイト");
+            UserLanguage.Fails(() => TokenShard.Open(_folder["a"]), $"a.idx: has {more} bytes after the 3 sequences", $"余分な {more} バイト");
             _folder.Write("a.idx", index);
             _folder.Write("a.bin", [.. tokens, .. new byte[more]]);
             UserLanguage.Fails(() => TokenShard.Open(_folder["a"]), $"a.bin has {12 + more}. The two files are not of one shard", $"a.bin は {12 + more} バイトです");

@@ -183,8 +183,15 @@ public sealed class LoraAdapterTests
         using (LanguageModel adapted = LanguageModel.Load(golden.BaseFolder, folder.Path))
         using (CpuOps ops = new(1))
             Near.Equal(golden.Floats("logits_adapter_on"), adapted.Logits(ops, Passes.Batch(golden.Ids)), 2e-4, "lm_head");     // its B is 0
+        // PEFT keeps it in the format that it computed in.
+        Write(Array.ConvertAll(below, number => BitConverter.UInt32BitsToSingle((BitConverter.SingleToUInt32Bits(number) + 0x7FFF) & 0xFFFF0000)));
+        LanguageModel.Load(golden.BaseFolder, folder.Path).Dispose();
+        Write(Array.ConvertAll(below, number => (float)(Half)number));
+        LoraMerge.Write(ModelFolder.Open(golden.BaseFolder), folder.Path, folder["merged"]);
+        using (Checkpoint merged = Checkpoint.Open(folder["merged"])) Assert.Equal(below, merged.Matrix("lm_head.weight", rows, columns).ToFloats());
         below[columns] += 1;
         Write(below);
+        Fails.With<InvalidDataException>(() => LoraMerge.Write(ModelFolder.Open(golden.BaseFolder), folder.Path, folder["wrong"]), "lm_head.base_layer.weight");
         Fails.With<InvalidDataException>(() => LanguageModel.Load(golden.BaseFolder, folder.Path), "lm_head.base_layer.weight", "row 1 differs");
 
         void Write(float[] weight) => SafeTensors.Write(folder["adapter_model.safetensors"],

@@ -263,6 +263,11 @@ public sealed class PromptFormatTests
         Assert.StartsWith("い。\nう。", answered.Text[answered.Answers[0].Start..], StringComparison.Ordinal);
         PromptFormat mute = PromptFormat.OfTemplate(ChatTemplate.Parse("{% for m in messages %}{{ '-' + m['role'] }}{% endfor %}", "t"), null, null);
         Fails.With<NotSupportedException>(() => mute.WriteAnswered([new("a", "b")]), "chat template", "does not write the answer");
+        // Thoughts may be left out.
+        PromptFormat thinking = PromptFormat.OfTemplate(ChatTemplate.Parse(
+            "{% for m in messages %}{{ m['role'] + ':' + m['content'].split('</think>')[-1] + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant:' }}{% endif %}", "t"), null, null);
+        answered = thinking.WriteAnswered([new("あ", "<think>う</think>い")]);
+        Assert.Equal("い\n", answered.Text[answered.Answers[0].Start..answered.Answers[0].End]);
         PromptFormat shouting = PromptFormat.OfTemplate(ChatTemplate.Parse(
             "{% for m in messages %}{{ m['content'] if loop.last else m['content'] | upper }}{% endfor %}", "t"), null, null);
         Fails.With<NotSupportedException>(() => shouting.WriteAnswered([new("a", "b"), new("c", "d")]), "chat template", "dialogue");

@@ -37,7 +37,7 @@ public sealed class ReferenceScoresTests : IDisposable
         byte[] bytes = File.ReadAllBytes(_folder["scores"]);
         BitConverter.TryWriteBytes(bytes.AsSpan(bytes.Length - 8), double.NaN);
         File.WriteAllBytes(_folder["scores"], bytes);
-        UserLanguage.Fails(() => Scores([Pairs[1], Pairs[0]]), $"{_folder["scores"]}: the reference's log-probabilities of pair 1 are ", "削除すると、参照モデルによる評価をすべてやり直します。");
+        UserLanguage.Fails(() => Scores([Pairs[1], Pairs[0]]), $"{_folder["scores"]}: the reference's log-probabilities of pair 2 are ", "削除すると、参照モデルによる評価をすべてやり直します。");
     }
 
     [Theory, InlineData(PreferenceForm.Sigmoid, false), InlineData(PreferenceForm.Ipo, true), InlineData(PreferenceForm.Hinge, false)]

@@ -15,8 +15,8 @@ public sealed class RunIdentityTests : IDisposable
         RunIdentity.Check(_folder.Path, Traits(("seed", "1"), ("data 1", "a")), hasBegun: false);
         RunIdentity.Check(_folder.Path, Traits(("seed", "1"), ("data 1", "a")));
         Assert.Contains("began with --seed 1, and now there is --seed 2. Give", Refusal(("seed", "2"), ("data 1", "a")), StringComparison.Ordinal);
-        Assert.Contains("data 2", Refusal(("seed", "1"), ("data 1", "a"), ("data 2", "b")), StringComparison.Ordinal);
-        Assert.Contains("began with data 1 'a', and now there is no data 1.", Refusal(("seed", "1")), StringComparison.Ordinal);
+        Assert.Contains("file number 2", Refusal(("seed", "1"), ("data 1", "a"), ("data 2", "b")), StringComparison.Ordinal);
+        Assert.Contains("began with --data (file number 1), and now there is no file number 1 of --data.", Refusal(("seed", "1")), StringComparison.Ordinal);
     }
 
     [Fact]

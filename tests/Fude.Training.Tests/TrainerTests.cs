@@ -115,7 +115,7 @@ public sealed class TrainerTests : IDisposable
     {
         string folder = Folder("a"), run = Path.Combine(folder, "run");
         _ = Directory.CreateDirectory(run);
-        File.WriteAllText(Path.Combine(run, ".best-00000001"), "");
+        File.WriteAllText(Path.Combine(run, ".best-00000001.fude"), "");
         string told = Assert.ThrowsAny<IOException>(() => TinyRun.Run(folder, change: TinyRun.KeepingBest)).Message;
         Assert.StartsWith("The best weights so far, of step 1, could not be written: ", told, StringComparison.Ordinal);
         Assert.EndsWith("the same command begins anew, for there is no checkpoint before.", told, StringComparison.Ordinal);
@@ -126,7 +126,7 @@ public sealed class TrainerTests : IDisposable
     {
         string folder = Folder("a"), run = Path.Combine(folder, "run");
         TinyRun.Run(folder, stopAfter: 6);
-        foreach (string left in (ReadOnlySpan<string>)[".step-00000009", ".step-00000003", "step-00000007"])
+        foreach (string left in (ReadOnlySpan<string>)[".step-00000009.fude", ".step-00000003.fude.old", "step-00000007"])
         {
             _ = Directory.CreateDirectory(Path.Combine(run, left));
             File.WriteAllText(Path.Combine(run, left, "model.safetensors"), "half");
@@ -310,12 +310,12 @@ public sealed class TrainerTests : IDisposable
         string folder = Folder("a"), run = Path.Combine(folder, "run");
         TinyRun.Run(folder, stopAfter: 3);
         // A file where the folder of the next checkpoint is to be written.
-        File.WriteAllText(Path.Combine(run, ".step-00000006"), "");
+        File.WriteAllText(Path.Combine(run, ".step-00000006.fude"), "");
         string told = Assert.ThrowsAny<IOException>(() => TinyRun.Run(folder)).Message;
         Assert.StartsWith("The checkpoint of step 6 could not be written: ", told, StringComparison.Ordinal);
         Assert.EndsWith($"Make room on the disk, and the same command goes on from {Path.Combine(run, "step-00000003")}, which is as it was.", told, StringComparison.Ordinal);
         Assert.Equal([3L], new Checkpoints(run).Steps);
-        File.Delete(Path.Combine(run, ".step-00000006"));
+        File.Delete(Path.Combine(run, ".step-00000006.fude"));
         Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder));
     }
 

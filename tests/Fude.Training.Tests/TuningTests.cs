@@ -63,6 +63,13 @@ public sealed class TuningTests : IDisposable
         Assert.Equal(28, new TuningData(narrow with { TokensPerBatch = 28 }).Sources[1].Longest);
         double plain = LossAfter(settings), kept = LossAfter(replaying);
         Assert.True(kept < plain - 2, $"{kept} with replay, {plain} without");
+        // A run of an earlier version had pieces as long as the context, 64, and noted nothing of it: it does not go on with these of 60.
+        string identity = Path.Combine(replaying.Output, "identity.json"), noted = File.ReadAllText(identity);
+        string earlier = System.Text.RegularExpressions.Regex.Replace(noted, """\s*"replay length": "60",""", "");
+        Assert.NotEqual(noted, earlier);
+        File.WriteAllText(identity, earlier);
+        Assert.Contains("replay length", Assert.Throws<InvalidDataException>(() => Open(replaying)).Message, StringComparison.Ordinal);
+        File.WriteAllText(identity, noted);
         // Another share is another run.
         Assert.Contains("replay", Assert.Throws<InvalidDataException>(() => Open(replaying with { ReplayShare = 0.3 })).Message, StringComparison.Ordinal);
         Assert.Contains("replay", Assert.Throws<InvalidDataException>(() => Open(replaying with { Replay = [] })).Message, StringComparison.Ordinal);
@@ -144,7 +151,7 @@ public sealed class TuningTests : IDisposable
         File.WriteAllText(Path.Combine(model, "my.gguf"), "mine");
         File.WriteAllText(Path.Combine(model, "model-00002-of-00002.safetensors"), "of an earlier model");
         // What stands in the way of the new one: as on a full disk, nothing of the old one is touched.
-        string way = _folder["run/.model"];
+        string way = _folder["run/.model.fude"];
         File.WriteAllText(way, "");
         using (Tuning again = Open(settings with { SaveFormat = NumberFormat.F32 })) Assert.ThrowsAny<IOException>(() => again.Run());
         Assert.Equal(weights, File.ReadAllBytes(Path.Combine(model, "model.safetensors")));
@@ -152,10 +159,10 @@ public sealed class TuningTests : IDisposable
         File.Delete(way);
         string[] left = [$"identity.json.{Guid.NewGuid():N}.tmp", $"report.html.{Guid.NewGuid():N}.tmp", "reference.scores.abcdefgh.xy1"];
         foreach (string name in left.Append("notes.tmp")) File.WriteAllText(_folder[$"run/{name}"], "half");
-        foreach (string name in (string[])[".model", "checkpoints/.step-00000099"]) File.WriteAllText(Path.Combine(Directory.CreateDirectory(_folder[$"run/{name}"]).FullName, "x"), "half");
+        foreach (string name in (string[])[".model.fude", "checkpoints/.step-00000099.fude"]) File.WriteAllText(Path.Combine(Directory.CreateDirectory(_folder[$"run/{name}"]).FullName, "x"), "half");
         using (Tuning again = Open(settings with { SaveFormat = NumberFormat.F32 }))
         {
-            Assert.All([.. left, ".model", "checkpoints/.step-00000099"], name => Assert.False(Path.Exists(_folder[$"run/{name}"]), name));
+            Assert.All([.. left, ".model.fude", "checkpoints/.step-00000099.fude"], name => Assert.False(Path.Exists(_folder[$"run/{name}"]), name));
             Assert.True(again.Run());
         }
         Assert.Equal("half", File.ReadAllText(_folder["run/notes.tmp"]));

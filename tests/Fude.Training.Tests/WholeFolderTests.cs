@@ -46,7 +46,7 @@ public sealed class WholeFolderTests : IDisposable
     [InlineData("", "", "new", "")]                 // the first of all, half written
     public void Whenever_a_process_is_killed_one_whole_folder_is_there(string place, string aside, string pending, string expected)
     {
-        foreach ((string name, string content) in ((string, string)[])[("model", place), (".model.old", aside), (".model", pending)])
+        foreach ((string name, string content) in ((string, string)[])[("model", place), (".model.fude.old", aside), (".model.fude", pending)])
             if (content.Length > 0) Fill(name, content == "old" ? [("weights", content), ("notes.md", "日記")] : [("weights", content)]);
         WholeFolder.Heal(_folder["model"], name => name == "notes.md");
         Assert.Equal(expected.Length > 0 ? ["model"] : [], Names(""));

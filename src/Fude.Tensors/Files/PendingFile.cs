@@ -35,6 +35,10 @@ internal sealed class PendingFile : IDisposable
         catch (IOException e) when (bytes > 0 && e.HResult == NoSystemError)
         {
             File.Delete(_temporary);
+            if (new DriveInfo(folder).AvailableFreeSpace > bytes)
+                throw new IOException(Say(
+                    $"{path}: the disk takes no file of {bytes} bytes: its file system, or a limit of the process, allows less",
+                    $"{path}: {bytes} バイトのファイルを作れません。ファイルシステムかプロセスの上限を超えています"), e);
             throw new IOException(Say(
                 $"{path}: there is no room on the disk for the {bytes} bytes of the file", $"{path}: ディスクに {bytes} バイトのファイルを書く空きがありません"), DiskFull);
         }

@@ -22,6 +22,9 @@ public sealed class ShapeWeights(NumberFormat format = NumberFormat.F32) : IWeig
     public long Parameters => _inOrder.Sum(weight => (long)weight.Rows * weight.Columns);
 
     /// <inheritdoc/>
+    public bool HasNumbers => false;
+
+    /// <inheritdoc/>
     public bool Contains(string name) => true;
 
     /// <inheritdoc/>

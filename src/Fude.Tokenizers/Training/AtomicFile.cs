@@ -11,10 +11,11 @@ internal static class AtomicFile
     internal static void Write(string path, ReadOnlySpan<byte> bytes) => Rename(Aside(path, bytes), path);
 
     /// <summary>Writes files that belong together: all of them are the old ones or all the new ones.</summary>
-    /// <remarks>A process that is killed while it gives them their names leaves some of the new ones and none of the old.</remarks>
+    /// <remarks>A process that is killed while it gives them their names leaves some of the new ones and, under other names, the old.</remarks>
     internal static void Write(IReadOnlyList<(string Path, byte[] Bytes)> files)
     {
         List<(string Temporary, string Path)> written = [];
+        List<(string Aside, string Path)> old = [];
         try
         {
             // What a full disk or a folder of a file's name makes fail, fails here.
@@ -23,14 +24,22 @@ internal static class AtomicFile
                 if (Directory.Exists(path)) throw new IOException(Say($"{path} cannot be written: it is a folder.", $"{path} はフォルダーのため、書き込めません。"));
                 written.Add((Aside(path, bytes), path));
             }
-            foreach ((_, string path) in written) File.Delete(path);
+            foreach ((_, string path) in written)
+            {
+                if (!File.Exists(path)) continue;
+                string aside = $"{Path.GetFullPath(path)}.{Guid.NewGuid():N}.old";
+                File.Move(path, aside);
+                old.Add((aside, path));
+            }
             foreach ((string temporary, string path) in written) Rename(temporary, path);
         }
         catch
         {
             foreach ((string temporary, _) in written) File.Delete(temporary);
+            foreach ((string aside, string path) in old) File.Move(aside, path, overwrite: true);
             throw;
         }
+        foreach ((string aside, _) in old) File.Delete(aside);
     }
 
     private static string Aside(string path, ReadOnlySpan<byte> bytes)

@@ -287,7 +287,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             try
             {
                 Utf8JsonReader reader = new(line.Span);
-                return reader.Read() && reader.TokenType == JsonTokenType.StartObject && reader.TrySkip();
+                return reader.Read() && reader.TokenType == JsonTokenType.StartObject && reader.TrySkip()
+                    && line.Span[(int)reader.BytesConsumed..].Trim(" \t\r"u8).IsEmpty;
             }
             catch (JsonException)
             {

@@ -26,6 +26,9 @@ public sealed unsafe class CpuWeights : IWeightStore
     public bool AreQuantized { get; private set; }
 
     /// <inheritdoc/>
+    public bool HasNumbers => _weights.HasNumbers;
+
+    /// <inheritdoc/>
     public bool Contains(string name) => _weights.Contains(name);
 
     /// <inheritdoc/>
@@ -42,8 +45,7 @@ public sealed unsafe class CpuWeights : IWeightStore
                     $"テンソル '{name}' が [{known.Rows}, {known.Columns}] と [{rows}, {columns}] の 2 通りの形で使われています。"));
             Weight stored = _weights.Matrix(name, rows, columns, transposed);
             AreQuantized |= stored.Format.IsQuantized();
-            // A store of shapes alone has nothing to lay out: its addresses are of no memory.
-            if (GroupLayout.Of(stored.Format) is not { } layout || stored.Groups is not null || _weights is ShapeWeights) return stored;
+            if (GroupLayout.Of(stored.Format) is not { } layout || stored.Groups is not null || !HasNumbers) return stored;
             Weight matrix = Pack(stored, layout);
             _matrices.Add((name, transposed), matrix);
             _weights.Release(stored);

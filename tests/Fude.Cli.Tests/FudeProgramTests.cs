@@ -158,7 +158,7 @@ public sealed class FudeProgramTests
         string train = (await Fude.RunInJapanese("train", "--help")).Said;
         Assert.Contains("--out <DIR>（必須）", train.Replace("> （", ">（", StringComparison.Ordinal), StringComparison.Ordinal);
         Assert.Matches(@"--schedule <cosine\|linear\|constant\|wsd> .*\[省略時: cosine\]\n", train);
-        Assert.Matches(@"--context <N> .*\[省略時: 512\]\n", train);
+        Assert.Matches(@"--rows <N> .*\[省略時: 4\]\n", train);
         Assert.Contains("--data <NAME...>", train, StringComparison.Ordinal);
     }
 

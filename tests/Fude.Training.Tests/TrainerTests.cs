@@ -239,6 +239,16 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void What_is_dropped_differs_in_every_micro_batch_of_every_run()
+    {
+        // However many micro-batches a step has: a tuning divides its steps by tokens.
+        HashSet<ulong> seeds = [];
+        for (ulong run = 0; run < 4; run++)
+            for (long step = 0; step < 200; step++)
+                for (int part = 0; part < 1 + (step % 5); part++) Assert.True(seeds.Add(Trainer.DropoutSeed(run, step, part)));
+    }
+
+    [Fact]
     public void Numbers_that_no_run_can_have_are_a_caller_s_mistake()
     {
         foreach (Func<TrainerOptions, TrainerOptions> change in (Func<TrainerOptions, TrainerOptions>[])[

@@ -78,13 +78,14 @@ internal sealed class Interrupts : IDisposable
         _program.Dispose();
     }
 
-    // .NET leaves an ignored signal alone too; Linux says which they are, so nothing hangs on that. SIGHUP is the first bit.
-    private static bool IgnoresHangUp()
+    /// <summary>Whether the program was started with SIGHUP ignored. .NET leaves an ignored signal alone too; Linux says which they are, so nothing hangs on
+    /// that.</summary>
+    internal static bool IgnoresHangUp()
     {
         const string Name = "SigIgn:", Status = "/proc/self/status";
         return OperatingSystem.IsLinux() && File.Exists(Status)
             && File.ReadLines(Status).FirstOrDefault(line => line.StartsWith(Name, StringComparison.Ordinal)) is { } line
-            && ulong.TryParse(line.AsSpan(Name.Length).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong ignored) && (ignored & 1) != 0;
+            && ulong.TryParse(line.AsSpan(Name.Length).Trim(), NumberStyles.HexNumber, CultureInfo.InvariantCulture, out ulong ignored) && (ignored & 1) != 0;     // the first bit
     }
 
     private bool Stop(int exitCode)

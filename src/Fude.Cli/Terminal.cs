@@ -78,7 +78,7 @@ internal sealed record Terminal(
         return (last - '0') % 4 != 0;       // the lowest two bits of an octal number: 0 is for reading alone
     }
 
-    /// <summary>Standard error: what is said there is for whoever is still there. A terminal that was closed meanwhile does not end a training.</summary>
+    /// <summary>Standard error, which keeps nothing back: what is said there is for whoever is still there. A terminal that was closed meanwhile does not end a training.</summary>
     private sealed class Remarks(Stream stream) : Stream
     {
         public override bool CanRead => false;
@@ -95,26 +95,26 @@ internal sealed record Terminal(
             set => throw new NotSupportedException();
         }
 
-        public override void Flush() => Try(stream.Flush);
+        public override void Flush()
+        {
+        }
 
-        public override void Write(byte[] buffer, int offset, int count) => Try(() => stream.Write(buffer, offset, count));
-
-        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
-
-        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
-
-        public override void SetLength(long value) => throw new NotSupportedException();
-
-        private static void Try(Action work)
+        public override void Write(byte[] buffer, int offset, int count)
         {
             try
             {
-                work();
+                stream.Write(buffer, offset, count);
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)
             {
                 // Nobody is left to tell.
             }
         }
+
+        public override int Read(byte[] buffer, int offset, int count) => throw new NotSupportedException();
+
+        public override long Seek(long offset, SeekOrigin origin) => throw new NotSupportedException();
+
+        public override void SetLength(long value) => throw new NotSupportedException();
     }
 }

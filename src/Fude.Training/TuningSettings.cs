@@ -95,7 +95,7 @@ public sealed record TuningSettings
     /// <summary>β₁, β₂ and ε.</summary>
     public AdamWOptions AdamW { get; init; } = new();
 
-    /// <summary>Gradient clipping: the norm over all gradients above which they are scaled down to it.</summary>
+    /// <summary>Gradient clipping: the norm over all gradients above which they are scaled down to it; 0 for none.</summary>
     public double ClipNorm { get; init; } = 1;
 
     /// <summary>Label smoothing and z-loss, of instructions.</summary>

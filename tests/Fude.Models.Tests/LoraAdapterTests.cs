@@ -211,6 +211,7 @@ public sealed class LoraAdapterTests
         RecordingOps recording = new(ops);
         _ = model.Logits(recording, Passes.Batch(golden.Ids));
         int layers = recording.Blocks.Count;
+        Assert.True(layers > 0);
         Assert.Equal(layers, recording.Products.Count(weight => weight.Name.Contains("c_attn.lora_A", StringComparison.Ordinal)));
         Assert.Equal(3 * layers, recording.Products.Count(weight => weight.Name.Contains("c_attn.lora_B", StringComparison.Ordinal)));
     }

@@ -141,8 +141,8 @@ public sealed class WordingTests : IDisposable
     [InlineData("{% if %}", "expected a value, found the end of the tag, %}.", "値が必要ですが、タグの終わりの %} があります。")]
     [InlineData("a\n{% for x in y %}", "the template ends before {% endfor %}: {% for %} at line 2, column 4 is not closed.",
         "2 行目の 4 文字目の {% for %} が閉じられず、{% endfor %} の前にテンプレートが終わっています。")]
-    [InlineData("{% macro f() %}", "the statement {% macro %} is not supported in a chat template; if, elif, else, for and set are.",
-        "{% macro %} はチャットテンプレートでは使えません。使えるのは if、elif、else、for、set です。")]
+    [InlineData("{% macro f() %}", "the statement {% macro %} is not supported in a chat template; if, elif, else, for, set and generation are.",
+        "{% macro %} はチャットテンプレートでは使えません。使えるのは if、elif、else、for、set、generation です。")]
     [InlineData("{{ 1|nonsense }}", "there is no filter 'nonsense' here; there are capitalize, count, ", "フィルター 'nonsense' はありません。使えるのは capitalize、count、")]
     [InlineData("{{ 1 + 'a' }}", "a whole number + a string has no value; ~ joins texts of any kind.", "整数 + 文字列は計算できません。~ ならどの型もテキストとしてつなげます。")]
     [InlineData("{{ nobody.name }}", "'nobody' is undefined and has no attribute 'name'.", "'nobody' は未定義なので、属性 'name' がありません。")]

@@ -139,8 +139,8 @@ internal sealed class JinjaParser
                     tag.Offset, $"{{% {tag.Value} %}} closes nothing that is open here.", $"{{% {tag.Value} %}} に対応する開始タグがありません。");
             default:
                 throw _source.Unsupported(tag.Offset,
-                    $"the statement {{% {tag.Value} %}} is not supported in a chat template; if, elif, else, for and set are.",
-                    $"{{% {tag.Value} %}} はチャットテンプレートでは使えません。使えるのは if、elif、else、for、set です。");
+                    $"the statement {{% {tag.Value} %}} is not supported in a chat template; if, elif, else, for, set and generation are.",
+                    $"{{% {tag.Value} %}} はチャットテンプレートでは使えません。使えるのは if、elif、else、for、set、generation です。");
         }
     }
 

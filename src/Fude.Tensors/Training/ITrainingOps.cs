@@ -121,7 +121,7 @@ public interface ITrainingOps : IOps
     /// <param name="k">As in the forward pass.</param>
     /// <param name="v">As in the forward pass.</param>
     /// <param name="logSums">What the forward pass kept.</param>
-    /// <param name="dy">The gradient of y.</param>
+    /// <param name="dy">The gradient of the result.</param>
     /// <param name="heads">As in the forward pass.</param>
     /// <param name="batch">As in the forward pass.</param>
     /// <param name="dropout">As in the forward pass.</param>

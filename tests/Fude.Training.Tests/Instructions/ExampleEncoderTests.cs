@@ -164,6 +164,7 @@ public sealed class ExampleEncoderTests : IDisposable
         DialogueTurn[] turns = format.HasTurns ? [new("犬は何？", "\n x\n  "), new(" 猫は？\n", " 犬 \n")] : [new("犬は何？", "\n x\n  ")];
         MaskedText masked = new ExampleEncoder(format, tokenizer, 256, 2000).Mask(new Dialogue(turns, null, null, "a", 1));
         string expected = string.Concat(masked.Prompt.Answers.Select(answer => masked.Prompt.Text[answer.Start..answer.End]));
+        foreach (DialogueTurn turn in turns) Assert.Contains(turn.Answer.Trim(), expected, StringComparison.Ordinal);
         Assert.Equal(expected, tokenizer.Decode([.. masked.Ids.Where((id, i) => masked.IsTrained[i] && id != 256)]));
         Assert.Equal(256, masked.Ids[^1]);
         Assert.Equal(0, masked.Straddling);

@@ -3,6 +3,7 @@ using Fude.Corpus;
 using Fude.Models;
 using Fude.Tokenizers;
 using Fude.Tokenizers.Training;
+using Fude.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -13,6 +14,7 @@ internal static class CorpusCommand
     public static Command Create(Terminal terminal) => new("corpus", Say("Prepare texts for training.", "学習用のテキストを準備する。"))
     {
         CreateHoldOut(terminal),
+        CreateInstructions(terminal),
         CreateTokenize(terminal),
     };
 
@@ -44,6 +46,78 @@ internal static class CorpusCommand
             terminal.Output.WriteLine(Say(
                 $"{Count(report.Documents, "document")} ({Count(report.Characters, "character")}) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines, report.FirstBadLines)}",
                 $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）{Skipped(report.BadLines, report.FirstBadLines)}"));
+            return 0;
+        }, stop));
+        return command;
+    }
+
+    private static Command CreateInstructions(Terminal terminal)
+    {
+        Option<string> output = Target("--out", Say("The file of instructions to write (.jsonl or .jsonl.gz).", "指示を書くファイル（.jsonl または .jsonl.gz）。"));
+        Option<string[]> dialogues = new("--dialogues")
+        {
+            HelpName = "FILE",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = true,
+            Description = Say(
+                "Instruction data and conversations to make more of: numbers of items, short answers, single exchanges.",
+                "指示や対話のデータ。そこからも、個数や短さを指定する指示と、一往復の対話を作る。"),
+        };
+        Option<double> share = NumberOption.Of("--share", Say(
+            "The share of sentences that are made something of.", "指示を作る文の割合。"), 0.1, NumberOption.PartAboveZero);
+        Option<double> heldOut = NumberOption.Of("--held-out-share", Say(
+            "The share of conversations that tuning will hold out (its option of that name): nothing is made of them.",
+            "学習時に評価用として取り分ける対話の割合（学習の同名のオプション）。それらからは作らない。"), 0.0, NumberOption.PartBelow(1));
+        Option<ulong> seed = NumberOption.Of("--seed", Say("Chooses what is made of what.", "何から何を作るかを決める乱数の種。"), 1UL);
+        Option<string[]> tasks = new("--tasks")
+        {
+            HelpName = "TASK",
+            Arity = ArgumentArity.OneOrMore,
+            AllowMultipleArgumentsPerToken = true,
+            Description = Say(
+                $"Which to make; all where none is named. {string.Join(", ", InstructionMiner.Tasks)}.",
+                $"作る指示の種類。省略時はすべて。{string.Join("、", InstructionMiner.Tasks)}。"),
+        };
+        tasks.Validators.Add(result =>
+        {
+            foreach (string name in result.Tokens.Select(token => token.Value))
+                if (!InstructionMiner.Tasks.Contains(name))
+                    result.AddError(Say(
+                        $"--tasks: there is no task '{name}'; there are {string.Join(", ", InstructionMiner.Tasks)}.",
+                        $"--tasks: '{name}' という種類はありません。{string.Join("、", InstructionMiner.Tasks)} があります。"));
+        });
+        Option<bool> force = Force(Say("Replace a file that is there.", "既にあるファイルを置き換える。"));
+        Command command = new("instructions", Say(
+            "Make simple Japanese instructions of texts that are answers to them: sentences with given words, lists of so many, definitions, what goes on how. Each says how an answer can be checked.",
+            "テキストを答えとする簡単な日本語の指示を作る。決まった言葉を使う文、決まった数の箇条書き、定義、文の続きなど。答えの確かめ方も記録する。"));
+        TextArguments text = TextArguments.AddTo(command, hasDocuments: true, needsFiles: false);
+        command.Add(dialogues);
+        command.Add(tasks);
+        command.Add(output);
+        command.Add(share);
+        command.Add(heldOut);
+        command.Add(seed);
+        command.Add(force);
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            if (text.Files(args).Length == 0 && args.Given(dialogues) is null)
+                throw Failure.OfUsage(
+                    "There is nothing to make instructions of: name files of texts, or conversations (--dialogues FILE).",
+                    "指示のもとになるファイルがありません。テキストのファイルか、対話のファイル（--dialogues FILE）を指定してください。");
+            OutputPlace.RequireNew(args.GetRequiredValue(output), args.GetValue(force));
+            TextArguments.TellUnnamedJson(terminal, text.Files(args));
+            using ProgressLine progress = new(terminal);
+            TrainingText source = text.Of(args);
+            DataTally tally = new(source.SkipBadLines);
+            List<BadLine> bad = [];
+            IReadOnlyDictionary<string, long> counts = MinedInstructions.Write(
+                source, args.Given(dialogues) ?? [], args.GetValue(heldOut), args.GetRequiredValue(output),
+                new InstructionMiner { Share = args.GetValue(share), Seed = args.GetValue(seed), Only = args.Given(tasks) ?? [] }, tally, bad.Add, progress.Of(Say("reading", "読み込み中"), stop), stop);
+            progress.Clear();
+            TuneCommand.ReportLeftOut(terminal.Error, tally);
+            terminal.Output.WriteLine(Say(
+                $"{Count(counts.Values.Sum(), "instruction")}: {string.Join(", ", counts.Where(pair => pair.Value > 0).Select(pair => $"{pair.Key} {pair.Value:N0}"))}{Skipped(bad.Count, bad)}",
+                $"指示 {counts.Values.Sum():N0} 件: {string.Join("、", counts.Where(pair => pair.Value > 0).Select(pair => $"{pair.Key} {pair.Value:N0}"))}{Skipped(bad.Count, bad)}"));
             return 0;
         }, stop));
         return command;

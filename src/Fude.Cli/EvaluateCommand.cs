@@ -167,19 +167,7 @@ internal static class EvaluateCommand
                 Real((double)row.Model.Characters / row.Model.Tokens), Real(row.Model.BitsPerCharacter),
                 .. row.Xz is { } xz ? (string[])[Real(xz)] : [], .. row.Ngram is { } ngram ? (string[])[Real(ngram)] : [],
             ]);
-        int[] widths = [.. Enumerable.Range(0, table[0].Length).Select(column => Math.Max(3, table.Max(line => LineEditor.Cells(line[column]))))];
-        table.Insert(1, [.. widths.Select((width, column) => column == 0 ? new string('-', width) : new string('-', width - 1) + ":")]);
-        StringBuilder text = new();
-        foreach (string[] line in table)
-        {
-            for (int column = 0; column < line.Length; column++)
-            {
-                string space = new(' ', widths[column] - LineEditor.Cells(line[column]));
-                text.Append("| ").Append(column == 0 ? line[column] + space : space + line[column]).Append(' ');
-            }
-            text.Append("|\n");
-        }
-        return text.ToString();
+        return TextTable.Write(table);
 
         static string Whole(long number) => number.ToString("N0", CultureInfo.InvariantCulture);
         static string Real(double number) => number.ToString("F3", CultureInfo.InvariantCulture);

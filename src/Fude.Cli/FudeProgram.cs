@@ -68,7 +68,7 @@ internal sealed class FudeProgram(Terminal terminal)
     /// <summary>The program's commands.</summary>
     /// <param name="interrupts">Ctrl+C, for the commands that outlive it.</param>
     /// <param name="first">The first argument. Where it names a command, that one alone is made: a run does not wait for the options of
-    /// nineteen others.</param>
+    /// twenty others.</param>
     /// <param name="literal">The words after `--`: no options, whatever they look like.</param>
     internal RootCommand CreateCommand(Interrupts interrupts, string? first = null, IReadOnlyCollection<string>? literal = null)
     {
@@ -86,6 +86,7 @@ internal sealed class FudeProgram(Terminal terminal)
             ("logits", () => LogitsCommand.Create(terminal)),
             ("perplexity", () => PerplexityCommand.Create(terminal)),
             ("evaluate", () => EvaluateCommand.Create(terminal)),
+            ("follow", () => FollowCommand.Create(terminal)),
             ("tune", () => TuneCommand.Create(terminal)),
             ("dpo", () => DpoCommand.Create(terminal)),
             ("merge", () => MergeCommand.Create(terminal)),

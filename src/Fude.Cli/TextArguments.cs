@@ -37,9 +37,10 @@ internal sealed class TextArguments
     }
 
     /// <summary>Adds them to a command.</summary>
-    public static TextArguments AddTo(Command command, bool hasDocuments)
+    public static TextArguments AddTo(Command command, bool hasDocuments, bool needsFiles = true)
     {
         TextArguments arguments = new();
+        if (!needsFiles) arguments._files.Arity = ArgumentArity.ZeroOrMore;
         command.Add(arguments._files);
         command.Add(arguments._field);
         command.Add(arguments._skipBad);
@@ -48,7 +49,7 @@ internal sealed class TextArguments
     }
 
     /// <summary>The files.</summary>
-    public string[] Files(ParseResult args) => args.GetRequiredValue(_files);
+    public string[] Files(ParseResult args) => args.GetValue(_files) ?? [];
 
     /// <summary>The texts.</summary>
     public TrainingText Of(ParseResult args) => Of(args, Files(args));

@@ -138,14 +138,20 @@ internal static class TuneCommand
     /// <summary>Says what was left out or changed, with reasons, counts and first places.</summary>
     public static void ReportLeftOut(TextWriter output, TuningData data)
     {
-        foreach ((string reason, long count, string places) in data.Tally.BadByReason)
-            output.WriteLine(Failure.OneLine(Say($"left out: {count:N0} ({reason}): {places}", $"除外 {count:N0} 件（{reason}）: {places}")));
-        foreach ((string reason, long count, string places) in data.Tally.Notes)
-            output.WriteLine(Failure.OneLine(Say($"note: {count:N0} ({reason}): {places}", $"注意 {count:N0} 件（{reason}）: {places}")));
+        ReportLeftOut(output, data.Tally);
         if (data.Encoder.Straddling > 0)
             output.WriteLine(Say(
                 $"note: {data.Encoder.Straddling:N0} tokens straddle the border of prompt and answer; they are learnt, but generation meets other tokens there. --audit shows them.",
                 $"注意: プロンプトと応答の境目をまたぐトークンが {data.Encoder.Straddling:N0} 個あります。学習しますが、生成時にはそこが別のトークンに分かれます。--audit で確かめられます。"));
+    }
+
+    /// <summary>Says what records were left out or changed.</summary>
+    public static void ReportLeftOut(TextWriter output, DataTally tally)
+    {
+        foreach ((string reason, long count, string places) in tally.BadByReason)
+            output.WriteLine(Failure.OneLine(Say($"left out: {count:N0} ({reason}): {places}", $"除外 {count:N0} 件（{reason}）: {places}")));
+        foreach ((string reason, long count, string places) in tally.Notes)
+            output.WriteLine(Failure.OneLine(Say($"note: {count:N0} ({reason}): {places}", $"注意 {count:N0} 件（{reason}）: {places}")));
     }
 
     private static string Describe(SourceSummary source)

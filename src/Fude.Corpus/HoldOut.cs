@@ -1,8 +1,6 @@
 using System.Buffers.Binary;
-using System.IO.Compression;
 using System.Security.Cryptography;
 using System.Text;
-using System.Text.Json;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -86,61 +84,23 @@ public static class HoldOut
         return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters, skipped.Count) { FirstBadLines = skipped.First };
     }
 
-    private sealed class DocumentFile : IDisposable
+    private sealed class DocumentFile(string path) : IDisposable
     {
-        private readonly string _path, _pending;
-        private readonly Stream _stream;
-        private readonly MemoryStream _line = new();
-        private bool _isDone;
+        private readonly JsonLinesFile _file = new(path);
 
-        internal DocumentFile(string path)
-        {
-            _path = Path.GetFullPath(path);
-            string folder = Path.GetDirectoryName(_path)!;
-            _ = Directory.CreateDirectory(folder);
-            _pending = Path.Combine(folder, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
-            FileStream file = new(_pending, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
-            _stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
-        }
-
-        internal long Documents { get; private set; }
+        internal long Documents => _file.Lines;
 
         internal long Characters { get; private set; }
 
         internal void Add(string text)
         {
-            _line.SetLength(0);
-            using (Utf8JsonWriter json = new(_line, new JsonWriterOptions { Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping }))
-            {
-                json.WriteStartObject();
-                json.WriteString("text", text);
-                json.WriteEndObject();
-            }
-            _line.WriteByte((byte)'\n');
-            _stream.Write(_line.GetBuffer(), 0, (int)_line.Length);
-            Documents++;
+            _file.Add(json => json.WriteString("text", text));
             foreach (char c in text)
                 if (!char.IsLowSurrogate(c)) Characters++;
         }
 
-        internal void Complete()
-        {
-            _stream.Dispose();
-            File.Move(_pending, _path, overwrite: true);
-            _isDone = true;
-        }
+        internal void Complete() => _file.Complete();
 
-        public void Dispose()
-        {
-            try
-            {
-                _stream.Dispose();      // which writes what it still holds, and fails again where the disk is full
-            }
-            finally
-            {
-                _line.Dispose();
-                if (!_isDone) File.Delete(_pending);
-            }
-        }
+        public void Dispose() => _file.Dispose();
     }
 }

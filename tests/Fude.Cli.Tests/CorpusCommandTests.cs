@@ -45,5 +45,35 @@ public sealed class CorpusCommandTests : IDisposable
         Assert.Equal(0, (await Fude.Run(split)).Status);
     }
 
+    [Fact]
+    public async Task Instructions_are_made_of_texts_and_conversations_and_told_by_task()
+    {
+        string texts = _folder.Write("texts.jsonl", """{"text": "桜（さくら）は、春に花を咲かせる樹木である。電車で学校へ通う子供たちが待っていた。"}""" + "\n{\n");
+        string talks = _folder.Write("talks.jsonl", """{"instruction": "花を教えて", "output": "- 桜\n- 梅"}""" + "\n{}\n"), made = _folder["made.jsonl"];
+        string[] make = ["corpus", "instructions", texts, "--dialogues", talks, "--share", "1", "--skip-bad", "1", "--out", made];
+        Fude.Result result = await Fude.Run(make);
+        Assert.Equal(0, result.Status);
+        Assert.Matches("^[0-9]+ instructions: .*define 1.*items 1; 1 broken line skipped: .*texts.jsonl:2\n$", result.Output);
+        Assert.Contains("talks.jsonl:2", result.Error, StringComparison.Ordinal);
+        Assert.Contains("is there already", (await Fude.Run(make)).Failure(), StringComparison.Ordinal);
+        byte[] first = File.ReadAllBytes(made);
+        Assert.Equal(0, (await Fude.Run([.. make, "--force"])).Status);
+        Assert.Equal(first, File.ReadAllBytes(made));
+        Assert.Equal("1 instruction: items 1\n", (await Fude.Run([.. make, "--force", "--tasks", "items"])).Output.Split("; ")[0].TrimEnd() + "\n");
+        Assert.Contains("指示 ", (await Fude.RunInJapanese([.. make, "--force"])).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_no_instruction_can_be_made_of_is_named()
+    {
+        string english = _folder.Write("a.txt", "Nothing here is Japanese. Nothing at all."), made = _folder["made.jsonl"];
+        Assert.Contains("There is nothing to make instructions of", (await Fude.Run("corpus", "instructions", "--out", made)).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("there is no task 'haiku'; there are words, begin", (await Fude.Run("corpus", "instructions", english, "--tasks", "haiku", "--out", made)).Failure(2), StringComparison.Ordinal);
+        Assert.Contains($"{english}: no instruction could be made of it", (await Fude.Run("corpus", "instructions", english, "--out", made)).Failure(), StringComparison.Ordinal);
+        Assert.Contains("name the file .jsonl", (await Fude.Run("corpus", "instructions", english, "--out", _folder["made.txt"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("'haiku' という種類はありません", (await Fude.RunInJapanese("corpus", "instructions", english, "--tasks", "haiku", "--out", made)).Said, StringComparison.Ordinal);
+        Assert.Equal([english], Directory.GetFiles(_folder.Path));
+    }
+
     public void Dispose() => _folder.Dispose();
 }

@@ -31,6 +31,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
     public static IReadOnlyList<StepKind> All { get; } =
     [
         new("hold-out", terminal => Of(CorpusCommand.Create(terminal), "hold-out"), ["files"], ["train", "held-out"]),
+        new("instructions", terminal => Of(CorpusCommand.Create(terminal), "instructions"), ["files", "dialogues"], ["out"]),
         new("tokenizer", terminal => Of(TokenizerCommand.Create(terminal), "train"), ["files"], ["out"]) { Neutral = ["threads"] },
         new("merge-tokenizers", terminal => Of(TokenizerCommand.Create(terminal), "merge"), ["tokenizers", "text"], ["out"]) { Neutral = ["threads"] },
         new("tokenize", terminal => Of(CorpusCommand.Create(terminal), "tokenize"), ["files", "tokenizer"], ["out"]) { Neutral = ["threads"], Beside = [".tokenizer"] },
@@ -54,6 +55,7 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
         Tuning("dpo", DpoCommand.Create),
         new("quantize", ExportCommand.Create, ["model"], ["gguf"]),
         new("evaluate", EvaluateCommand.Create, ["model", "adapter", "files", "ngrams"], ["out"]) { Neutral = ["threads", "json"] },
+        new("follow", FollowCommand.Create, ["model", "adapter", "files"], ["out"]) { Neutral = ["threads", "json"] },
     ];
 
     private static StepKind Tuning(string name, Func<Terminal, Command> create) => new(name, create, ["model", "data", "held-out"], ["out"])

@@ -1,0 +1,187 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text;
+using System.Text.Json;
+using Fude.Generation;
+using Fude.Models;
+using Fude.Tokenizers.Training;
+using Fude.Training;
+using static Fude.Cli.Language;
+
+namespace Fude.Cli;
+
+/// <summary>fude follow: how many instructions a model follows, of those whose answers can be checked.</summary>
+internal static class FollowCommand
+{
+    private const int AtOnce = 32, DefaultLimit = 100, DefaultNewTokens = 128;
+
+    /// <summary>An instruction, what the model answered, and whether that is what was asked for.</summary>
+    private sealed record Answered(MinedInstruction Instruction, string Answer, bool IsFollowed);
+
+    public static Command Create(Terminal terminal)
+    {
+        Argument<string> model = Arguments.Model();
+        Argument<string[]> files = new("files")
+        {
+            HelpName = "FILE",
+            Arity = ArgumentArity.OneOrMore,
+            Description = Say(
+                "Instructions with what their answers are checked by, as fude corpus instructions makes them (JSONL, also gzip).",
+                "答えの確かめ方が付いた指示。fude corpus instructions で作ったもの（JSONL、gzip 圧縮も可）。"),
+        };
+        Option<int> limit = NumberOption.Of("--limit", Say(
+            "Instructions of each task at most, chosen by their hash; 0 for all.", "種類ごとの指示の数の上限。ハッシュ値で選ぶ。0 ならすべて。"), DefaultLimit, NumberOption.AtLeast(0));
+        Option<int> tokens = NumberOption.Of("--max-new-tokens", Say(
+            "Tokens of an answer at most.", "応答のトークン数の上限。"), DefaultNewTokens, NumberOption.AtLeast(1), "-n");
+        Option<string?> format = Arguments.PromptFormatName(Say(
+            $"The prompt format; guessed from the model when absent: {string.Join(", ", PromptFormat.All)}, {PromptFormat.TemplateName} (the folder's own).",
+            $"プロンプトの書式。省略時はモデルから推定: {string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（モデルのフォルダーのもの）。"));
+        Option<string?> adapter = Arguments.Adapter();
+        Option<int?> threads = Arguments.Threads();
+        Option<int> skipBad = NumberOption.Of(
+            "--skip-bad", Say("Broken lines to pass over before one is an error.", "読み飛ばしてよい壊れた行の数。"), 0, NumberOption.AtLeast(0));
+        Option<string?> output = new("--out")
+        {
+            HelpName = "FILE",
+            Description = Say(
+                "Write the table to a file, or, where its name ends in .jsonl, every answer.", "表をファイルに書く。名前が .jsonl で終わればすべての応答を書く。"),
+        };
+        Option<bool> force = new("--force") { Description = Say("Replace a file that is there.", "既にあるファイルを置き換える。") };
+        Option<bool> json = Arguments.Json();
+        Command command = new("follow", Say(
+            "Count how many instructions a model follows, where that can be checked: words, numbers of items, exact texts. It answers with its likeliest tokens.",
+            "モデルが従えた指示の数を、確かめられるもの（言葉、個数、正確な文など）について数える。応答は最も確からしいトークンで作る。"))
+        { model, files, limit, tokens, format, adapter, threads, skipBad, output, force, json };
+        FormatArguments weights = FormatArguments.AddTo(command, FormatArguments.Alias);      // --format is that of the prompt
+        command.SetAction((args, stop) => Task.Run(async () =>
+        {
+            if (args.GetValue(output) is { } place)
+            {
+                if (args.GetRequiredValue(files).Select(Path.GetFullPath).Contains(Path.GetFullPath(place)))
+                    throw new Failure(
+                        $"--out {place} would write over the instructions: give another name.", $"--out {place} では、指示のファイルが上書きされてしまいます。別の名前を指定してください。");
+                OutputPlace.RequireNew(place, args.GetValue(force));
+            }
+            DataTally tally = new(args.GetValue(skipBad));
+            List<MinedInstruction> instructions = Chosen(
+                [.. args.GetRequiredValue(files).SelectMany(file => MinedInstructions.Read(file, tally))], args.GetValue(limit));
+            TuneCommand.ReportLeftOut(terminal.Error, tally);
+            if (instructions.Count == 0)
+                throw new Failure(
+                    $"{string.Join(", ", args.GetRequiredValue(files))}: no line has a \"check\" to check an answer by; fude corpus instructions writes such files.",
+                    $"{string.Join(", ", args.GetRequiredValue(files))}: 答えの確かめ方（\"check\"）のある行がありません。fude corpus instructions でそのようなファイルを作れます。");
+            using TextGenerator generator = weights.LoadGenerator(
+                args, args.GetRequiredValue(model), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, stop);
+            PromptFormatGuess guess = args.GetValue(format) is { } name
+                ? new(PromptFormat.Named(name, generator.Folder), IsSure: true, "")
+                : PromptFormat.Guess(generator.Folder, args.GetValue(adapter));
+            if (!guess.IsSure)
+                terminal.Error.WriteLine(Say(
+                    $"note: prompt format {guess.Format} is a guess. {guess.Reason} --format NAME chooses another.",
+                    $"注意: プロンプト書式 {guess.Format} は推定です。{guess.Reason}--format NAME で変えられます。"));
+            Answered[] answers = await AnswerAsync(terminal, generator, guess.Format, instructions, args.GetValue(tokens), stop).ConfigureAwait(false);
+            terminal.Output.Write(args.GetValue(json) ? Json(answers) : Markdown(answers));
+            if (args.GetValue(output) is { } path)
+                AtomicFile.Write(path, Encoding.UTF8.GetBytes(
+                    path.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase) ? Lines(answers)
+                    : path.EndsWith(".json", StringComparison.OrdinalIgnoreCase) ? Json(answers) : Markdown(answers)));
+            return 0;
+        }, stop));
+        return command;
+    }
+
+    // Of each task so many, in the order of their hashes: which, does not depend on the others, nor on the order of the files.
+    private static List<MinedInstruction> Chosen(List<MinedInstruction> all, int limit) =>
+    [
+        .. all.GroupBy(one => one.Task).OrderBy(task => Place(task.Key)).ThenBy(task => task.Key, StringComparer.Ordinal).SelectMany(task =>
+            task.OrderBy(one => one.Hash).Take(limit == 0 ? int.MaxValue : limit)),
+    ];
+
+    private static int Place(string task)
+    {
+        int place = InstructionMiner.Tasks.ToList().IndexOf(task);
+        return place < 0 ? int.MaxValue : place;
+    }
+
+    private static async Task<Answered[]> AnswerAsync(
+        Terminal terminal, TextGenerator generator, PromptFormat format, List<MinedInstruction> instructions, int tokens, CancellationToken stop)
+    {
+        GenerationOptions greedy = new() { DoSample = false, NumBeams = 1, RepetitionPenalty = 1, MaxNewTokens = tokens };
+        using ProgressLine progress = new(terminal);
+        IProgress<int> told = progress.Of(Say("answering", "応答中"), instructions.Count);
+        Answered[] answers = new Answered[instructions.Count];
+        for (int first = 0; first < answers.Length; first += AtOnce)
+        {
+            told.Report(first);
+            await Task.WhenAll(Enumerable.Range(first, Math.Min(AtOnce, answers.Length - first)).Select(async i =>
+            {
+                Prompt prompt = format.Write(instructions[i].Question);
+                int[] ids = generator.Encode(prompt.Text, prompt.AddSpecialTokens);
+                int room = generator.Config.Context - ids.Length;
+                // An instruction that leaves no room for an answer has none.
+                string answer = room < 1 ? "" : (await generator.GenerateAsync(ids, greedy with { MaxNewTokens = Math.Min(tokens, room) }, stop).ConfigureAwait(false))[0].Text!;
+                answers[i] = new Answered(instructions[i], answer.Trim(), instructions[i].Check.IsMetBy(answer));
+            })).ConfigureAwait(false);
+        }
+        progress.Clear();
+        return answers;
+    }
+
+    private static IEnumerable<(string Task, int Count, int Followed)> Rows(Answered[] answers) =>
+    [
+        .. answers.GroupBy(answer => answer.Instruction.Task).Select(task => (task.Key.Length > 0 ? task.Key : "–", task.Count(), task.Count(answer => answer.IsFollowed))),
+        (Say("all", "全体"), answers.Length, answers.Count(answer => answer.IsFollowed)),
+    ];
+
+    private static string Markdown(Answered[] answers) => TextTable.Write(
+    [
+        [Say("task", "種類"), Say("instructions", "指示"), Say("followed", "従えた数"), "%"],
+        .. Rows(answers).Select(row => (string[])
+        [
+            Failure.OneLine(row.Task.Replace("|", "\\|", StringComparison.Ordinal)), row.Count.ToString("N0", CultureInfo.InvariantCulture),
+            row.Followed.ToString("N0", CultureInfo.InvariantCulture), (100.0 * row.Followed / row.Count).ToString("F1", CultureInfo.InvariantCulture),
+        ]),
+    ]);
+
+    private static string Json(Answered[] answers)
+    {
+        using StringWriter text = new() { NewLine = "\n" };
+        JsonLine.Write(text, json =>
+        {
+            json.WriteStartObject();
+            json.WriteStartArray("tasks");
+            foreach (IGrouping<string, Answered> task in answers.GroupBy(answer => answer.Instruction.Task))
+            {
+                json.WriteStartObject();
+                json.WriteString("task", task.Key);
+                json.WriteNumber("instructions", task.Count());
+                json.WriteNumber("followed", task.Count(answer => answer.IsFollowed));
+                json.WriteEndObject();
+            }
+            json.WriteEndArray();
+            json.WriteNumber("instructions", answers.Length);
+            json.WriteNumber("followed", answers.Count(answer => answer.IsFollowed));
+            json.WriteEndObject();
+        });
+        return text.ToString();
+    }
+
+    private static string Lines(Answered[] answers)
+    {
+        using StringWriter text = new() { NewLine = "\n" };
+        foreach (Answered answer in answers)
+            JsonLine.Write(text, json =>
+            {
+                json.WriteStartObject();
+                json.WriteString("task", answer.Instruction.Task);
+                json.WriteString("instruction", answer.Instruction.Question);
+                json.WriteString("answer", answer.Answer);
+                json.WriteBoolean("followed", answer.IsFollowed);
+                json.WritePropertyName("check");
+                answer.Instruction.Check.WriteTo(json);
+                json.WriteString("reference", answer.Instruction.Answer);
+                json.WriteEndObject();
+            });
+        return text.ToString();
+    }
+}

@@ -1,0 +1,124 @@
+using System.Text.Json;
+using Fude.Corpus;
+using Fude.Tokenizers.Training;
+using static Fude.Tokenizers.Wording;
+
+namespace Fude.Training;
+
+/// <summary>Writes the instructions that texts and conversations answer as a file to tune with.</summary>
+/// <remarks>
+/// A line is <c>{"task": …, "messages": [{"role": "user", …}, {"role": "assistant", …}], "check": {…}}</c>; "check" is what every answer can be held to, and
+/// is not there where that is nothing. An instruction that was there before is not written again.
+/// </remarks>
+public static class MinedInstructions
+{
+    /// <summary>Writes the file, which appears whole or not at all.</summary>
+    /// <param name="texts">The texts; null for none.</param>
+    /// <param name="dialogues">Files of conversations, as <see cref="DialogueReader"/> reads them.</param>
+    /// <param name="heldOutShare">The share of conversations that a tuning will hold out (<see cref="Dialogue.IsHeldOut"/>): nothing is made of them.</param>
+    /// <param name="path">The file: .jsonl or .jsonl.gz.</param>
+    /// <param name="miner">Makes them.</param>
+    /// <param name="tally">Hears of every conversation that is left out.</param>
+    /// <param name="skipped">Hears of every broken line of the texts that is passed over.</param>
+    /// <param name="progress">Hears what share of the texts has been read; null for silence.</param>
+    /// <param name="stop">Ends the work; nothing is left behind.</param>
+    /// <returns>How many there are of each task.</returns>
+    /// <exception cref="ArgumentException">The file is one that is read, or its name is not one of JSONL.</exception>
+    /// <exception cref="InvalidDataException">A file is broken, or nothing can be made of any.</exception>
+    public static IReadOnlyDictionary<string, long> Write(
+        TrainingText? texts, IReadOnlyList<string> dialogues, double heldOutShare, string path, InstructionMiner miner, DataTally tally,
+        Action<BadLine>? skipped = null, IProgress<double>? progress = null, CancellationToken stop = default)
+    {
+        ArgumentNullException.ThrowIfNull(dialogues);
+        ArgumentNullException.ThrowIfNull(miner);
+        ArgumentNullException.ThrowIfNull(tally);
+        string[] read = [.. texts?.Files ?? [], .. dialogues];
+        if (read.Select(Path.GetFullPath).Contains(Path.GetFullPath(path)))
+            throw new ArgumentException(Say($"{path} would be written over: it is one of the files that are read.", $"{path} は読み込み元でもあり、上書きされてしまいます。"));
+        if (!TrainingText.IsJsonName(path))
+            throw new ArgumentException(Say(
+                $"{path}: instructions are written as JSONL; name the file .jsonl or .jsonl.gz.", $"{path}: 指示は JSONL で書かれます。名前の末尾を .jsonl か .jsonl.gz にしてください。"));
+        Dictionary<string, long> counts = InstructionMiner.Tasks.ToDictionary(task => task, _ => 0L);
+        HashSet<ulong> seen = [];
+        using JsonLinesFile file = new(path);
+        foreach (string name in dialogues)
+            foreach (Dialogue dialogue in new DialogueReader().Read(name, tally))
+            {
+                stop.ThrowIfCancellationRequested();
+                if (!dialogue.IsHeldOut(heldOutShare)) Add(miner.OfDialogue(dialogue));
+            }
+        foreach (TextDocument document in texts is null || texts.Files.Count == 0 ? [] : texts.Documents(progress, skipped, stop)) Add(miner.OfText(document.Text));
+        if (file.Lines == 0)
+            throw new InvalidDataException(Say(
+                $"{string.Join(", ", read)}: no instruction could be made of it. Japanese texts with sentences are expected; --share says of how many of these.",
+                $"{string.Join(", ", read)}: 指示を一つも作れませんでした。文のある日本語のテキストが必要です。--share は使う文の割合です。"));
+        file.Complete();
+        return counts;
+
+        void Add(IEnumerable<MinedInstruction> made)
+        {
+            foreach (MinedInstruction one in made)
+            {
+                if (!seen.Add(one.Hash)) continue;
+                counts[one.Task]++;
+                file.Add(json => Write(json, one));
+            }
+        }
+    }
+
+    /// <summary>Reads instructions whose answers can be checked; those that say of no check are passed over.</summary>
+    /// <param name="file">A file of lines as <see cref="Write(TrainingText, IReadOnlyList{string}, double, string, InstructionMiner, DataTally, Action{BadLine}, IProgress{double}, CancellationToken)"/>
+    /// writes them.</param>
+    /// <param name="tally">Hears of broken lines.</param>
+    /// <exception cref="FileNotFoundException">It is not there.</exception>
+    /// <exception cref="InvalidDataException">It is damaged, or more lines are broken than may be.</exception>
+    public static IEnumerable<MinedInstruction> Read(string file, DataTally tally)
+    {
+        ArgumentNullException.ThrowIfNull(tally);
+        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally))
+        {
+            if (!record.TryGetProperty("check", out JsonElement json)) continue;
+            (MinedInstruction? read, string reason) = OfRecord(record, json);
+            if (read is null) tally.AddBad(file, line, reason);
+            else yield return read;
+        }
+    }
+
+    private static (MinedInstruction? Read, string Reason) OfRecord(JsonElement record, JsonElement json)
+    {
+        if (!record.TryGetProperty("messages", out JsonElement messages) || messages.ValueKind != JsonValueKind.Array || messages.GetArrayLength() != 2
+            || Content(messages[0], "user") is not { } question || Content(messages[1], "assistant") is not { } answer)
+            return (null, Say(
+                "\"messages\" is no question of user and answer of assistant", "\"messages\" が user の質問と assistant の応答の二つになっていません"));
+        try
+        {
+            string task = record.TryGetProperty("task", out JsonElement name) && name.ValueKind == JsonValueKind.String ? name.GetString()! : "";
+            return (new MinedInstruction(task, question, answer, AnswerCheck.Of(json)), "");
+        }
+        catch (InvalidDataException broken)
+        {
+            return (null, broken.Message);
+        }
+
+        static string? Content(JsonElement message, string role) =>
+            message.ValueKind == JsonValueKind.Object && message.TryGetProperty("role", out JsonElement said) && said.ValueEquals(role)
+                && message.TryGetProperty("content", out JsonElement text) && text.ValueKind == JsonValueKind.String ? text.GetString() : null;
+    }
+
+    private static void Write(Utf8JsonWriter json, MinedInstruction made)
+    {
+        json.WriteString("task", made.Task);
+        json.WriteStartArray("messages");
+        foreach ((string role, string content) in (ReadOnlySpan<(string, string)>)[("user", made.Question), ("assistant", made.Answer)])
+        {
+            json.WriteStartObject();
+            json.WriteString("role", role);
+            json.WriteString("content", content);
+            json.WriteEndObject();
+        }
+        json.WriteEndArray();
+        if (made.Check.IsEmpty) return;
+        json.WritePropertyName("check");
+        made.Check.WriteTo(json);
+    }
+}

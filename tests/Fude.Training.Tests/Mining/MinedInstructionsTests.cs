@@ -1,0 +1,73 @@
+using Fude.TestData;
+using Fude.Tokenizers.Training;
+
+namespace Fude.Training.Tests;
+
+public sealed class MinedInstructionsTests : IDisposable
+{
+    private const string Sentences = "桜（さくら）は、春に花を咲かせる樹木である。公園や川の土手に植えられ、多くの人々が花見を楽しむ。電車で学校へ通う子供たちが待っていた。";
+
+    private readonly TemporaryFolder _folder = new();
+
+    [Theory]
+    [InlineData("out.jsonl")]
+    [InlineData("out.jsonl.gz")]
+    public void They_are_read_as_they_were_written_and_are_data_to_tune_with(string name)
+    {
+        InstructionMiner miner = new() { Share = 1 };
+        // The second document repeats the first: nothing is written twice.
+        IReadOnlyDictionary<string, long> counts = Write(name, miner, Sentences, Sentences);
+        MinedInstruction[] read = [.. MinedInstructions.Read(_folder[name], new DataTally())];
+        Assert.Equal(
+            miner.OfText(Sentences).Select(one => (one.Task, one.Question, one.Answer, one.Hash)), read.Select(one => (one.Task, one.Question, one.Answer, one.Hash)));
+        Assert.All(read, one => Assert.True(one.Check.IsMetBy(one.Answer)));
+        Assert.Equal(read.Length, counts.Values.Sum());
+        Assert.Equal(read.Select(one => one.Question), new DialogueReader().Read(_folder[name], new DataTally()).Select(dialogue => Assert.Single(dialogue.Turns).Question));
+    }
+
+    [Fact]
+    public void Of_conversations_that_are_held_out_nothing_is_made()
+    {
+        string talks = _folder.Write("talks.jsonl", string.Concat(Enumerable.Range(0, 300).Select(i =>
+            $$"""{"instruction": "花{{(char)('一' + i)}}を教えて", "output": "- 桜\n- 梅{{i}}"}""" + "\n")));
+        HashSet<string> heldOut = [.. new DialogueReader().Read(talks, new DataTally()).Where(dialogue => dialogue.IsHeldOut(0.3)).Select(dialogue => dialogue.Turns[0].Question)];
+        Assert.InRange(heldOut.Count, 50, 140);
+        IReadOnlyDictionary<string, long> counts = MinedInstructions.Write(null, [talks], 0.3, _folder["out.jsonl"], new InstructionMiner(), new DataTally());
+        Assert.Equal(300 - heldOut.Count, counts["items"]);
+        Assert.All(MinedInstructions.Read(_folder["out.jsonl"], new DataTally()), one => Assert.DoesNotContain(heldOut, question => one.Question.StartsWith(question, StringComparison.Ordinal)));
+    }
+
+    [Fact]
+    public void A_file_that_would_be_written_over_a_name_of_text_and_nothing_to_make_are_errors_that_leave_nothing_behind()
+    {
+        string text = _folder.Write("text.jsonl", "{\"text\": \"Only English here. Nothing else.\"}\n");
+        TrainingText source = new(text);
+        Assert.Contains("would be written over", Assert.Throws<ArgumentException>(() => MinedInstructions.Write(source, [], 0, text, new InstructionMiner(), new DataTally())).Message, StringComparison.Ordinal);
+        Assert.Contains("name the file .jsonl", Assert.Throws<ArgumentException>(() => MinedInstructions.Write(source, [], 0, _folder["out.txt"], new InstructionMiner(), new DataTally())).Message, StringComparison.Ordinal);
+        Assert.Contains("no instruction could be made", Assert.Throws<InvalidDataException>(() => MinedInstructions.Write(source, [], 0, _folder["out.jsonl"], new InstructionMiner(), new DataTally())).Message, StringComparison.Ordinal);
+        Assert.Equal([text], Directory.GetFiles(_folder.Path));
+    }
+
+    [Theory]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}], "check": {}}""", "messages")]
+    [InlineData("""{"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}], "check": {}}""", "messages")]
+    [InlineData("""{"check": {}}""", "messages")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "check": {"x": 1}}""", "\"x\"")]
+    public void A_broken_line_is_named_with_its_place(string line, string named)
+    {
+        string good = """{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "check": {"exactly": "b"}}""";
+        string file = _folder.Write("a.jsonl", $"{good}\n{{\"instruction\": \"no check\", \"output\": \"x\"}}\n{line}\n");
+        string message = Assert.Throws<InvalidDataException>(() => MinedInstructions.Read(file, new DataTally()).ToArray()).Message;
+        Assert.Contains("a.jsonl:3", message, StringComparison.Ordinal);
+        Assert.Contains(named, message, StringComparison.Ordinal);
+        Assert.Equal("b", Assert.Single(MinedInstructions.Read(file, new DataTally(1))).Check.Exactly);
+    }
+
+    public void Dispose() => _folder.Dispose();
+
+    private IReadOnlyDictionary<string, long> Write(string name, InstructionMiner miner, params string[] texts)
+    {
+        string file = _folder.Write("texts.jsonl", string.Concat(texts.Select(text => $"{{\"text\": \"{text}\"}}\n")));
+        return MinedInstructions.Write(new TrainingText(file), [], 0, _folder[name], miner, new DataTally());
+    }
+}

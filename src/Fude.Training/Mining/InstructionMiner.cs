@@ -105,6 +105,11 @@ public sealed class InstructionMiner
 
     private static readonly string[] Items = ["{0}{1}挙げてください。", "{0}{1}教えてください。", "{0}{1}答えてください。", "{0}{1}だけ挙げて。", "{0}例を{1}挙げてください。"];
 
+    private static readonly string[] ItemsOf = ["{0}を{1}挙げてください。", "{0}を{1}教えてください。", "{0}を{1}答えて。", "{0}を{1}挙げて。", "{0}を{1}書いてください。"];
+
+    // How a list is asked for without a number.
+    private static readonly string[] Asking = ["挙げ", "教え", "列挙", "リスト", "書い", "答え", "考え", "示し", "提案", "あげ"];
+
     private static readonly string[] Short = ["{0}一文で答えてください。", "{0}短く答えてください。", "{0}一文で教えて。", "{0}手短に答えてください。"];
 
     private static readonly string[] Everyday = [
@@ -311,8 +316,20 @@ public sealed class InstructionMiner
         for (int count = 2; count <= Math.Min(items.Count, 5); count++)
         {
             int first = draw.Below(items.Count - count + 1);
-            yield return new("items", draw.Fill(Items, Ended(question), draw.Count(count)), MinedList.Write(items.Skip(first).Take(count)), new AnswerCheck { Items = count });
+            string asked = What(question) is { } what && draw.Below(3) > 0 ? draw.Fill(ItemsOf, what, draw.Count(count)) : draw.Fill(Items, Ended(question), draw.Count(count));
+            yield return new("items", asked, MinedList.Write(items.Skip(first).Take(count)), new AnswerCheck { Items = count });
         }
+    }
+
+    // "春の花のリストを挙げてください。" → "春の花"; null where a question ends otherwise.
+    private static string? What(string question)
+    {
+        const int LongestEnd = 20;
+        int particle = question.LastIndexOf('を');
+        return particle > 4 && question.Length - particle <= LongestEnd && !question.AsSpan(0, particle).ContainsAny("。？?！\n")
+            && Array.Exists(Asking, word => question.IndexOf(word, particle, StringComparison.Ordinal) > 0)
+            ? question[..particle].Replace("のリスト", "", StringComparison.Ordinal)
+            : null;
     }
 
     private static MinedInstruction? OfFirst(string question, string answer, Draw draw)

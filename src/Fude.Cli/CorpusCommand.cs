@@ -64,7 +64,8 @@ internal static class CorpusCommand
                 "指示や対話のデータ。そこからも、個数や短さを指定する指示と、一往復の対話を作る。"),
         };
         Option<double> share = NumberOption.Of("--share", Say(
-            "The share of sentences that are made something of.", "指示を作る文の割合。"), 0.1, NumberOption.PartAboveZero);
+            "The share of sentences that are made something of; lists, kinds, short answers and exchanges are made of all there are.",
+            "指示を作る文の割合。箇条書き、種類の例、短い答え、対話の一往復は割合によらずすべてから作る。"), 0.1, NumberOption.PartAboveZero);
         Option<double> heldOut = NumberOption.Of("--held-out-share", Say(
             "The share of conversations that tuning will hold out (its option of that name): nothing is made of them.",
             "学習時に評価用として取り分ける対話の割合（学習の同名のオプション）。それらからは作らない。"), 0.0, NumberOption.PartBelow(1));
@@ -88,8 +89,8 @@ internal static class CorpusCommand
         });
         Option<bool> force = Force(Say("Replace a file that is there.", "既にあるファイルを置き換える。"));
         Command command = new("instructions", Say(
-            "Make simple Japanese instructions of texts that are answers to them: sentences with given words, lists of so many, definitions, what goes on how. Each says how an answer can be checked.",
-            "テキストを答えとする簡単な日本語の指示を作る。決まった言葉を使う文、決まった数の箇条書き、定義、文の続きなど。答えの確かめ方も記録する。"));
+            "Make simple Japanese instructions of texts that are answers to them: sentences with given words, lists of so many, definitions, what goes on how. Most say how an answer can be checked.",
+            "テキストを答えとする簡単な日本語の指示を作る。決まった言葉を使う文、決まった数の箇条書き、定義、文の続きなど。多くには答えの確かめ方も付く。"));
         TextArguments text = TextArguments.AddTo(command, hasDocuments: true, needsFiles: false);
         command.Add(dialogues);
         command.Add(tasks);
@@ -104,20 +105,20 @@ internal static class CorpusCommand
                 throw Failure.OfUsage(
                     "There is nothing to make instructions of: name files of texts, or conversations (--dialogues FILE).",
                     "指示のもとになるファイルがありません。テキストのファイルか、対話のファイル（--dialogues FILE）を指定してください。");
+            OutputPlace.RequireApart(args.GetRequiredValue(output), [.. text.Files(args), .. args.Given(dialogues) ?? []]);
             OutputPlace.RequireNew(args.GetRequiredValue(output), args.GetValue(force));
             TextArguments.TellUnnamedJson(terminal, text.Files(args));
             using ProgressLine progress = new(terminal);
             TrainingText source = text.Of(args);
             DataTally tally = new(source.SkipBadLines);
-            List<BadLine> bad = [];
             IReadOnlyDictionary<string, long> counts = MinedInstructions.Write(
                 source, args.Given(dialogues) ?? [], args.GetValue(heldOut), args.GetRequiredValue(output),
-                new InstructionMiner { Share = args.GetValue(share), Seed = args.GetValue(seed), Only = args.Given(tasks) ?? [] }, tally, bad.Add, progress.Of(Say("reading", "読み込み中"), stop), stop);
+                new InstructionMiner { Share = args.GetValue(share), Seed = args.GetValue(seed), Only = args.Given(tasks) ?? [] }, tally, progress.Of(Say("reading", "読み込み中"), stop), stop);
             progress.Clear();
             TuneCommand.ReportLeftOut(terminal.Error, tally);
             terminal.Output.WriteLine(Say(
-                $"{Count(counts.Values.Sum(), "instruction")}: {string.Join(", ", counts.Where(pair => pair.Value > 0).Select(pair => $"{pair.Key} {pair.Value:N0}"))}{Skipped(bad.Count, bad)}",
-                $"指示 {counts.Values.Sum():N0} 件: {string.Join("、", counts.Where(pair => pair.Value > 0).Select(pair => $"{pair.Key} {pair.Value:N0}"))}{Skipped(bad.Count, bad)}"));
+                $"{Count(counts.Values.Sum(), "instruction")}: {string.Join(", ", counts.Where(pair => pair.Value > 0).Select(pair => $"{pair.Key} {pair.Value:N0}"))}",
+                $"指示 {counts.Values.Sum():N0} 件: {string.Join("、", counts.Where(pair => pair.Value > 0).Select(pair => $"{pair.Key} {pair.Value:N0}"))}"));
             return 0;
         }, stop));
         return command;

@@ -59,7 +59,7 @@ internal static class EvaluateCommand
             if (args.GetValue(output) is { } table)
             {
                 OutputPlace.RequireFile(table);
-                RequireApart(table, [.. text.Files(args), .. comparison, args.GetRequiredValue(model), .. args.GetValue(adapter) is { } part ? (string[])[part] : []]);
+                OutputPlace.RequireApart(table, [.. text.Files(args), .. comparison, args.GetRequiredValue(model), .. args.GetValue(adapter) is { } part ? (string[])[part] : []]);
                 OutputPlace.RequireNew(table, args.GetValue(force));
             }
             TextArguments.TellUnnamedJson(terminal, text.Files(args).Concat(comparison).Distinct());
@@ -105,30 +105,6 @@ internal static class EvaluateCommand
             return 0;
         }, stop));
         return command;
-    }
-
-    // The table takes the place of nothing that it was made of.
-    private static void RequireApart(string table, IEnumerable<string> inputs)
-    {
-        StringComparison names = OperatingSystem.IsLinux() ? StringComparison.Ordinal : StringComparison.OrdinalIgnoreCase;
-        string place = Real(table);
-        foreach (string input in inputs)
-        {
-            string read = Path.TrimEndingDirectorySeparator(Real(input));
-            if (place.Equals(read, names) || (File.Exists(place) && Directory.Exists(read) && place.StartsWith(read + Path.DirectorySeparatorChar, names)))
-                throw new Failure(
-                    $"--out {table} would write the table over what is measured ({input}): give another name.",
-                    $"--out {table} では、測る対象（{input}）に表が書き込まれてしまいます。別の名前を指定してください。");
-        }
-
-        // Where a path leads through links.
-        static string Real(string path)
-        {
-            string full = Path.GetFullPath(path);
-            FileSystemInfo there = Directory.Exists(full) ? new DirectoryInfo(full) : new FileInfo(full);
-            if (there.LinkTarget is not null && there.ResolveLinkTarget(returnFinalTarget: true) is { } target) return target.FullName;
-            return Path.GetDirectoryName(full) is { } parent ? Path.Combine(Real(parent), Path.GetFileName(full)) : full;
-        }
     }
 
     private static CharacterNgrams Counted(IEnumerable<TextDocument> documents, string[] files, CancellationToken stop)

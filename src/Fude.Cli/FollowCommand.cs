@@ -44,7 +44,7 @@ internal static class FollowCommand
         {
             HelpName = "FILE",
             Description = Say(
-                "Write the table to a file, or, where its name ends in .jsonl, every answer.", "表をファイルに書く。名前が .jsonl で終わればすべての応答を書く。"),
+                "Write the table to a file: .json or Markdown; or every answer: .jsonl.", "表をファイルに書く（.json 以外は Markdown）。.jsonl ならすべての応答を書く。"),
         };
         Option<bool> force = new("--force") { Description = Say("Replace a file that is there.", "既にあるファイルを置き換える。") };
         Option<bool> json = Arguments.Json();
@@ -57,14 +57,15 @@ internal static class FollowCommand
         {
             if (args.GetValue(output) is { } place)
             {
-                if (args.GetRequiredValue(files).Select(Path.GetFullPath).Contains(Path.GetFullPath(place)))
-                    throw new Failure(
-                        $"--out {place} would write over the instructions: give another name.", $"--out {place} では、指示のファイルが上書きされてしまいます。別の名前を指定してください。");
+                if (place.EndsWith(".gz", StringComparison.OrdinalIgnoreCase))
+                    throw Failure.OfUsage(
+                        $"--out {place} would be packed by its name, and it is not: leave off .gz.", $"--out {place}: gzip では書き出しません。末尾の .gz を外してください。");
+                OutputPlace.RequireFile(place);
+                OutputPlace.RequireApart(place, [.. args.GetRequiredValue(files), args.GetRequiredValue(model), .. args.GetValue(adapter) is { } part ? (string[])[part] : []]);
                 OutputPlace.RequireNew(place, args.GetValue(force));
             }
             DataTally tally = new(args.GetValue(skipBad));
-            List<MinedInstruction> instructions = Chosen(
-                [.. args.GetRequiredValue(files).SelectMany(file => MinedInstructions.Read(file, tally))], args.GetValue(limit));
+            List<MinedInstruction> instructions = Chosen(args.GetRequiredValue(files).SelectMany(file => MinedInstructions.Read(file, tally)), args.GetValue(limit), stop);
             TuneCommand.ReportLeftOut(terminal.Error, tally);
             if (instructions.Count == 0)
                 throw new Failure(
@@ -90,12 +91,19 @@ internal static class FollowCommand
         return command;
     }
 
-    // Of each task so many, in the order of their hashes: which, does not depend on the others, nor on the order of the files.
-    private static List<MinedInstruction> Chosen(List<MinedInstruction> all, int limit) =>
-    [
-        .. all.GroupBy(one => one.Task).OrderBy(task => Place(task.Key)).ThenBy(task => task.Key, StringComparer.Ordinal).SelectMany(task =>
-            task.OrderBy(one => one.Hash).Take(limit == 0 ? int.MaxValue : limit)),
-    ];
+    // Of each task so many, each once, in the order of their hashes: which, does not depend on the others.
+    private static List<MinedInstruction> Chosen(IEnumerable<MinedInstruction> all, int limit, CancellationToken stop)
+    {
+        Dictionary<string, SortedSet<(ulong Hash, MinedInstruction Instruction)>> tasks = [];
+        Comparer<(ulong Hash, MinedInstruction)> byHash = Comparer<(ulong Hash, MinedInstruction)>.Create((one, other) => one.Hash.CompareTo(other.Hash));
+        foreach (MinedInstruction one in all)
+        {
+            stop.ThrowIfCancellationRequested();
+            if (!tasks.TryGetValue(one.Task, out SortedSet<(ulong, MinedInstruction)>? chosen)) tasks.Add(one.Task, chosen = new(byHash));
+            if (chosen.Add((one.Hash, one)) && limit > 0 && chosen.Count > limit) _ = chosen.Remove(chosen.Max);
+        }
+        return [.. tasks.OrderBy(task => Place(task.Key)).ThenBy(task => task.Key, StringComparer.Ordinal).SelectMany(task => task.Value.Select(one => one.Instruction))];
+    }
 
     private static int Place(string task)
     {
@@ -106,7 +114,21 @@ internal static class FollowCommand
     private static async Task<Answered[]> AnswerAsync(
         Terminal terminal, TextGenerator generator, PromptFormat format, List<MinedInstruction> instructions, int tokens, CancellationToken stop)
     {
-        GenerationOptions greedy = new() { DoSample = false, NumBeams = 1, RepetitionPenalty = 1, MaxNewTokens = tokens };
+        // Whatever generation_config.json says of how to write; what it forbids to write stays forbidden.
+        GenerationOptions greedy = new()
+        {
+            DoSample = false,
+            NumBeams = 1,
+            NumBeamGroups = 1,
+            DiversityPenalty = 0,
+            NumReturnSequences = 1,
+            RepetitionPenalty = 1,
+            PresencePenalty = 0,
+            FrequencyPenalty = 0,
+            NoRepeatNgramSize = 0,
+            MinNewTokens = 0,
+            MinLength = 0,
+        };
         using ProgressLine progress = new(terminal);
         IProgress<int> told = progress.Of(Say("answering", "応答中"), instructions.Count);
         Answered[] answers = new Answered[instructions.Count];

@@ -50,16 +50,18 @@ public sealed class CorpusCommandTests : IDisposable
     {
         string texts = _folder.Write("texts.jsonl", """{"text": "桜（さくら）は、春に花を咲かせる樹木である。電車で学校へ通う子供たちが待っていた。"}""" + "\n{\n");
         string talks = _folder.Write("talks.jsonl", """{"instruction": "花を教えて", "output": "- 桜\n- 梅"}""" + "\n{}\n"), made = _folder["made.jsonl"];
-        string[] make = ["corpus", "instructions", texts, "--dialogues", talks, "--share", "1", "--skip-bad", "1", "--out", made];
+        string[] make = ["corpus", "instructions", texts, "--dialogues", talks, "--share", "1", "--skip-bad", "2", "--out", made];
         Fude.Result result = await Fude.Run(make);
         Assert.Equal(0, result.Status);
-        Assert.Matches("^[0-9]+ instructions: .*define 1.*items 1; 1 broken line skipped: .*texts.jsonl:2\n$", result.Output);
+        Assert.Matches("^[0-9]+ instructions: .*define 1.*items 1\n$", result.Output);
+        Assert.Contains("left out: 1 (a broken line): " + texts + ":2", result.Error, StringComparison.Ordinal);
         Assert.Contains("talks.jsonl:2", result.Error, StringComparison.Ordinal);
+        Assert.Contains("texts.jsonl:2", (await Fude.Run(["corpus", "instructions", texts, "--dialogues", talks, "--skip-bad", "1", "--out", _folder["two.jsonl"]])).Failure(), StringComparison.Ordinal);
         Assert.Contains("is there already", (await Fude.Run(make)).Failure(), StringComparison.Ordinal);
         byte[] first = File.ReadAllBytes(made);
         Assert.Equal(0, (await Fude.Run([.. make, "--force"])).Status);
         Assert.Equal(first, File.ReadAllBytes(made));
-        Assert.Equal("1 instruction: items 1\n", (await Fude.Run([.. make, "--force", "--tasks", "items"])).Output.Split("; ")[0].TrimEnd() + "\n");
+        Assert.Equal("1 instruction: items 1\n", (await Fude.Run([.. make, "--force", "--tasks", "items"])).Output);
         Assert.Contains("指示 ", (await Fude.RunInJapanese([.. make, "--force"])).Said, StringComparison.Ordinal);
     }
 
@@ -73,6 +75,18 @@ public sealed class CorpusCommandTests : IDisposable
         Assert.Contains("name the file .jsonl", (await Fude.Run("corpus", "instructions", english, "--out", _folder["made.txt"])).Failure(), StringComparison.Ordinal);
         Assert.Contains("'haiku' という種類はありません", (await Fude.RunInJapanese("corpus", "instructions", english, "--tasks", "haiku", "--out", made)).Said, StringComparison.Ordinal);
         Assert.Equal([english], Directory.GetFiles(_folder.Path));
+    }
+
+    [Fact]
+    public async Task No_instructions_are_written_over_what_they_are_made_of_also_through_links()
+    {
+        _ = Directory.CreateDirectory(_folder["folder"]);
+        string texts = _folder.Write("folder/texts.jsonl", """{"text": "電車で学校へ通う子供たちが待っていた。"}""");
+        Directory.CreateSymbolicLink(_folder["link"], _folder["folder"]);
+        foreach (string place in (string[])[texts, _folder["link/texts.jsonl"]])
+            foreach (string[] files in (string[][])[[texts], ["--dialogues", texts]])
+                Assert.Contains("would write over what is read", (await Fude.Run(["corpus", "instructions", .. files, "--out", place, "--force"])).Failure(), StringComparison.Ordinal);
+        Assert.StartsWith("{\"text\"", File.ReadAllText(texts), StringComparison.Ordinal);
     }
 
     public void Dispose() => _folder.Dispose();

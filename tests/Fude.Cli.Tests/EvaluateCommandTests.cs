@@ -74,7 +74,7 @@ public sealed class EvaluateCommandTests : IDisposable
         {
             byte[] before = File.ReadAllBytes(place);
             foreach (string[] more in (string[][])[[], ["--force"]])
-                Assert.Contains($"--out {place} would write the table over what is measured", (await Fude.Run([.. evaluate, place, .. more])).Failure(), StringComparison.Ordinal);
+                Assert.Contains($"--out {place} would write over what is read", (await Fude.Run([.. evaluate, place, .. more])).Failure(), StringComparison.Ordinal);
             Assert.Equal(before, File.ReadAllBytes(place));
         }
         Assert.Contains($"{notes} is there already: choose another name, or replace it with --force.", (await Fude.Run([.. evaluate, notes])).Failure(), StringComparison.Ordinal);
@@ -85,7 +85,7 @@ public sealed class EvaluateCommandTests : IDisposable
             Assert.Equal((0, ""), (result.Status, result.Error));
             Assert.Equal(result.Output, File.ReadAllText(place));
         }
-        Assert.Contains("では、測る対象（", (await Fude.RunInJapanese([.. evaluate, file])).Said, StringComparison.Ordinal);
+        Assert.Contains("では、読み込む対象（", (await Fude.RunInJapanese([.. evaluate, file])).Said, StringComparison.Ordinal);
     }
 
     [Fact]

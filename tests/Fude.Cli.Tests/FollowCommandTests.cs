@@ -51,19 +51,48 @@ public sealed class FollowCommandTests : IDisposable
     [Fact]
     public async Task What_cannot_be_measured_is_named_before_a_model_is_loaded()
     {
-        string model = Model(), plain = _folder.Write("plain.jsonl", """{"instruction": "a", "output": "b"}"""), file = Instructions("a.jsonl", [("words", "猫", """{"sentences": 1}""")]);
+        string model = _folder["none"], plain = _folder.Write("plain.jsonl", """{"instruction": "a", "output": "b"}"""), file = Instructions("a.jsonl", [("words", "猫", """{"sentences": 1}""")]);
         Assert.Contains("no line has a \"check\"", (await Fude.Run("follow", model, plain)).Failure(), StringComparison.Ordinal);
         Assert.Contains("no such file", (await Fude.Run("follow", model, _folder["none.jsonl"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("leave off .gz", (await Fude.Run("follow", model, file, "--out", _folder["a.jsonl.gz"])).Failure(2), StringComparison.Ordinal);
+        Assert.Contains(model, (await Fude.Run("follow", model, file)).Failure(), StringComparison.Ordinal);
         Assert.Contains("broken.jsonl:1", (await Fude.Run("follow", model, Instructions("broken.jsonl", [("words", "猫", """{"sentence": 1}""")]))).Failure(), StringComparison.Ordinal);
-        Assert.Contains("would write over the instructions", (await Fude.Run("follow", model, file, "--out", file, "--force")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("would write over what is read", (await Fude.Run("follow", model, file, "--out", file, "--force")).Failure(), StringComparison.Ordinal);
         Assert.Contains("is there already", (await Fude.Run("follow", model, file, "--out", plain)).Failure(), StringComparison.Ordinal);
         Assert.Contains("答えの確かめ方（\"check\"）のある行がありません", (await Fude.RunInJapanese("follow", model, plain)).Said, StringComparison.Ordinal);
     }
 
     [Fact]
+    public async Task The_table_goes_to_a_file_and_never_into_the_model()
+    {
+        string model = Model(), file = Instructions("a.jsonl", [("words", "猫", """{"sentences": 1}""")]), config = Path.Combine(model, "config.json"), table = _folder["table.md"];
+        string[] follow = ["follow", model, file, "--format", "fude-chat", "-n", "2", "--out"];
+        byte[] before = File.ReadAllBytes(config);
+        Assert.Contains("would write over what is read", (await Fude.Run([.. follow, config, "--force"])).Failure(), StringComparison.Ordinal);
+        Assert.Equal(before, File.ReadAllBytes(config));
+        Assert.Equal((await Fude.Run([.. follow, table])).Output, File.ReadAllText(table));
+        Assert.Equal(0, (await Fude.Run([.. follow, _folder["table.json"]])).Status);
+        Assert.Equal(1, JsonDocument.Parse(File.ReadAllText(_folder["table.json"])).RootElement.GetProperty("instructions").GetInt32());
+        Assert.Contains("種類", (await Fude.RunInJapanese([.. follow, table, "--force"])).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task How_the_model_is_sampled_does_not_matter()
+    {
+        string model = Model(), file = Instructions("a.jsonl", [("words", "猫は無い。", """{"sentences": 1}"""), ("words", "名前", """{"sentences": 1}""")]);
+        string[] follow = ["follow", model, file, "--format", "fude-chat", "-n", "8", "--out"];
+        Assert.Equal(0, (await Fude.Run([.. follow, _folder["plain.jsonl"]])).Status);
+        _folder.Write("model/generation_config.json", """
+            {"do_sample": true, "temperature": 2.0, "top_k": 5, "num_return_sequences": 2, "repetition_penalty": 2.0, "no_repeat_ngram_size": 1, "min_new_tokens": 8}
+            """);
+        Assert.Equal(0, (await Fude.Run([.. follow, _folder["sampled.jsonl"]])).Status);
+        Assert.Equal(File.ReadAllText(_folder["plain.jsonl"]), File.ReadAllText(_folder["sampled.jsonl"]));
+    }
+
+    [Fact]
     public async Task An_instruction_that_leaves_no_room_has_no_answer()
     {
-        string file = Instructions("a.jsonl", [("words", string.Concat(Enumerable.Repeat("猫は無い。", 40)), """{"contains": []}""")]);
+        string file = Instructions("a.jsonl", [("words", string.Concat(Enumerable.Repeat("猫は無い。", 40)), """{"sentences": 1}""")]);
         Fude.Result result = await Fude.Run("follow", Model(), file, "--format", "fude-chat");
         Assert.Equal(0, result.Status);
         Assert.Equal(["words 1 0 0.0", "all 1 0 0.0"], Rows(result.Output).Select(row => string.Join(' ', row)));

@@ -16,13 +16,19 @@ internal static class JsonRecords
     /// <exception cref="InvalidDataException">It is no valid gzip, or more lines are broken than may be.</exception>
     public static IEnumerable<(JsonElement Record, long Line)> Read(string file, DataTally tally)
     {
+        Require(file);
+        return Opened(file, tally);
+    }
+
+    /// <summary>Fails where there is no file to read.</summary>
+    public static void Require(string file)
+    {
         if (Directory.Exists(file)) throw new InvalidDataException(Say(
             $"{file} is a folder; a file of examples is expected.",
             $"{file} はフォルダーです。学習例のファイルを指定してください。"));
         if (!File.Exists(file)) throw new FileNotFoundException(Say(
             $"{file}: there is no such file of examples.",
             $"{file}: そのような学習例のファイルはありません。"), file);
-        return Opened(file, tally);
     }
 
     private static IEnumerable<(JsonElement Record, long Line)> Opened(string file, DataTally tally)

@@ -7,6 +7,8 @@ namespace Fude.Training;
 /// <remarks>After IFEval (Zhou et al., 2023, arXiv:2311.07911). What is null or empty is not asked for.</remarks>
 public sealed record AnswerCheck
 {
+    private const int LongestName = 40;
+
     /// <summary>The whole answer.</summary>
     public string? Exactly { get; init; }
 
@@ -35,7 +37,7 @@ public sealed record AnswerCheck
         ArgumentNullException.ThrowIfNull(answer);
         answer = answer.Trim();
         if (answer.Length == 0) return false;
-        if (Exactly is not null && answer != Exactly) return false;
+        if (Exactly is not null && answer != Exactly.Trim()) return false;
         if (Begins is not null && !answer.StartsWith(Begins, StringComparison.Ordinal)) return false;
         if (Contains.Any(word => !answer.Contains(word, StringComparison.Ordinal))) return false;
         if (Sentences is { } sentences && JapaneseText.Sentences(answer, takesRest: true).Count() != sentences) return false;
@@ -72,7 +74,9 @@ public sealed record AnswerCheck
     /// <exception cref="InvalidDataException">It is no such object.</exception>
     public static AnswerCheck Of(JsonElement json)
     {
-        if (json.ValueKind != JsonValueKind.Object) throw Broken(json.ValueKind.ToString());
+        if (json.ValueKind != JsonValueKind.Object) throw new InvalidDataException(Say(
+            $"a check is an object of exactly, begins, contains, sentences, items and from, but this is {KindOf(json.ValueKind)}",
+            $"check は exactly、begins、contains、sentences、items、from からなるオブジェクトですが、{KindOf(json.ValueKind)}です"));
         AnswerCheck check = new();
         foreach (JsonProperty property in json.EnumerateObject())
         {
@@ -86,13 +90,19 @@ public sealed record AnswerCheck
                 ("items", JsonValueKind.Number) when value.TryGetInt32(out int count) && count > 0 => check with { Items = count },
                 ("contains", JsonValueKind.Array) when value.EnumerateArray().All(word => word.ValueKind == JsonValueKind.String) =>
                     check with { Contains = [.. value.EnumerateArray().Select(word => word.GetString()!)] },
-                _ => throw Broken($"\"{property.Name}\""),
+                ("exactly" or "begins" or "from", _) => throw Broken("a text", "文字列"),
+                ("sentences" or "items", _) => throw Broken("a whole number above 0", "1 以上の整数"),
+                ("contains", _) => throw Broken("a list of texts", "文字列のリスト"),
+                _ => throw new InvalidDataException(Say(
+                    $"a check has no \"{Named(property)}\" but exactly, begins, contains, sentences, items and from",
+                    $"check に \"{Named(property)}\" というキーはありません。exactly、begins、contains、sentences、items、from があります")),
             };
+
+            InvalidDataException Broken(string expected, string expectedInJapanese) => new(Say(
+                $"\"{property.Name}\" of a check is {expected}", $"check の \"{property.Name}\" は{expectedInJapanese}です"));
         }
         return check;
-    }
 
-    private static InvalidDataException Broken(string found) => new(Say(
-        $"\"check\" is an object of exactly, begins, contains, sentences, items and from; found {found}.",
-        $"\"check\" は exactly、begins、contains、sentences、items、from からなるオブジェクトです。{found} がありました。"));
+        static string Named(JsonProperty property) => property.Name.Length <= LongestName ? property.Name : string.Concat(property.Name.AsSpan(0, LongestName), "…");
+    }
 }

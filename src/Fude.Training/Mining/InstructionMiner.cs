@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -13,7 +14,7 @@ namespace Fude.Training;
 public sealed record MinedInstruction(string Task, string Question, string Answer, AnswerCheck Check)
 {
     /// <summary>8 bytes of the SHA-256 of question and answer.</summary>
-    public ulong Hash { get; } = Dialogue.FingerprintOf($"{Question}\n{Answer}");
+    public ulong Hash => Dialogue.FingerprintOf($"{Question}\n{Answer}");
 }
 
 /// <summary>Makes simple Japanese instructions of texts and conversations: for what stands there it asks as one would have to ask to get it.</summary>
@@ -38,7 +39,7 @@ public sealed record MinedInstruction(string Task, string Question, string Answe
 /// | short | what a conversation asks, in one sentence | the answer's first sentence |
 /// | exchange | what somebody says in the midst of a conversation | the reply |
 ///
-/// What is made of a sentence depends on it and the seed alone.
+/// What is made of a sentence depends on its line and the seed alone; in a conversation on the turn, the share and the seed.
 /// </remarks>
 public sealed class InstructionMiner
 {
@@ -122,15 +123,27 @@ public sealed class InstructionMiner
     public static IReadOnlyList<string> Tasks { get; } =
         ["words", "begin", "continue", "sentences", "define", "kind", "pick", "extract", "contains", "repeat", "items", "short", "exchange"];
 
-    /// <summary>Of how many sentences of texts, and of answers in conversations, an instruction is made, from 0 to 1. Definitions are made eight times as
-    /// often, and of every kind with its members.</summary>
-    public double Share { get; init; } = 0.1;
+    /// <summary>Of how many sentences of texts, and of answers in conversations, an instruction is made: above 0 and at most 1. Definitions are made eight
+    /// times as often; kinds, items, short answers and exchanges of all there are.</summary>
+    /// <exception cref="ArgumentOutOfRangeException">It is none.</exception>
+    public double Share
+    {
+        get;
+        init => field = value is > 0 and <= 1 ? value : throw new ArgumentOutOfRangeException(nameof(value), Say(
+            $"The share of sentences is {value}; above 0 and at most 1 is expected.", $"文の割合が {value} です。0 より大きく 1 以下にしてください。"));
+    } = 0.1;
 
     /// <summary>Chooses what is made of what.</summary>
     public ulong Seed { get; init; } = 1;
 
     /// <summary>The tasks to keep of all that are made; all where it is empty.</summary>
-    public IReadOnlyCollection<string> Only { get; init; } = [];
+    /// <exception cref="ArgumentException">One is not in <see cref="Tasks"/>.</exception>
+    public IReadOnlyCollection<string> Only
+    {
+        get;
+        init => field = value.FirstOrDefault(name => !Tasks.Contains(name)) is not { } unknown ? value : throw new ArgumentException(Say(
+            $"There is no task '{unknown}'; there are {string.Join(", ", Tasks)}.", $"'{unknown}' という種類はありません。{string.Join("、", Tasks)} があります。"), nameof(value));
+    } = [];
 
     /// <summary>The instructions that a text answers.</summary>
     /// <param name="text">The text.</param>
@@ -167,7 +180,9 @@ public sealed class InstructionMiner
         return Kept(AllOfDialogue(dialogue));
     }
 
-    private IEnumerable<MinedInstruction> Kept(IEnumerable<MinedInstruction> made) => Only.Count == 0 ? made : made.Where(one => Only.Contains(one.Task));
+    // An answer may fall short of its own check where texts are odd: sentences that are joined become one, items differ in a space alone.
+    private IEnumerable<MinedInstruction> Kept(IEnumerable<MinedInstruction> made) =>
+        made.Where(one => (Only.Count == 0 || Only.Contains(one.Task)) && (one.Check.IsEmpty || one.Check.IsMetBy(one.Answer)));
 
     private IEnumerable<MinedInstruction> AllOfDialogue(Dialogue dialogue)
     {
@@ -181,7 +196,7 @@ public sealed class InstructionMiner
             {
                 if (OfExchange(question, answer, draw) is { } exchange) yield return exchange;
             }
-            else if (dialogue.Turns.Count == 1 && dialogue.Input is null && dialogue.System is null && question.Length <= Longest)
+            else if (dialogue.Turns.Count == 1 && dialogue.Input is null && dialogue.System is null && question.Length is > 0 and <= Longest)
             {
                 foreach (MinedInstruction items in OfList(question, answer, draw)) yield return items;
                 if (OfFirst(question, answer, draw) is { } first) yield return first;

@@ -98,7 +98,8 @@ internal static class JapaneseText
         for (int i = 0; i < sentence.Length; i++)
         {
             int start = i;
-            while (i < sentence.Length && char.IsAsciiDigit(sentence[i])) i++;
+            while (i < sentence.Length && (char.IsAsciiDigit(sentence[i])
+                || (i > start && sentence[i] is ',' or '.' && i + 1 < sentence.Length && char.IsAsciiDigit(sentence[i + 1])))) i++;
             if (i > start && sentence[start..i] is { } number && !numbers.Contains(number)) numbers.Add(number);
         }
         return numbers;
@@ -114,16 +115,20 @@ internal static class JapaneseText
             int kindEnd = NameEnd(sentence, i + after);
             if (kindEnd - i - after is < 2 or > 8 || !IsWord(sentence, i + after, kindEnd)) continue;
             List<string> members = [];
+            int first = i;
             for (int end = i; ;)
             {
                 int start = end;
                 while (start > 0 && (IsKanji(sentence[start - 1]) || IsKatakana(sentence[start - 1]))) start--;
                 if (end - start is < 1 or > 12) break;
                 members.Insert(0, sentence[start..end]);
+                first = start;
                 if (start == 0 || !"、・や".Contains(sentence[start - 1])) break;
                 end = start - 1;
             }
-            if (members.Count >= 2 && members.Distinct().Count() == members.Count) yield return (sentence[(i + after)..kindEnd], members);
+            // Other hiragana than a particle before the first is its beginning, as in 飲み物.
+            bool isWhole = first == 0 || !(char.IsLetterOrDigit(sentence[first - 1]) || char.IsSurrogate(sentence[first - 1])) || "のはがをにでともへや".Contains(sentence[first - 1]);
+            if (isWhole && members.Count >= 2 && members.Distinct().Count() == members.Count) yield return (sentence[(i + after)..kindEnd], members);
         }
     }
 
@@ -178,7 +183,8 @@ internal static class JapaneseText
     {
         int length = end - start;
         bool isLast = end == text.Length;
-        if (start > 0 && (char.IsAsciiDigit(text[start - 1]) || char.IsAsciiLetter(text[start - 1]))) return false;
+        if (start > 0 && (char.IsAsciiDigit(text[start - 1]) || char.IsAsciiLetter(text[start - 1]) || char.IsSurrogate(text[start - 1]))) return false;
+        if (!isLast && char.IsSurrogate(text[end])) return false;
         if (IsKatakana(text[start])) return length is >= 2 and <= LongestKatakana && text[start] != 'ー' && (isLast || !IsKanji(text[end])) && (start == 0 || !IsKanji(text[start - 1]));
         if (length > LongestKanji || (start > 0 && (IsKatakana(text[start - 1]) || text[start - 1] is 'お' or 'ご'))) return false;
         if (!isLast && !(length == 1 ? FollowingOne : Following).Contains(text[end])) return false;

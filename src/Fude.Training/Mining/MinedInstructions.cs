@@ -15,59 +15,71 @@ public static class MinedInstructions
     /// <summary>Writes the file, which appears whole or not at all.</summary>
     /// <param name="texts">The texts; null for none.</param>
     /// <param name="dialogues">Files of conversations, as <see cref="DialogueReader"/> reads them.</param>
-    /// <param name="heldOutShare">The share of conversations that a tuning will hold out (<see cref="Dialogue.IsHeldOut"/>): nothing is made of them.</param>
+    /// <param name="heldOutShare">The share of conversations that a tuning will hold out (<see cref="Dialogue.IsHeldOut"/>), from 0 to below 1: nothing is made of them.</param>
     /// <param name="path">The file: .jsonl or .jsonl.gz.</param>
     /// <param name="miner">Makes them.</param>
-    /// <param name="tally">Hears of every conversation that is left out.</param>
-    /// <param name="skipped">Hears of every broken line of the texts that is passed over.</param>
+    /// <param name="tally">Hears of every conversation that is left out, and of every line of the texts; both count together.</param>
     /// <param name="progress">Hears what share of the texts has been read; null for silence.</param>
     /// <param name="stop">Ends the work; nothing is left behind.</param>
     /// <returns>How many there are of each task.</returns>
-    /// <exception cref="ArgumentException">The file is one that is read, or its name is not one of JSONL.</exception>
+    /// <exception cref="ArgumentException">The file is one that is read, its name is not one of JSONL, or the share is none.</exception>
+    /// <exception cref="FileNotFoundException">A file is not there.</exception>
     /// <exception cref="InvalidDataException">A file is broken, or nothing can be made of any.</exception>
     public static IReadOnlyDictionary<string, long> Write(
         TrainingText? texts, IReadOnlyList<string> dialogues, double heldOutShare, string path, InstructionMiner miner, DataTally tally,
-        Action<BadLine>? skipped = null, IProgress<double>? progress = null, CancellationToken stop = default)
+        IProgress<double>? progress = null, CancellationToken stop = default)
     {
         ArgumentNullException.ThrowIfNull(dialogues);
         ArgumentNullException.ThrowIfNull(miner);
         ArgumentNullException.ThrowIfNull(tally);
+        if (!(heldOutShare is >= 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(heldOutShare), Say(
+            $"The share that is held out is {heldOutShare}; from 0 to below 1 is expected.", $"取り分ける割合が {heldOutShare} です。0 以上 1 未満にしてください。"));
         string[] read = [.. texts?.Files ?? [], .. dialogues];
         if (read.Select(Path.GetFullPath).Contains(Path.GetFullPath(path)))
             throw new ArgumentException(Say($"{path} would be written over: it is one of the files that are read.", $"{path} は読み込み元でもあり、上書きされてしまいます。"));
         if (!TrainingText.IsJsonName(path))
             throw new ArgumentException(Say(
                 $"{path}: instructions are written as JSONL; name the file .jsonl or .jsonl.gz.", $"{path}: 指示は JSONL で書かれます。名前の末尾を .jsonl か .jsonl.gz にしてください。"));
+        // What is missing is told before the work.
+        IEnumerable<TextDocument> documents = texts is null || texts.Files.Count == 0 ? [] : texts.Documents(
+            progress, line => tally.AddBad(line.File, line.Line, Say("a broken line", "壊れた行です")), stop);
+        foreach (string file in dialogues) JsonRecords.Require(file);
         Dictionary<string, long> counts = InstructionMiner.Tasks.ToDictionary(task => task, _ => 0L);
         HashSet<ulong> seen = [];
-        using JsonLinesFile file = new(path);
-        foreach (string name in dialogues)
-            foreach (Dialogue dialogue in new DialogueReader().Read(name, tally))
-            {
-                stop.ThrowIfCancellationRequested();
-                if (!dialogue.IsHeldOut(heldOutShare)) Add(miner.OfDialogue(dialogue));
-            }
-        foreach (TextDocument document in texts is null || texts.Files.Count == 0 ? [] : texts.Documents(progress, skipped, stop)) Add(miner.OfText(document.Text));
-        if (file.Lines == 0)
-            throw new InvalidDataException(Say(
-                $"{string.Join(", ", read)}: no instruction could be made of it. Japanese texts with sentences are expected; --share says of how many of these.",
-                $"{string.Join(", ", read)}: 指示を一つも作れませんでした。文のある日本語のテキストが必要です。--share は使う文の割合です。"));
-        file.Complete();
+        JsonLinesFile? made = null;
+        try
+        {
+            foreach (string file in dialogues)
+                foreach (Dialogue dialogue in new DialogueReader().Read(file, tally))
+                    if (!dialogue.IsHeldOut(heldOutShare)) Add(miner.OfDialogue(dialogue));
+            foreach (TextDocument document in documents) Add(miner.OfText(document.Text));
+            if (made is null)
+                throw new InvalidDataException(Say(
+                    $"{string.Join(", ", read)}: no instruction could be made of it. Japanese texts with sentences are expected; --share says of how many of these.",
+                    $"{string.Join(", ", read)}: 指示を一つも作れませんでした。文のある日本語のテキストが必要です。--share は使う文の割合です。"));
+            made.Complete();
+        }
+        finally
+        {
+            made?.Dispose();
+        }
         return counts;
 
-        void Add(IEnumerable<MinedInstruction> made)
+        void Add(IEnumerable<MinedInstruction> instructions)
         {
-            foreach (MinedInstruction one in made)
+            stop.ThrowIfCancellationRequested();
+            foreach (MinedInstruction one in instructions)
             {
+                stop.ThrowIfCancellationRequested();
                 if (!seen.Add(one.Hash)) continue;
                 counts[one.Task]++;
-                file.Add(json => Write(json, one));
+                (made ??= new JsonLinesFile(path)).Add(json => Write(json, one));
             }
         }
     }
 
     /// <summary>Reads instructions whose answers can be checked; those that say of no check are passed over.</summary>
-    /// <param name="file">A file of lines as <see cref="Write(TrainingText, IReadOnlyList{string}, double, string, InstructionMiner, DataTally, Action{BadLine}, IProgress{double}, CancellationToken)"/>
+    /// <param name="file">A file of lines as <see cref="Write(TrainingText, IReadOnlyList{string}, double, string, InstructionMiner, DataTally, IProgress{double}, CancellationToken)"/>
     /// writes them.</param>
     /// <param name="tally">Hears of broken lines.</param>
     /// <exception cref="FileNotFoundException">It is not there.</exception>
@@ -78,31 +90,32 @@ public static class MinedInstructions
         foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally))
         {
             if (!record.TryGetProperty("check", out JsonElement json)) continue;
-            (MinedInstruction? read, string reason) = OfRecord(record, json);
-            if (read is null) tally.AddBad(file, line, reason);
-            else yield return read;
+            (MinedInstruction? read, string reason, string? detail) = OfRecord(record, json);
+            if (read is null) tally.AddBad(file, line, reason, detail);
+            else if (!read.Check.IsEmpty) yield return read;
         }
     }
 
-    private static (MinedInstruction? Read, string Reason) OfRecord(JsonElement record, JsonElement json)
+    private static (MinedInstruction? Read, string Reason, string? Detail) OfRecord(JsonElement record, JsonElement json)
     {
         if (!record.TryGetProperty("messages", out JsonElement messages) || messages.ValueKind != JsonValueKind.Array || messages.GetArrayLength() != 2
             || Content(messages[0], "user") is not { } question || Content(messages[1], "assistant") is not { } answer)
             return (null, Say(
-                "\"messages\" is no question of user and answer of assistant", "\"messages\" が user の質問と assistant の応答の二つになっていません"));
+                "\"messages\" is no question of user and answer of assistant", "\"messages\" が user の質問と assistant の応答の二つになっていません"), null);
         try
         {
             string task = record.TryGetProperty("task", out JsonElement name) && name.ValueKind == JsonValueKind.String ? name.GetString()! : "";
-            return (new MinedInstruction(task, question, answer, AnswerCheck.Of(json)), "");
+            return (new MinedInstruction(task, question, answer, AnswerCheck.Of(json)), "", null);
         }
         catch (InvalidDataException broken)
         {
-            return (null, broken.Message);
+            return (null, Say("its \"check\" is none", "\"check\" が正しくありません"), broken.Message);
         }
 
         static string? Content(JsonElement message, string role) =>
-            message.ValueKind == JsonValueKind.Object && message.TryGetProperty("role", out JsonElement said) && said.ValueEquals(role)
-                && message.TryGetProperty("content", out JsonElement text) && text.ValueKind == JsonValueKind.String ? text.GetString() : null;
+            message.ValueKind == JsonValueKind.Object && message.TryGetProperty("role", out JsonElement said) && said.ValueKind == JsonValueKind.String && said.ValueEquals(role)
+                && message.TryGetProperty("content", out JsonElement text) && text.ValueKind == JsonValueKind.String
+                && !string.IsNullOrWhiteSpace(text.GetString()) ? text.GetString() : null;
     }
 
     private static void Write(Utf8JsonWriter json, MinedInstruction made)

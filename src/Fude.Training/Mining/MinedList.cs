@@ -24,13 +24,14 @@ internal static class MinedList
     public static IReadOnlyList<string> ItemsOf(string answer)
     {
         List<string> items = [];
+        HashSet<string> seen = [];
         foreach (string line in answer.Split('\n'))
         {
             if (ItemOf(line) is not { } item) continue;
             int end = item.Length > LongestItem ? item.AsSpan().IndexOfAny("。：:") : item.EndsWith('。') ? item.Length - 1 : item.Length;
             if (end is <= 0 or > LongestItem) return [];
-            item = item[..end];
-            if (items.Contains(item)) return [];
+            item = item[..end].TrimEnd();
+            if (!seen.Add(item)) return [];
             items.Add(item);
         }
         return items;

@@ -10,6 +10,7 @@ public sealed class AnswerCheckTests
     [InlineData("""{"exactly": "猫"}""", "猫", true)]
     [InlineData("""{"exactly": "猫"}""", " 猫\n", true)]
     [InlineData("""{"exactly": "猫"}""", "猫。", false)]
+    [InlineData("""{"exactly": " 猫 "}""", "猫", true)]
     [InlineData("""{"begins": "はい"}""", "はい、あります。", true)]
     [InlineData("""{"begins": "はい"}""", "いいえ。はい", false)]
     [InlineData("""{"contains": ["桜", "春"]}""", "春に桜が咲く。", true)]
@@ -45,14 +46,15 @@ public sealed class AnswerCheckTests
     }
 
     [Theory]
-    [InlineData("[]", "Array")]
-    [InlineData("""{"contain": ["猫"]}""", "\"contain\"")]
-    [InlineData("""{"contains": "猫"}""", "\"contains\"")]
-    [InlineData("""{"contains": [1]}""", "\"contains\"")]
-    [InlineData("""{"items": 0}""", "\"items\"")]
-    [InlineData("""{"items": 1e99}""", "\"items\"")]
-    [InlineData("""{"sentences": "1"}""", "\"sentences\"")]
-    [InlineData("""{"exactly": null}""", "\"exactly\"")]
+    [InlineData("[]", "but this is a list")]
+    [InlineData("""{"contain": ["猫"]}""", "has no \"contain\" but exactly")]
+    [InlineData("""{"contains": "猫"}""", "\"contains\" of a check is a list of texts")]
+    [InlineData("""{"contains": [1]}""", "\"contains\" of a check is a list of texts")]
+    [InlineData("""{"items": 0}""", "\"items\" of a check is a whole number above 0")]
+    [InlineData("""{"items": 1e99}""", "\"items\" of a check is a whole number above 0")]
+    [InlineData("""{"sentences": "1"}""", "\"sentences\" of a check is a whole number above 0")]
+    [InlineData("""{"exactly": null}""", "\"exactly\" of a check is a text")]
+    [InlineData("""{"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa": 1}""", "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…\"")]
     public void What_is_no_check_is_an_error_that_names_it(string json, string named) =>
         Assert.Contains(named, Assert.Throws<InvalidDataException>(() => Of(json)).Message, StringComparison.Ordinal);
 

@@ -36,7 +36,7 @@ public sealed class InstructionMinerTests
     }
 
     [Fact]
-    public void What_is_made_depends_on_the_sentence_and_the_seed_alone()
+    public void What_is_made_depends_on_the_line_and_the_seed_alone()
     {
         InstructionMiner miner = new() { Share = 0.5 };
         string[] alone = Written(miner, Text), among = Written(miner, $"見出し\n{Text}\n海は広い。山は高い。");
@@ -46,6 +46,16 @@ public sealed class InstructionMinerTests
         Assert.Subset(Written(new InstructionMiner { Share = 1 }, Text).ToHashSet(), alone.ToHashSet());
         Assert.Equal(Written(new InstructionMiner { Share = 1 }, Text).Where(one => one.StartsWith("words", StringComparison.Ordinal)),
             Written(new InstructionMiner { Share = 1, Only = ["words"] }, Text));
+    }
+
+    [Fact]
+    public void A_share_that_is_none_and_a_task_that_is_not_there_are_refused()
+    {
+        foreach (double share in (double[])[0, -1, 1.1, double.NaN]) Assert.Throws<ArgumentOutOfRangeException>(() => new InstructionMiner { Share = share });
+        Assert.Contains("'haiku'", Assert.Throws<ArgumentException>(() => new InstructionMiner { Only = ["words", "haiku"] }).Message, StringComparison.Ordinal);
+        Assert.Empty(new InstructionMiner().OfDialogue(Turns(("", "- 桜\n- 梅"))));
+        MinedInstruction one = new("words", "a", "b", new AnswerCheck());
+        Assert.NotEqual(one.Hash, (one with { Question = "c" }).Hash);
     }
 
     [Fact]
@@ -76,6 +86,23 @@ public sealed class InstructionMinerTests
         Assert.Empty(miner.OfDialogue(Turns(("花を3つ教えて", "- 桜\n- 梅\n- 桃"))));
         Assert.Empty(miner.OfDialogue(Turns(("花を教えて", "- 桜\n- 梅")) with { Input = "春の花" }));
         Assert.Empty(miner.OfDialogue(Turns(("花を教えて", "- 桜\n- 桜"))));
+        Assert.Empty(miner.OfDialogue(Turns(("花を教えて", "- 桜 。\n- 桜"))));
+    }
+
+    [Theory]
+    [InlineData("桜を見て「春だ。　」と言った人がいた。花見の席で酒を飲んだ。")]
+    [InlineData("先月の会社の売上は1,234万円で、前の年の同じ月より5.6％も増えたという。")]
+    public void Odd_texts_make_nothing_that_falls_short_of_its_check(string text)
+    {
+        int count = 0;
+        for (ulong seed = 0; seed < 200; seed++)
+            foreach (MinedInstruction one in new InstructionMiner { Share = 1, Seed = seed }.OfText(text))
+            {
+                Assert.True(one.Check.IsMetBy(one.Answer), $"{one.Task}: {one.Question} → {one.Answer}");
+                if (one.Task == "extract") Assert.Equal("1,234、5.6", one.Answer);
+                count++;
+            }
+        Assert.InRange(count, 100, int.MaxValue);
     }
 
     [Fact]

@@ -38,12 +38,16 @@ public sealed class JapaneseTextTests
     [InlineData("お茶とご飯、御飯。", "御飯")]
     [InlineData("電車で学校へ、電車。", "電車|学校")]
     [InlineData("東京特許許可局の人々", "人々")]
+    [InlineData("𠮷野家の牛丼と叱𠮟。", "牛丼")]
     public void Content_words_are_runs_that_no_ending_follows(string sentence, string words) =>
         Assert.Equal(words, string.Join('|', JapaneseText.Words(sentence)));
 
     [Theory]
     [InlineData("りんごやバナナ、蜜柑などの果物を買う。", "果物=バナナ、蜜柑")]
     [InlineData("桜や梅、桃などの花木と、犬・猫といった動物。", "花木=桜、梅、桃|動物=犬、猫")]
+    [InlineData("庭の桜や梅などの花木", "花木=桜、梅")]
+    [InlineData("飲み物や果物などの食品", "")]
+    [InlineData("𠮷野や奈良などの名所", "")]
     [InlineData("桜などの花木", "")]
     [InlineData("桜や桜などの花木", "")]
     [InlineData("桜や梅などの種類", "")]

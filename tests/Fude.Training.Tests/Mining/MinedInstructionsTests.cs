@@ -52,6 +52,10 @@ public sealed class MinedInstructionsTests : IDisposable
     [InlineData("""{"messages": [{"role": "user", "content": "a"}], "check": {}}""", "messages")]
     [InlineData("""{"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}], "check": {}}""", "messages")]
     [InlineData("""{"check": {}}""", "messages")]
+    [InlineData("""{"messages": [{"role": 1, "content": "a"}, {"role": "assistant", "content": "b"}], "check": {}}""", "messages")]
+    [InlineData("""{"messages": [{"role": "user", "content": ["a"]}, {"role": "assistant", "content": "b"}], "check": {}}""", "messages")]
+    [InlineData("""{"messages": [{"role": "user", "content": " "}, {"role": "assistant", "content": "b"}], "check": {}}""", "messages")]
+    [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "check": 1}""", "its \"check\" is none (a check is an object")]
     [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}], "check": {"x": 1}}""", "\"x\"")]
     public void A_broken_line_is_named_with_its_place(string line, string named)
     {
@@ -61,6 +65,39 @@ public sealed class MinedInstructionsTests : IDisposable
         Assert.Contains("a.jsonl:3", message, StringComparison.Ordinal);
         Assert.Contains(named, message, StringComparison.Ordinal);
         Assert.Equal("b", Assert.Single(MinedInstructions.Read(file, new DataTally(1))).Check.Exactly);
+        // What asks for nothing cannot be checked.
+        Assert.Empty(MinedInstructions.Read(_folder.Write("b.jsonl", good.Replace("\"exactly\": \"b\"", "", StringComparison.Ordinal)), new DataTally()));
+    }
+
+    [Fact]
+    public void Broken_lines_of_texts_and_of_conversations_count_together()
+    {
+        string texts = _folder.Write("texts.jsonl", $"{{\"text\": \"{Sentences}\"}}\n{{\n"), talks = _folder.Write("talks.jsonl", "{\n");
+        void Write(int skips) => MinedInstructions.Write(
+            new TrainingText(texts) { SkipBadLines = skips }, [talks], 0, _folder["out.jsonl"], new InstructionMiner { Share = 1 }, new DataTally(skips));
+        Assert.Contains("texts.jsonl:2", Assert.Throws<InvalidDataException>(() => Write(1)).Message, StringComparison.Ordinal);
+        Assert.False(File.Exists(_folder["out.jsonl"]));
+        Write(2);
+        Assert.True(File.Exists(_folder["out.jsonl"]));
+    }
+
+    [Fact]
+    public void What_is_stopped_or_has_a_file_missing_leaves_nothing_behind()
+    {
+        string file = _folder.Write("texts.jsonl", string.Concat(Enumerable.Repeat($"{{\"text\": \"{Sentences}\"}}\n", 5000))), place = _folder["made/out.jsonl"];
+        Assert.Contains("none.jsonl", Assert.Throws<FileNotFoundException>(() => MinedInstructions.Write(
+            new TrainingText(file), [_folder["none.jsonl"]], 0, place, new InstructionMiner { Share = 1 }, new DataTally())).Message, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["made"]));
+        using CancellationTokenSource stop = new();
+        Assert.Throws<OperationCanceledException>(() => MinedInstructions.Write(
+            new TrainingText(file), [], 0, place, new InstructionMiner { Share = 1 }, new DataTally(), new Told(_ => stop.Cancel()), stop.Token));
+        Assert.True(!Directory.Exists(_folder["made"]) || Directory.GetFiles(_folder["made"]).Length == 0);
+        Assert.Throws<ArgumentOutOfRangeException>(() => MinedInstructions.Write(null, [file], 1, place, new InstructionMiner(), new DataTally()));
+    }
+
+    private sealed class Told(Action<double> told) : IProgress<double>
+    {
+        public void Report(double value) => told(value);
     }
 
     public void Dispose() => _folder.Dispose();

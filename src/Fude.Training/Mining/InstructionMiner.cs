@@ -153,6 +153,18 @@ public sealed class InstructionMiner
         return Kept(AllOfText(text));
     }
 
+    /// <summary>The instructions that a conversation answers besides its own.</summary>
+    /// <param name="dialogue">The conversation. What it must not be learnt from, such as held-out ones, the caller leaves out.</param>
+    public IEnumerable<MinedInstruction> OfDialogue(Dialogue dialogue)
+    {
+        ArgumentNullException.ThrowIfNull(dialogue);
+        return Kept(AllOfDialogue(dialogue));
+    }
+
+    // An answer may fall short of its own check where texts are odd: sentences that are joined become one, items differ in a space alone.
+    private IEnumerable<MinedInstruction> Kept(IEnumerable<MinedInstruction> made) =>
+        made.Where(one => (Only.Count == 0 || Only.Contains(one.Task)) && (one.Check.IsEmpty || one.Check.IsMetBy(one.Answer)));
+
     private IEnumerable<MinedInstruction> AllOfText(string text)
     {
         foreach (string line in text.Split('\n'))
@@ -171,18 +183,6 @@ public sealed class InstructionMiner
             }
         }
     }
-
-    /// <summary>The instructions that a conversation answers besides its own.</summary>
-    /// <param name="dialogue">The conversation. What it must not be learnt from, such as held-out ones, the caller leaves out.</param>
-    public IEnumerable<MinedInstruction> OfDialogue(Dialogue dialogue)
-    {
-        ArgumentNullException.ThrowIfNull(dialogue);
-        return Kept(AllOfDialogue(dialogue));
-    }
-
-    // An answer may fall short of its own check where texts are odd: sentences that are joined become one, items differ in a space alone.
-    private IEnumerable<MinedInstruction> Kept(IEnumerable<MinedInstruction> made) =>
-        made.Where(one => (Only.Count == 0 || Only.Contains(one.Task)) && (one.Check.IsEmpty || one.Check.IsMetBy(one.Answer)));
 
     private IEnumerable<MinedInstruction> AllOfDialogue(Dialogue dialogue)
     {

@@ -27,7 +27,7 @@ public sealed record AnswerCheck
     /// <summary>In what its items occur.</summary>
     public string? From { get; init; }
 
-    /// <summary>Whether anything is asked for.</summary>
+    /// <summary>Whether nothing is asked for.</summary>
     public bool IsEmpty => Exactly is null && Begins is null && Contains.Count == 0 && Sentences is null && Items is null && From is null;
 
     /// <summary>Whether an answer is what was asked for.</summary>

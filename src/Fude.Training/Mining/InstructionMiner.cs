@@ -21,7 +21,7 @@ public sealed record MinedInstruction(string Task, string Question, string Answe
 /// <remarks>
 /// A small model learns from examples what an instruction wants of the form of its answer, if there are enough of them: TinyStories-Instruct (Eldan and
 /// Li, 2023, arXiv:2305.07759) has words that a story uses, AdaptLLM (Cheng et al., 2023, arXiv:2309.09530) tasks found in raw texts by their patterns.
-/// Here every answer is verbatim of the text, or taken from it by a rule, so that nothing is invented and each can be checked.
+/// Here every answer is verbatim of the text, or taken from it by a rule, so that nothing is invented, and all but replies can be checked.
 ///
 /// | task | is asked | answer |
 /// | --- | --- | --- |

@@ -30,7 +30,7 @@ public sealed class MinedListTests
     public void A_list_is_written_as_it_is_read() => Assert.Equal(["桜", "梅"], MinedList.ItemsOf(MinedList.Write(["桜", "梅"])));
 
     [Fact]
-    public void A_list_of_a_hundred_thousand_items_takes_no_time_of_its_square()
+    public void A_long_list_is_read_whole()
     {
         string answer = string.Concat(Enumerable.Range(0, 100_000).Select(i => $"・{i}番\n"));
         Assert.Equal(100_000, MinedList.ItemsOf(answer).Count);

@@ -23,7 +23,7 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
     public bool IsInteger(NumberFormat format) => IntegerOpsPerSecond > 0 && GroupLayout.Of(format) is not null;
 
     private const int Streams = 8, Items = 64, Chunk = 4 << 20;
-    private const int Rounds = 4096, Accumulators = 16;
+    private const int Rounds = 4096, Accumulators = 16, FewAccumulators = 5;
 
     private struct Job
     {
@@ -121,7 +121,9 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
         float* sums = stackalloc float[Items * 16];
         new Span<float>(sums, Items * 16).Clear();
         Job job = new() { Sums = sums };
-        return Items * (2.0 * 16 * Accumulators * Rounds) / Best(crew, &MultiplyAdds<T>, &job);
+        return T.Registers == 1
+            ? Items * (2.0 * 16 * Accumulators * Rounds) / Best(crew, &MultiplyAdds<T>, &job)
+            : Items * (2.0 * 16 * FewAccumulators * Rounds) / Best(crew, &FewMultiplyAdds<T>, &job);
     }
 
     /// <summary>Seconds of the fastest of as many runs as fit in a third of a second.</summary>
@@ -201,6 +203,25 @@ public sealed unsafe record Roofline(double OneStreamBytesPerSecond, double Byte
             (b4, b5, b6, b7) = (T.MultiplyAdd(b4, x, y), T.MultiplyAdd(b5, x, y), T.MultiplyAdd(b6, x, y), T.MultiplyAdd(b7, x, y));
         }
         T.Store(a0 + a1 + a2 + a3 + a4 + a5 + a6 + a7 + b0 + b1 + b2 + b3 + b4 + b5 + b6 + b7, job->Sums + item * 16);
+    }
+
+    // Where sixteen lanes are several registers: as many sums as stay in the sixteen that AVX2 has.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void FewMultiplyAdds<T>(void* argument, int item, int worker)
+        where T : unmanaged, ILanes<T>
+    {
+        Job* job = (Job*)argument;
+        T x = T.Broadcast(0.5f), y = T.Load(job->Sums + item * 16);
+        T a = y, b = y, c = y, d = y, e = y;
+        for (int i = 0; i < Rounds; i++)
+        {
+            a = T.MultiplyAdd(a, x, y);
+            b = T.MultiplyAdd(b, x, y);
+            c = T.MultiplyAdd(c, x, y);
+            d = T.MultiplyAdd(d, x, y);
+            e = T.MultiplyAdd(e, x, y);
+        }
+        T.Store(a + b + c + d + e, job->Sums + item * 16);
     }
 
     private static double Peak(Crew crew, PeakCode.Loop loop) => Items * loop.Operations * Rounds / Best(crew, &RunLoop, &loop);

@@ -125,7 +125,10 @@ internal static unsafe class MatrixProduct
         for (int j = 0; j < columns; j += Columns)
         {
             float* panel = b + (nint)j * count;
-            for (int i = 0; i < rows; i += Rows)
+            int i = 0;
+            if (T.Registers == 2 && !inBlocks && columns - j >= Columns)
+                for (; i <= rows - 3 * Rows; i += 3 * Rows) ThreeStrips(a + (nint)i * count, panel, count, c + i * stride + j, stride, adds);
+            for (; i < rows; i += Rows)
             {
                 float* strip = a + (nint)i * count, target = c + i * stride + j;
                 int tileRows = Math.Min(Rows, rows - i), tileColumns = Math.Min(Columns, columns - j);
@@ -220,6 +223,62 @@ internal static unsafe class MatrixProduct
         Put(u0, u1, c += stride, adds);
         Put(v0, v1, c += stride, adds);
         Put(w0, w1, c + stride, adds);
+    }
+
+    // Three strips are four times six rows: with sixteen columns twelve sums of eight, as many as sixteen ymm registers hold beside their factors.
+    private static void ThreeStrips(float* p, float* b, int count, float* c, nint stride, bool adds)
+    {
+        float* q = p + (nint)count * Rows, r = q + (nint)count * Rows;
+        for (int j = 0; j < Columns; j += 16, b += 16, c += 16)
+        {
+            SixByTwo(p, p + 2, p + 4, b, count, c, stride, adds);
+            SixByTwo(p + 6, q, q + 2, b, count, c + 6 * stride, stride, adds);
+            SixByTwo(q + 4, q + 6, r, b, count, c + 12 * stride, stride, adds);
+            SixByTwo(r + 2, r + 4, r + 6, b, count, c + 18 * stride, stride, adds);
+        }
+    }
+
+    // Six rows of C, sixteen columns of each. Pairs of rows lie within one strip each, from p, q and r on.
+    [MethodImpl(MethodImplOptions.AggressiveOptimization)]
+    private static void SixByTwo(float* p, float* q, float* r, float* b, int count, float* c, nint stride, bool adds)
+    {
+        Vector256<float> a0 = default, b0 = default, c0 = default, d0 = default, e0 = default, f0 = default;
+        Vector256<float> a1 = default, b1 = default, c1 = default, d1 = default, e1 = default, f1 = default;
+        float* end = b + (nint)count * Columns;
+        for (; b < end; b += Columns, p += Rows, q += Rows, r += Rows)
+        {
+            Vector256<float> x = Vector256.Load(b), y = Vector256.Load(b + 8), z = Vector256.Create(p[0]);
+            a0 = Fma.MultiplyAdd(z, x, a0);
+            a1 = Fma.MultiplyAdd(z, y, a1);
+            z = Vector256.Create(p[1]);
+            b0 = Fma.MultiplyAdd(z, x, b0);
+            b1 = Fma.MultiplyAdd(z, y, b1);
+            z = Vector256.Create(q[0]);
+            c0 = Fma.MultiplyAdd(z, x, c0);
+            c1 = Fma.MultiplyAdd(z, y, c1);
+            z = Vector256.Create(q[1]);
+            d0 = Fma.MultiplyAdd(z, x, d0);
+            d1 = Fma.MultiplyAdd(z, y, d1);
+            z = Vector256.Create(r[0]);
+            e0 = Fma.MultiplyAdd(z, x, e0);
+            e1 = Fma.MultiplyAdd(z, y, e1);
+            z = Vector256.Create(r[1]);
+            f0 = Fma.MultiplyAdd(z, x, f0);
+            f1 = Fma.MultiplyAdd(z, y, f1);
+        }
+        PutHalf(a0, a1, c, adds);
+        PutHalf(b0, b1, c += stride, adds);
+        PutHalf(c0, c1, c += stride, adds);
+        PutHalf(d0, d1, c += stride, adds);
+        PutHalf(e0, e1, c += stride, adds);
+        PutHalf(f0, f1, c + stride, adds);
+    }
+
+    [MethodImpl(MethodImplOptions.AggressiveInlining)]
+    private static void PutHalf(Vector256<float> first, Vector256<float> second, float* target, bool adds)
+    {
+        (adds ? Vector256.Load(target) + first : first).Store(target);
+        (adds ? Vector256.Load(target + 8) + second : second).Store(target + 8);
     }
 
     [MethodImpl(MethodImplOptions.AggressiveInlining)]

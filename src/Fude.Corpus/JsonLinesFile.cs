@@ -8,6 +8,7 @@ namespace Fude.Corpus;
 internal sealed class JsonLinesFile : IDisposable
 {
     private readonly string _path, _pending;
+    private readonly FileStream _file;
     private readonly Stream _stream;
     private readonly MemoryStream _line = new();
     private bool _isDone;
@@ -17,9 +18,9 @@ internal sealed class JsonLinesFile : IDisposable
         _path = Path.GetFullPath(path);
         string folder = Path.GetDirectoryName(_path)!;
         _ = Directory.CreateDirectory(folder);
-        _pending = Path.Combine(folder, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
-        FileStream file = new(_pending, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
-        _stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(file, CompressionLevel.Optimal) : file;
+        _pending = PendingName.Of(_path);
+        _file = new FileStream(_pending, FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
+        _stream = path.EndsWith(".gz", StringComparison.OrdinalIgnoreCase) ? new GZipStream(_file, CompressionLevel.Optimal, leaveOpen: true) : _file;
     }
 
     internal long Lines { get; private set; }
@@ -43,7 +44,9 @@ internal sealed class JsonLinesFile : IDisposable
     /// <summary>Puts the file in its place.</summary>
     internal void Complete()
     {
-        _stream.Dispose();
+        if (_stream != _file) _stream.Dispose();
+        _file.Flush(flushToDisk: true);
+        _file.Dispose();
         File.Move(_pending, _path, overwrite: true);
         _isDone = true;
     }
@@ -52,7 +55,8 @@ internal sealed class JsonLinesFile : IDisposable
     {
         try
         {
-            _stream.Dispose();      // which writes what it still holds, and fails again where the disk is full
+            // Each writes what it still holds, and fails again where the disk is full.
+            using (_file) _stream.Dispose();
         }
         finally
         {

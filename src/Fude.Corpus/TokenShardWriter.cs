@@ -23,7 +23,7 @@ public sealed class TokenShardWriter : IDisposable
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabulary);
         _path = Path.GetFullPath(path);
-        _pending = Path.Combine(Path.GetDirectoryName(_path)!, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
+        _pending = PendingName.Of(_path, ".bin", ".idx");
         _vocabulary = vocabulary;
         _isWide = vocabulary > 65_500;
         _tokens = new FileStream(_pending + ".bin", FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);

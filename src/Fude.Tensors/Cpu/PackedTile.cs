@@ -213,7 +213,7 @@ internal static unsafe class PackedTile
         T.Store(f3, carry + 368);
     }
 
-    // Lanes of a quarter of a tile: [2][2][16].
+    // Lanes of a sixth of a tile: [2][2][16].
     [MethodImpl(MethodImplOptions.AggressiveOptimization)]
     private static void TwoByTwo<T>(float* x, float* w, int groups, float* carry, bool first, bool last, float* sums)
         where T : unmanaged, ILanes<T>

@@ -1,6 +1,7 @@
 using System.IO.Compression;
 using System.Text.Encodings.Web;
 using System.Text.Json;
+using Fude.Shared;
 
 namespace Fude.Corpus;
 

@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using Fude.Shared;
 using Fude.Tokenizers;
 using static Fude.Tokenizers.Wording;
 

@@ -1,8 +1,10 @@
+using Fude.Shared;
 using static Fude.Tensors.Wording;
 
 namespace Fude.Tensors;
 
 /// <summary>A file that is being written under another name beside the one it shall replace: it is there whole, or not at all.</summary>
+/// <remarks>What a process left of it that was killed meanwhile goes when it is written again.</remarks>
 internal sealed class PendingFile : IDisposable
 {
     private readonly string _path, _temporary;
@@ -19,7 +21,7 @@ internal sealed class PendingFile : IDisposable
             throw new DirectoryNotFoundException(Say(
                 $"{path}: there is no folder {Path.GetDirectoryName(_path)} to write it into.",
                 $"{path}: 書き出し先のフォルダー {Path.GetDirectoryName(_path)} がありません。"));
-        _temporary = Path.Combine(folder, $".{Path.GetFileName(_path)}.{Path.GetRandomFileName()}");
+        _temporary = PendingName.Of(_path);
         // Taking the room at once tells of a full disk before anything is computed.
         try
         {
@@ -27,6 +29,7 @@ internal sealed class PendingFile : IDisposable
             {
                 Mode = FileMode.CreateNew,
                 Access = FileAccess.Write,
+                Share = FileShare.Read | FileShare.Delete,      // it is renamed while it is open
                 PreallocationSize = bytes,
                 BufferSize = 1 << 16,
             });
@@ -51,16 +54,15 @@ internal sealed class PendingFile : IDisposable
 
     public FileStream Stream { get; }
 
-    public void Complete()
-    {
-        Stream.Flush(flushToDisk: true);
-        Stream.Dispose();
-    }
+    /// <summary>Puts what was written on the disk. The file stays open until it has its name: it is told from a killed process's by that.</summary>
+    public void Complete() => Stream.Flush(flushToDisk: true);
 
+    /// <summary>Gives the file its name.</summary>
     public void Keep()
     {
         File.Move(_temporary, _path, overwrite: true);
         _isPending = false;
+        Stream.Dispose();
     }
 
     public void Dispose()

@@ -1,8 +1,9 @@
 using System.Text.RegularExpressions;
 
-namespace Fude.Corpus;
+namespace Fude.Shared;
 
 /// <summary>The name under which a file is written before it gets its own.</summary>
+/// <remarks>Compiled into Fude.Tensors and Fude.Corpus, neither of which knows the other.</remarks>
 internal static partial class PendingName
 {
     /// <summary>A name that no other process has, in the folder of the file. What killed ones left of such names is deleted.</summary>

@@ -15,7 +15,9 @@ public static class LoraMerge
         "added_tokens.json", "vocab.json", "merges.txt", "vocab.txt", "chat_template.jinja", "chat_template.json", PromptFormat.RecordName,
     ];
 
-    /// <summary>Merges a model and an adapter into a new folder: all of it, or nothing.</summary>
+    private const string Pending = ".pending", Lock = ".writing";
+
+    /// <summary>Merges a model and an adapter into a new folder: all of it, or nothing. What a killed process left of it goes.</summary>
     /// <param name="model">The base model.</param>
     /// <param name="adapterFolder">A PEFT adapter to it.</param>
     /// <param name="outputFolder">Must not exist yet, or be empty.</param>
@@ -61,25 +63,52 @@ public static class LoraMerge
         string parent = Path.GetDirectoryName(output) ?? throw new IOException(
             Say($"{outputFolder} cannot be written over.", $"{outputFolder} には上書きできません。"));
         Directory.CreateDirectory(parent);
-        string pending = Path.Combine(parent, $".{Path.GetFileName(output)}.{Guid.NewGuid():N}.pending");
+        DeleteLeft(parent, $".{Path.GetFileName(output)}.");
+        string pending = Path.Combine(parent, $".{Path.GetFileName(output)}.{Guid.NewGuid():N}{Pending}");
+        FileStream? writing = null;
         try
         {
             Directory.CreateDirectory(pending);
+            writing = new FileStream(Path.Combine(pending, Lock), FileMode.CreateNew, FileAccess.Write, FileShare.None);
             foreach (string name in Companions)
                 if (File.Exists(Path.Combine(model.Path, name))) File.Copy(Path.Combine(model.Path, name), Path.Combine(pending, name));
             // The merged model answers in the format that the adapter was trained with.
-            foreach (string name in (string[])["chat_template.jinja", PromptFormat.RecordName])
-                if (File.Exists(Path.Combine(adapterFolder, name)))
-                    File.Copy(Path.Combine(adapterFolder, name), Path.Combine(pending, name), overwrite: true);
+            string template = Path.Combine(adapterFolder, "chat_template.jinja"), record = Path.Combine(adapterFolder, PromptFormat.RecordName);
+            bool hasTemplate = File.Exists(template), hasRecord = File.Exists(record);
+            if (hasRecord) File.Copy(record, Path.Combine(pending, PromptFormat.RecordName), overwrite: true);
+            if (hasTemplate || hasRecord) PromptFormat.WriteTemplate(pending, hasTemplate ? File.ReadAllText(template) : null);
             SafeTensors.WriteSharded(pending, tensors.ConvertAll(tensor => Stoppable(tensor, stop)), maxShardBytes);
             // Whoever wrote there meanwhile keeps it.
             if (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()) throw IsThere(outputFolder);
             if (Directory.Exists(output)) Directory.Delete(output);
+            writing.Dispose();
+            File.Delete(Path.Combine(pending, Lock));
             Directory.Move(pending, output);
         }
         finally
         {
+            writing?.Dispose();
             if (Directory.Exists(pending)) Directory.Delete(pending, recursive: true);
+        }
+    }
+
+    // What killed processes left of this folder. One that still writes has its file locked.
+    private static void DeleteLeft(string parent, string prefix)
+    {
+        foreach (string left in Directory.EnumerateDirectories(parent))
+        {
+            string name = Path.GetFileName(left), file = Path.Combine(left, Lock);
+            if (!name.StartsWith(prefix, StringComparison.Ordinal) || !name.EndsWith(Pending, StringComparison.Ordinal)
+                || !Guid.TryParseExact(name.AsSpan(prefix.Length, Math.Max(0, name.Length - prefix.Length - Pending.Length)), "N", out _) || !File.Exists(file)) continue;
+            try
+            {
+                new FileStream(file, FileMode.Open, FileAccess.Write, FileShare.None).Dispose();
+            }
+            catch (Exception failure) when (failure is IOException or UnauthorizedAccessException)
+            {
+                continue;
+            }
+            Directory.Delete(left, recursive: true);
         }
     }
 

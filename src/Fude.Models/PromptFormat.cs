@@ -1,6 +1,8 @@
 using System.Text;
+using System.Text.Encodings.Web;
 using System.Text.Json;
 using Fude.Tokenizers;
+using Fude.Tokenizers.Training;
 using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
@@ -30,6 +32,8 @@ public sealed class PromptFormat
 
     // Templates of models that think before they answer leave out what stands before it.
     private const string ThoughtEnd = "</think>";
+
+    private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
     private readonly (string English, string Japanese) _description;
     private readonly Writer _writer;
@@ -314,19 +318,38 @@ public sealed class PromptFormat
     {
         using (FileStream file = new(Path.Combine(folder, RecordName), FileMode.Create, FileAccess.Write))
         {
-            using Utf8JsonWriter json = new(file, new JsonWriterOptions
-            {
-                Indented = true,
-                Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping,
-            });
+            using Utf8JsonWriter json = new(file, Indented);
             json.WriteStartObject();
             json.WriteString("name", Name);
             if (_system is not null) json.WriteString("system", _system);
             json.WriteEndObject();
         }
-        string template = Path.Combine(folder, "chat_template.jinja");
-        if (_template is not null) File.WriteAllText(template, _template(_system));
-        else File.Delete(template);         // the base model's, which the tuned one does not follow
+        WriteTemplate(folder, _template?.Invoke(_system));
+    }
+
+    /// <summary>Writes a folder's chat template where transformers looks for it: in a file of its own, as it does from 4.47 on, and in
+    /// tokenizer_config.json, where there is one, for earlier versions. What they hold is the base model's, which the tuned one does not follow.</summary>
+    /// <param name="folder">The folder.</param>
+    /// <param name="template">The template; null to leave none there.</param>
+    internal static void WriteTemplate(string folder, string? template)
+    {
+        const string Key = "chat_template";
+        string own = Path.Combine(folder, "chat_template.jinja"), config = Path.Combine(folder, "tokenizer_config.json");
+        if (template is not null) File.WriteAllText(own, template);
+        else File.Delete(own);
+        if (!File.Exists(config)) return;
+        ConfigReader json = ConfigReader.Load(config);
+        if (template is null ? !json.Json.TryGetProperty(Key, out _) : json.Value(Key) is { ValueKind: JsonValueKind.String } said && said.GetString() == template) return;
+        using MemoryStream text = new();
+        using (Utf8JsonWriter writer = new(text, Indented))
+        {
+            writer.WriteStartObject();
+            foreach (JsonProperty property in json.Json.EnumerateObject())
+                if (property.Name != Key) property.WriteTo(writer);
+            if (template is not null) writer.WriteString(Key, template);
+            writer.WriteEndObject();
+        }
+        AtomicFile.Write(config, text.GetBuffer().AsSpan(0, (int)text.Length));
     }
 
     /// <summary>What a GGUF file says of the format that its model was tuned with: the template that other programs read too, and the name.</summary>

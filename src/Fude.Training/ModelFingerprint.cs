@@ -14,14 +14,21 @@ internal static class ModelFingerprint
         "added_tokens.json", "merges.txt", "special_tokens_map.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json",
     ];
 
+    // What a folder's prompt format is read from, besides.
+    private static readonly string[] PromptFiles = ["chat_template.jinja", "prompt_format.json"];
+
     /// <summary>A short fingerprint of a model.</summary>
     public static string Of(string path) => Of(Files(path));
 
     /// <summary>A short fingerprint of the tokenizer of a folder, or of the file that is or holds one; null where there is none.</summary>
-    public static string? OfTokenizer(string path)
+    public static string? OfTokenizer(string path) => File.Exists(path) ? Of([("", 0, HashOf(path))]) : Of(path, TokenizerFiles);
+
+    /// <summary>A short fingerprint of what a folder says of its prompts, tokenizer_config.json left out; null where it says nothing.</summary>
+    public static string? OfPrompts(string path) => Of(path, PromptFiles);
+
+    private static string? Of(string folder, string[] names)
     {
-        if (File.Exists(path)) return Of([("", 0, HashOf(path))]);
-        string[] files = [.. TokenizerFiles.Select(name => Path.Combine(path, name)).Where(File.Exists)];
+        string[] files = [.. names.Select(name => Path.Combine(folder, name)).Where(File.Exists)];
         return files.Length == 0 ? null : Of(files.Select(file => (Path.GetFileName(file), 0L, HashOf(file))));
     }
 

@@ -156,7 +156,7 @@ internal static class TraitWords
             ? Say($" ({place}; these are fingerprints of what the files hold)", $"（{place}。いずれもファイルの内容の指紋）") : Say($" ({place})", $"（{place}）"));
 
     private static bool IsFingerprint(string name) =>
-        name is "model" or "tokenizer" or "config" or "base" or "base weights" || name.EndsWith(" tokens", StringComparison.Ordinal);
+        name is "model" or "tokenizer" or "chat template" or "config" or "base" or "base weights" || name.EndsWith(" tokens", StringComparison.Ordinal);
 
     // In the file they keep their English names, whoever runs the program.
     private static string Japanese(string name)
@@ -198,6 +198,7 @@ internal static class TraitWords
             "base" => "継続元のモデルの設定",
             "shard" => "シャード",
             "tokenizer" => "トークナイザー",
+            "chat template" => "チャットテンプレート",
             "base weights" => "継続元のモデルの重み",
             "precision" => "行列積の精度",
             _ => name,

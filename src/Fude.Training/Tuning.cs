@@ -218,7 +218,11 @@ public sealed class Tuning : IDisposable
         if (_settings.Replay.Count > 0)
             all.Add(new("replay length", Number(_data.ReplayLength), Before: Number(_settings.Context ?? _data.Folder.Config.Context)) { IsLater = true });
         all.Add(RunIdentity.Precision(_settings.Precision));
-        if (!_data.Folder.IsGguf) all.Add(new("tokenizer", ModelFingerprint.OfTokenizer(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
+        if (!_data.Folder.IsGguf)
+        {
+            all.Add(new("tokenizer", ModelFingerprint.OfTokenizer(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
+            all.Add(new("chat template", ModelFingerprint.OfPrompts(_settings.Model) ?? "none", _settings.Model) { IsLater = true });
+        }
         return all;
     }
 

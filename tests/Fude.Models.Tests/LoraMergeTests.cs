@@ -117,6 +117,50 @@ public sealed class LoraMergeTests
     }
 
     [Fact]
+    public void What_a_killed_process_left_goes_and_what_another_still_writes_stays()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        string killed = $".out.{Guid.NewGuid():N}.pending", writing = $".out.{Guid.NewGuid():N}.pending", other = $".other.{Guid.NewGuid():N}.pending", named = ".out.mine.pending";
+        foreach (string name in (string[])[killed, writing, other, named])
+        {
+            Directory.CreateDirectory(folder[name]);
+            File.WriteAllText(Path.Combine(folder[name], ".writing"), "");
+            File.WriteAllText(Path.Combine(folder[name], "model.safetensors"), "half");
+        }
+        using (new FileStream(Path.Combine(folder[writing], ".writing"), FileMode.Open, FileAccess.Write, FileShare.None))
+            LoraMerge.Write(ModelFolder.Open(golden.BaseFolder), golden.Folder, folder["out"]);
+        Assert.Equal(new[] { writing, other, named, "out" }.Order(StringComparer.Ordinal),
+            Directory.EnumerateFileSystemEntries(folder.Path).Select(Path.GetFileName).Order(StringComparer.Ordinal));
+        Assert.False(File.Exists(Path.Combine(folder["out"], ".writing")));
+    }
+
+    [Fact]
+    public void The_merged_model_has_the_prompt_format_of_the_adapter_and_no_template_of_the_base()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        foreach ((string from, string to) in (ReadOnlySpan<(string, string)>)[(golden.BaseFolder, "base"), (golden.Folder, "adapter")])
+        {
+            Directory.CreateDirectory(folder[to]);
+            foreach (string file in Directory.EnumerateFiles(from)) File.Copy(file, Path.Combine(folder[to], Path.GetFileName(file)));
+        }
+        File.WriteAllText(Path.Combine(folder["base"], "chat_template.jinja"), "base");
+        File.WriteAllText(Path.Combine(folder["base"], "tokenizer_config.json"), """{"bos_token": "<s>", "chat_template": "base", "legacy": true}""");
+        PromptFormat.Elyza.Record(folder["adapter"]);
+        LoraMerge.Write(ModelFolder.Open(folder["base"]), folder["adapter"], folder["named"]);
+        Assert.False(File.Exists(Path.Combine(folder["named"], "chat_template.jinja")));
+        Assert.DoesNotContain("chat_template", File.ReadAllText(Path.Combine(folder["named"], "tokenizer_config.json")), StringComparison.Ordinal);
+        PromptFormat.Dialogue.Record(folder["adapter"]);
+        LoraMerge.Write(ModelFolder.Open(folder["base"]), folder["adapter"], folder["own"]);
+        string template = File.ReadAllText(Path.Combine(folder["own"], "chat_template.jinja"));
+        Assert.Equal(File.ReadAllText(Path.Combine(folder["adapter"], "chat_template.jinja")), template);
+        using JsonDocument config = JsonDocument.Parse(File.ReadAllText(Path.Combine(folder["own"], "tokenizer_config.json")));
+        Assert.Equal(template, config.RootElement.GetProperty("chat_template").GetString());
+        Assert.True(config.RootElement.GetProperty("legacy").GetBoolean());
+    }
+
+    [Fact]
     public void Tokenizer_files_go_with_the_model()
     {
         using GoldenLora golden = new("llama-qv-r8");

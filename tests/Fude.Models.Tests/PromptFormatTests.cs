@@ -287,9 +287,16 @@ public sealed class PromptFormatTests
         Assert.StartsWith("猫として\n\nユーザー：あ", guess.Format.Write("あ").Text, StringComparison.Ordinal);      // no tokenizer, so no BOS
         PromptFormat.LlmJpInstruct.Record(adapter);
         Assert.Equal("llm-jp-instruct-v1.0", PromptFormat.Guess(ModelFolder.Open(path), adapter).Format.Name);
+        // transformers before 4.47 reads the template from here.
+        string tokenizer = Path.Combine(path, "tokenizer_config.json");
+        File.WriteAllText(tokenizer, """{"chat_template": [{"name": "default", "template": "base"}], "bos_token": "<s>"}""");
+        PromptFormat.Alpaca.Record(path);
+        using (JsonDocument config = JsonDocument.Parse(File.ReadAllText(tokenizer)))
+            Assert.Equal(File.ReadAllText(Path.Combine(path, "chat_template.jinja")), config.RootElement.GetProperty("chat_template").GetString());
         // A format of another kind takes the template of the one before away.
         PromptFormat.Elyza.Record(path);
         Assert.False(File.Exists(Path.Combine(path, "chat_template.jinja")));
+        Assert.Equal("""{"bos_token":"<s>"}""", string.Concat(File.ReadAllText(tokenizer).Where(c => !char.IsWhiteSpace(c))));
         Assert.Equal("elyza-llama2-instruct", PromptFormat.Guess(ModelFolder.Open(path)).Format.Name);
 
         foreach ((string bad, string named) in (ReadOnlySpan<(string, string)>)[("{}", "name"), ("[]", "object"), ("""{"name": "chat-template"}""", "chat_template.jinja")])

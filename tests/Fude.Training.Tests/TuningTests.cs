@@ -134,6 +134,12 @@ public sealed class TuningTests : IDisposable
         Open(settings).Dispose();
         File.WriteAllText(tokens, old);
         Assert.Contains("began with tokenizer '", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+        Forget("tokenizer");
+        // Nor of its template, of which the format's name says nothing.
+        File.WriteAllText(Path.Combine(_model, "chat_template.jinja"), "{{ messages[0].content }}");
+        Assert.Contains("began with chat template 'none', and now there is", Assert.Throws<InvalidDataException>(() => Open(settings).Dispose()).Message, StringComparison.Ordinal);
+        Forget("chat template");
+        Open(settings).Dispose();
     }
 
     [Fact]

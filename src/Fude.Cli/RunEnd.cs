@@ -7,9 +7,13 @@ namespace Fude.Cli;
 /// <summary>What is said of the settings that a run goes on with and of the weights that it ends with.</summary>
 internal static class RunEnd
 {
-    /// <summary>Says at the beginning that the best weights so far are missing.</summary>
-    public static void TellLost(TextWriter output, double? lost)
+    /// <summary>Says at the beginning that the best weights so far are missing, or are those on another held-out text.</summary>
+    public static void TellLost(TextWriter output, double? lost, double? other)
     {
+        if (other is { } otherLoss)
+            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
+                $"{Say($"note: the best held-out loss so far, {otherLoss:F4}, was on other texts than are held out now; the best is sought anew from here on",
+                    $"注意: これまでの検証損失の最良値 {otherLoss:F4} は別の検証データによるものです。ここから最良のものを探し直します")}"));
         if (lost is { } loss)
             output.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{Say($"note: the weights of the best held-out loss so far, {loss:F4}, are not kept beside the checkpoint; the best is sought anew from here on",

@@ -28,13 +28,14 @@ internal sealed partial class TokenizerArguments
     private readonly Option<bool> _splitDigits = Flag("--split-digits", Say("Every digit stays alone.", "数字を 1 桁ずつ分ける。"));
     private readonly Option<bool> _noDummyPrefix = Flag("--no-dummy-prefix", Say("Put no space before a text.", "テキストの前に空白を補わない。"));
     private readonly Option<bool> _addBegin = Flag("--add-bos", Say("The tokenizer puts its begin token before every text.", "テキストの前に開始トークンを付ける。"));
+    private readonly Option<bool> _nfkc = Flag("--nfkc", Say("Normalise by NFKC; nothing is changed otherwise.", "NFKC で正規化する（省略時は何も変えない）。"));
     private readonly Option<int?> _threads = Arguments.Threads();
     private readonly Option<bool> _force = Flag("--force", Say("Replace a tokenizer that is there.", "既にあるトークナイザーを置き換える。"));
 
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_output, _runs, _user, _control, _padding, _splitDigits, _noDummyPrefix, _addBegin, _threads, _force]) command.Add(option);
+        foreach (Option option in (Option[])[_output, _runs, _user, _control, _padding, _splitDigits, _noDummyPrefix, _addBegin, _nfkc, _threads, _force]) command.Add(option);
     }
 
     /// <summary>What they say, the rest as it is by default; fails before any work where nothing can be written, or a tokenizer is there that is not to be replaced.</summary>
@@ -55,6 +56,7 @@ internal sealed partial class TokenizerArguments
             SplitDigits = args.GetValue(_splitDigits),
             AddDummyPrefix = !args.GetValue(_noDummyPrefix),
             AddBegin = args.GetValue(_addBegin),
+            Normalization = args.GetValue(_nfkc) ? TrainerNormalization.Nfkc : TrainerNormalization.Identity,
             Threads = args.GetValue(_threads) ?? 0,
         };
     }

@@ -22,12 +22,11 @@ internal static class TokenizerCommand
             "--character-coverage", Say("The share of the text's characters that get a piece of their own.", "テキストの文字のうち、単独で語にするものの割合。"), absent.CharacterCoverage, PartAboveZero);
         Option<int> longest = Of("--max-piece-length", Say("The longest piece, in characters.", "1 語の最大文字数。"), absent.MaxPieceLength, AtLeast(1));
         Option<bool> noByteFallback = TokenizerArguments.Flag("--no-byte-fallback", Say("Rare characters become unknown instead of bytes.", "まれな文字をバイトに分けず未知語にする。"));
-        Option<bool> nfkc = TokenizerArguments.Flag("--nfkc", Say("Normalise by NFKC; nothing is changed otherwise.", "NFKC で正規化する（省略時は何も変えない）。"));
         Option<int> sample = Of("--sample-lines", Say("Lines drawn at random from the text; 0 for all.", "無作為に選ぶ行数。0 なら全行。"), 0, AtLeast(0));
         Option<ulong> seed = Of("--seed", Say("The seed of the draw.", "行を選ぶ乱数の種。"), 1UL);
         Command command = new("train", Say("Train a tokenizer on texts.", "テキストからトークナイザーを学習する。"));
         TextArguments text = TextArguments.AddTo(command, hasDocuments: false);
-        foreach (Option option in (Option[])[model, size, coverage, longest, noByteFallback, nfkc, sample, seed]) command.Add(option);
+        foreach (Option option in (Option[])[model, size, coverage, longest, noByteFallback, sample, seed]) command.Add(option);
         TokenizerArguments common = new();
         common.AddTo(command);
         command.SetAction((args, stop) => Task.Run(() =>
@@ -38,7 +37,6 @@ internal static class TokenizerCommand
                 CharacterCoverage = args.GetValue(coverage),
                 MaxPieceLength = args.GetValue(longest),
                 ByteFallback = !args.GetValue(noByteFallback),
-                Normalization = args.GetValue(nfkc) ? TrainerNormalization.Nfkc : TrainerNormalization.Identity,
             };
             TrainingText all = text.Of(args), source = new(all.Files)
             {

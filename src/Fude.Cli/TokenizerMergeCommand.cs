@@ -56,6 +56,10 @@ internal static class TokenizerMergeCommand
                         $"{path} is a {loaded.Model} tokenizer: only unigram vocabularies have probabilities that can be merged.",
                         $"{path} は {loaded.Model} トークナイザーです。合わせられるのは Unigram だけです。");
                 vocabularies.Add([.. loaded.Pieces]);
+                if (options.Normalization == TrainerNormalization.Identity && loaded.Decode(loaded.Encode("ＡＢＣ", addSpecialTokens: false)).Trim() == "ABC")
+                    terminal.Error.WriteLine(Say(
+                        $"note: {path} normalises texts, and the result will not: its pieces of characters such as Ａ, ｶﾞ and ㈱ are missing. Give --nfkc.",
+                        $"注意: {path} はテキストを正規化しますが、結果はしません。Ａ、ｶﾞ、㈱ などの文字の語がないため、--nfkc を指定してください。"));
             }
             TextArguments.TellUnnamedJson(terminal, args.GetRequiredValue(text));
             using ProgressLine progress = new(terminal);

@@ -23,7 +23,7 @@ internal static class TrainCommand
         Option<string?> config = Optional("--config", "FILE", Say("config.json of a new model.", "新しいモデルの config.json。"));
         Option<string?> from = Optional("--from", "MODEL", Say("The folder of a model to go on with (continued pre-training).", "継続事前学習の元になるモデルのフォルダー。"));
         Option<string?> tokenizer = Optional("--tokenizer", "DIR", Say("A folder whose tokenizer goes with the model.", "モデルに付けるトークナイザーのフォルダー。"));
-        Option<string[]> data = Many("--data", Say("A token shard to learn from (NAME of NAME.bin and NAME.idx); several are folds.", "学習するシャード（NAME.bin と NAME.idx の NAME）。複数なら順に使う。"));
+        Option<string[]> data = Many("--data", Say("A token shard to learn from (NAME of NAME.bin and NAME.idx); several are read one after another, not mixed.", "学習するシャード（NAME.bin と NAME.idx の NAME）。複数なら混ぜずに順に使う。"));
         data.Required = true;
         Option<string[]> heldOut = Many("--held-out", Say("A token shard that is only evaluated on.", "評価だけに使うシャード。"));
         Option<long> heldOutTokens = Of("--held-out-tokens", Say("Held-out tokens an evaluation reads at most.", "1 回の評価で読むトークン数の上限。"), 65_536L, AtLeast(1L));
@@ -57,6 +57,8 @@ internal static class TrainCommand
                 result.AddError(Say("Give either --config for a new model or --from for one to go on with.", "新しいモデルの --config か、継続元の --from のどちらかを指定してください。"));
             if (result.GetResult(steps) is null == result.GetResult(tokens) is null)
                 result.AddError(Say("Give either --steps or --tokens.", "--steps か --tokens のどちらかを指定してください。"));
+            if (result.GetResult(warmUp) is { Implicit: false } && result.GetResult(warmUpTokens) is not null)
+                result.AddError(Say("Give either --warmup-steps or --warmup-tokens.", "--warmup-steps か --warmup-tokens のどちらかを指定してください。"));
         });
         command.SetAction((args, stop) => Task.Run(() =>
         {
@@ -82,7 +84,9 @@ internal static class TrainCommand
                 HeldOutTokens = args.GetValue(heldOutTokens),
                 Context = row,
                 Seed = learning.Seed(args),
-                Initial = new InitialNumbers(learning.Seed(args), (float)args.GetValue(deviation)),
+                // As transformers begins each family.
+                Initial = new InitialNumbers(
+                    learning.Seed(args), (float)args.GetValue(deviation), shape is Gpt2Config ? 1 / MathF.Sqrt(2 * shape.Layers) : 1),
                 WeightDecay = learning.WeightDecay(args),
                 AdamW = learning.AdamW(args),
                 SaveFormat = learning.SaveFormat(args),
@@ -91,7 +95,7 @@ internal static class TrainCommand
                 Trainer = new TrainerOptions
                 {
                     Schedule = new Schedule(args.GetValue(rate), learning.Schedule(args), all, Math.Min(rise, all), learning.FinalRate(args),
-                        args.GetValue(decay) is > 0 and { } falling ? falling : Math.Max(1, all / 10)),
+                        args.GetValue(decay) ?? Math.Max(1, all / 10)),
                     RowsPerBatch = args.GetValue(rows),
                     BatchesPerStep = args.GetValue(accumulate),
                     ClipNorm = learning.ClipNorm(args),
@@ -127,7 +131,7 @@ internal static class TrainCommand
             terminal.Error.WriteLine(Say(
                 "note: no --tokenizer: the model is written without one, and whether the shards are of one tokenizer is not checked",
                 "注意: --tokenizer がないため、モデルにトークナイザーは付かず、シャードがどのトークナイザーのものかも確認しません"));
-        RunEnd.TellLost(terminal.Error, run.LostBest);
+        RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
         if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);
         bool isDone;

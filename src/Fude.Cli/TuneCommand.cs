@@ -101,13 +101,14 @@ internal static class TuneCommand
         ReportLeftOut(terminal.Error, data);
         if (settings.BaseFormat is { } format) FormatArguments.TellQuantizedTwice(terminal.Error, data.Folder, format);
         using ProgressLine loading = new(terminal);
+        int toJudge = data.Pairs.Sum(source => source.Count) + data.HeldOutPairs.Count;
         using Tuning run = new(settings, data, FormatArguments.Progress(loading, stop),
-            done => loading.Draw(Say($"reference: {done:N0} of {data.Sources.Sum(source => source.Examples):N0} pairs judged", $"参照モデルの評価: {done:N0} / {data.Sources.Sum(source => source.Examples):N0} 組")), stop);
+            done => loading.Draw(Say($"reference: {done:N0} of {toJudge:N0} pairs judged", $"参照モデルの評価: {done:N0} / {toJudge:N0} 組")), stop);
         loading.Clear();
         terminal.Error.WriteLine(Say(
             $"{run.Model.Count / 1e6:0.###} M trained weights{(run.Model.IsAdapter ? " of an adapter" : "")}; {Count(run.Schedule.Steps, "step")} of {Count(settings.Batch, "example")}{(run.IsResumed ? $", from step {run.State.Step:N0} on" : "")}",
             $"学習する重み {run.Model.Count / 1e6:0.###} M{(run.Model.IsAdapter ? "（アダプター）" : "")}、{settings.Batch:N0} 例 × {run.Schedule.Steps:N0} ステップ{(run.IsResumed ? $"、ステップ {run.State.Step:N0} から再開" : "")}"));
-        RunEnd.TellLost(terminal.Error, run.LostBest);
+        RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest);
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
         if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);
         bool isDone;

@@ -12,8 +12,9 @@ namespace Fude.Training;
 /// <param name="BestHeldOutLoss">The lowest mean loss on the held-out text so far, nats a token; null before the first.</param>
 /// <param name="EvaluationsSinceBest">Evaluations that did not come below it.</param>
 /// <param name="BestStep">The step whose weights had it, where they are kept (<see cref="Checkpoints.KeepBest"/>); null where they are not.</param>
+/// <param name="BestOf">Tells the held-out text from others; null where nobody knows.</param>
 public sealed record RunState(
-    long Step, long Tokens, Cursor Cursor, double? BestHeldOutLoss = null, int EvaluationsSinceBest = 0, long? BestStep = null);
+    long Step, long Tokens, Cursor Cursor, double? BestHeldOutLoss = null, int EvaluationsSinceBest = 0, long? BestStep = null, string? BestOf = null);
 
 /// <summary>The checkpoints of a run: folders step-00000100 and so on, each a model in Hugging Face's layout with what training needs beside it.</summary>
 /// <remarks>A checkpoint is written aside and renamed when all of it is on the disk, and older ones are deleted after that: whenever the
@@ -184,6 +185,7 @@ public sealed class Checkpoints(string folder)
         if (state.BestHeldOutLoss is { } best) json.WriteNumber("best_held_out_loss", best);
         json.WriteNumber("evaluations_since_best", state.EvaluationsSinceBest);
         if (state.BestStep is { } kept) json.WriteNumber("best_step", kept);
+        if (state.BestOf is { } mark) json.WriteString("best_of", mark);
         json.WriteEndObject();
     }
 
@@ -198,7 +200,8 @@ public sealed class Checkpoints(string folder)
                 new Cursor(checked((int)Count("fold")), json.GetProperty("seed").GetUInt64(), Count("tokens_of_fold")),
                 json.TryGetProperty("best_held_out_loss", out JsonElement best) ? best.GetDouble() : null,
                 checked((int)Count("evaluations_since_best")),
-                json.TryGetProperty("best_step", out _) ? Count("best_step") : null);
+                json.TryGetProperty("best_step", out _) ? Count("best_step") : null,
+                json.TryGetProperty("best_of", out JsonElement mark) ? mark.GetString() : null);
             return (state, Count("updates"));
 
             long Count(string key) => json.GetProperty(key).GetInt64() is >= 0 and long count ? count : throw new FormatException(Say(

@@ -15,13 +15,13 @@ public readonly record struct Cursor(int Fold, ulong Seed, long Tokens);
 /// What is put in order is a stretch of a document, a row long or its rest, for the pages of a book read one after another would make every
 /// step learn from one book alone. A row is filled with whole stretches and the beginning of the next, whose rest begins the next row as a
 /// text of its own. Every token of a document but its first is expected once; the last token of a piece expects what the document goes on
-/// with. So a document of n tokens is n − 1 tokens of reading. Memory is two numbers for each stretch of the fold.
+/// with. So a document of n tokens is n − 1 tokens of reading. Memory is three numbers for each stretch of the fold.
 /// </remarks>
 public sealed class PackedDocuments
 {
     private readonly IReadOnlyList<TokenShard> _shards;
     private readonly long[] _readable;
-    private (int Document, int Number)[] _order = [];
+    private (int Document, int Number, int Length)[] _order = [];
     private int _place, _offset;
 
     /// <summary>Rows from the beginning of the first fold.</summary>
@@ -68,7 +68,7 @@ public sealed class PackedDocuments
         Cursor = cursor;
         Shuffle();
         long left = cursor.Tokens;
-        for (_place = 0; _place < _order.Length && left >= LengthOf(_order[_place]); _place++) left -= LengthOf(_order[_place]);
+        for (_place = 0; _place < _order.Length && left >= _order[_place].Length; _place++) left -= _order[_place].Length;
         _offset = (int)left;
     }
 
@@ -82,14 +82,14 @@ public sealed class PackedDocuments
         int[] piece = new int[Context + 1];
         for (int i = 0; i < count;)
         {
-            int rest = _place < _order.Length ? LengthOf(_order[_place]) - _offset : 0;
+            int rest = _place < _order.Length ? _order[_place].Length - _offset : 0;
             if (rest == 0)
             {
                 NextStretch();
                 continue;
             }
             int length = Math.Min(rest, Context - i % Context);
-            (int document, int number) = _order[_place];
+            (int document, int number, _) = _order[_place];
             Shard.Read(document, (long)number * Context + _offset, piece.AsSpan(0, length + 1));
             sequences.Add(new Sequence(i, length));
             for (int j = 0; j < length; j++, i++) (tokens[i], targets[i], positions[i], all[i]) = (piece[j], piece[j + 1], j, i);
@@ -108,10 +108,6 @@ public sealed class PackedDocuments
         return tokens;
     }
 
-    private int LengthOf((int Document, int Number) stretch) => (int)Math.Min(Context, ReadableOf(stretch.Document) - (long)stretch.Number * Context);
-
-    private long ReadableOf(int document) => Math.Max(0, Shard.LengthOf(document) - 1);
-
     private void NextStretch()
     {
         _offset = 0;
@@ -125,9 +121,12 @@ public sealed class PackedDocuments
     // Fisher and Yates; the numbers are those of SplitMix64, so that the order is the same everywhere and for good.
     private void Shuffle()
     {
-        List<(int, int)> stretches = new(Shard.Documents);
+        List<(int, int, int)> stretches = new(Shard.Documents);
         for (int document = 0; document < Shard.Documents; document++)
-            for (int number = 0; (long)number * Context < ReadableOf(document); number++) stretches.Add((document, number));
+        {
+            long readable = Shard.LengthOf(document) - 1;
+            for (int number = 0; (long)number * Context < readable; number++) stretches.Add((document, number, (int)Math.Min(Context, readable - (long)number * Context)));
+        }
         _order = [.. stretches];
         ulong state = Cursor.Seed + ((ulong)Cursor.Fold * 0xD1342543DE82EF95);
         for (int i = _order.Length - 1; i > 0; i--)

@@ -109,8 +109,7 @@ public sealed class Pretraining : IDisposable
             RunLeftovers.Clear(settings.Output);
             _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
-            _trainer = new Trainer(_model, _device, _optimizer, data, checkpoints, settings.Trainer,
-                heldOut.Count > 0 ? heldOut : null);
+            _trainer = new Trainer(_model, _device, _optimizer, data, checkpoints, settings.Trainer, heldOut.Count > 0 ? heldOut : null);
             IsResumed = _trainer.Resume();
         }
         catch
@@ -134,6 +133,9 @@ public sealed class Pretraining : IDisposable
 
     /// <inheritdoc cref="Trainer.LostBest"/>
     public double? LostBest => _trainer.LostBest;
+
+    /// <inheritdoc cref="Trainer.OtherBest"/>
+    public double? OtherBest => _trainer.OtherBest;
 
     /// <summary>Whether the run goes on from a checkpoint.</summary>
     public bool IsResumed { get; }
@@ -183,7 +185,10 @@ public sealed class Pretraining : IDisposable
 
     // The tokenizer that the trained model gets, and where it is; none where nobody names one.
     private static (string? Folder, Tokenizer? Tokenizer) OpenTokenizer(PretrainingSettings settings) =>
-        settings.Tokenizer is { } own ? (own, ModelFolder.OpenTokenizer(own))
+        settings.Tokenizer is { } file && File.Exists(file) ? throw new IOException(Say(
+            $"{file} is a file: the trained model gets all files of a tokenizer. Give their folder.",
+            $"{file} はファイルです。学習したモデルにはトークナイザーのファイルをすべて付けるため、それらのあるフォルダーを指定してください。"))
+        : settings.Tokenizer is { } own ? (own, ModelFolder.OpenTokenizer(own))
         : settings.Base is { } folder && ModelFolder.Open(folder) is { HasTokenizer: true } model ? (folder, model.Tokenizer)
         : (null, null);
 

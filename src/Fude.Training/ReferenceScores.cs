@@ -7,10 +7,11 @@ namespace Fude.Training;
 
 /// <summary>What the reference model of a preference training thinks of every pair: computed once and kept in a file.</summary>
 /// <remarks>The file begins with a fingerprint of the reference's files and of the pairs' tokens. Another model or other pairs do not find
-/// their own in it, so the scores are computed anew.</remarks>
+/// their own in it, so the scores are computed anew. A run that ends while they are computed goes on where it was.</remarks>
 public static class ReferenceScores
 {
     private const int HeaderBytes = 48;
+    private const string PartEnding = ".part";
 
     /// <summary>The scores of all pairs: from the file when it has them, else computed and written to it.</summary>
     /// <param name="file">Where they are kept.</param>
@@ -30,32 +31,42 @@ public static class ReferenceScores
         ArgumentNullException.ThrowIfNull(score);
         byte[] header = Header(modelFolder, pairs, variant);
         if (Read(file, header, pairs.Count) is { } known) return known;
+        // Pair by pair beside the file, and under its name when all are there: what was judged before the run was stopped or killed is not judged again.
+        string pending = file + PartEnding;
         AnswerScores[] scores = new AnswerScores[pairs.Count];
-        for (int i = 0; i < scores.Length; i++)
+        using (FileStream stream = new(pending, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1))
         {
-            scores[i] = score(pairs[i]);
-            if (!double.IsFinite(scores[i].Chosen) || !double.IsFinite(scores[i].Rejected))
-                throw new DivergenceException(Say(
-                    $"The reference gives pair {i + 1} the log-probabilities {scores[i].Chosen} and {scores[i].Rejected}.",
-                    $"参照モデルによる組 {i + 1} の対数確率が {scores[i].Chosen} と {scores[i].Rejected} になりました。"));
-            progress?.Invoke(i + 1);
-        }
-        string pending = $"{file}.{Path.GetRandomFileName()}";
-        try
-        {
-            using (FileStream stream = new(pending, FileMode.CreateNew, FileAccess.Write))
+            int done = ReadPart(stream, header, scores);
+            if (done == 0) stream.SetLength(0);
+            stream.Position = 0;
+            stream.Write(header);
+            stream.SetLength(stream.Position = HeaderBytes + (done * 16L));
+            for (int i = done; i < scores.Length; i++)
             {
-                stream.Write(header);
-                stream.Write(MemoryMarshal.AsBytes<AnswerScores>(scores));
-                stream.Flush(flushToDisk: true);
+                scores[i] = score(pairs[i]);
+                if (!IsScore(scores[i]))
+                    throw new DivergenceException(Say(
+                        $"The reference gives pair {i + 1} the log-probabilities {scores[i].Chosen} and {scores[i].Rejected}.",
+                        $"参照モデルによる組 {i + 1} の対数確率が {scores[i].Chosen} と {scores[i].Rejected} になりました。"));
+                stream.Write(MemoryMarshal.AsBytes(scores.AsSpan(i, 1)));
+                progress?.Invoke(i + 1);
             }
-            File.Move(pending, file, overwrite: true);
+            stream.Flush(flushToDisk: true);
         }
-        finally
-        {
-            File.Delete(pending);
-        }
+        File.Move(pending, file, overwrite: true);
         return scores;
+    }
+
+    private static bool IsScore(AnswerScores scores) => double.IsFinite(scores.Chosen) && double.IsFinite(scores.Rejected);
+
+    // How many pairs of these a run that ended early has judged. Where the machine ended with it, nulls may be all that the disk got.
+    private static int ReadPart(FileStream stream, byte[] header, AnswerScores[] scores)
+    {
+        byte[] found = new byte[HeaderBytes];
+        if (stream.ReadAtLeast(found, HeaderBytes, throwOnEndOfStream: false) < HeaderBytes || !found.AsSpan().SequenceEqual(header)) return 0;
+        int whole = stream.ReadAtLeast(MemoryMarshal.AsBytes(scores.AsSpan()), scores.Length * 16, throwOnEndOfStream: false) / 16;
+        int bad = Array.FindIndex(scores, 0, whole, one => !IsScore(one) || one == default);
+        return bad < 0 ? whole : bad;
     }
 
     private static AnswerScores[]? Read(string file, byte[] header, int count)
@@ -68,7 +79,7 @@ public static class ReferenceScores
         AnswerScores[] scores = new AnswerScores[count];
         stream.ReadExactly(MemoryMarshal.AsBytes(scores.AsSpan()));
         // None is ever written: see above.
-        if (Array.FindIndex(scores, one => !double.IsFinite(one.Chosen) || !double.IsFinite(one.Rejected)) is >= 0 and int bad)
+        if (Array.FindIndex(scores, one => !IsScore(one)) is >= 0 and int bad)
             throw new InvalidDataException(Say(
                 $"{file}: the reference's log-probabilities of pair {bad + 1} are {scores[bad].Chosen} and {scores[bad].Rejected}: the file is damaged. Delete it: the " +
                 "reference then judges all pairs again.",

@@ -86,10 +86,11 @@ public sealed class DivergenceException : Exception
 /// <param name="checkpoints">Where checkpoints go.</param>
 /// <param name="options">The numbers of the run.</param>
 /// <param name="heldOutLoss">Computes the mean loss of what is never learnt from; null where nothing is held out.</param>
+/// <param name="heldOutMark">Tells that from others; null where nobody knows.</param>
 /// <param name="time">The clock that steps are timed with.</param>
 public sealed class Trainer(
     TrainableModel model, ITrainingOps device, AdamW optimizer, ILessons lessons, Checkpoints checkpoints, TrainerOptions options,
-    Func<Learner, double>? heldOutLoss = null, TimeProvider? time = null)
+    Func<Learner, double>? heldOutLoss = null, string? heldOutMark = null, TimeProvider? time = null)
 {
     /// <summary>Trains on packed documents: <see cref="TrainerOptions.RowsPerBatch"/> rows in each of
     /// <see cref="TrainerOptions.BatchesPerStep"/> micro-batches.</summary>
@@ -105,7 +106,7 @@ public sealed class Trainer(
         TrainableModel model, ITrainingOps device, AdamW optimizer, PackedDocuments data, Checkpoints checkpoints, TrainerOptions options,
         IReadOnlyList<SupervisedBatch>? heldOut = null, TimeProvider? time = null)
         : this(model, device, optimizer, new DocumentLessons(data, options.RowsPerBatch, options.BatchesPerStep), checkpoints, options,
-            heldOut is null ? null : learner => MeanLoss(learner, heldOut), time)
+            heldOut is null ? null : learner => MeanLoss(learner, heldOut), heldOut is null ? null : HeldOutMark.Of(heldOut), time)
     {
     }
 
@@ -130,6 +131,10 @@ public sealed class Trainer(
     /// run that goes on seeks the best anew; one that is over ends with its last weights.</summary>
     public double? LostBest { get; private set; }
 
+    /// <summary>The best evaluation so far where it was one of other held-out texts than there are now, nats a token; null otherwise. A run that goes on
+    /// seeks the best anew.</summary>
+    public double? OtherBest { get; private set; }
+
     /// <summary>Takes up the last checkpoint, if there is one.</summary>
     /// <returns>Whether there was one.</returns>
     /// <exception cref="InvalidDataException">It is damaged, of another model, or of other data.</exception>
@@ -143,6 +148,12 @@ public sealed class Trainer(
         lessons.Seek(state.Cursor);
         State = state;
         _savedBest = state.BestStep;
+        if (!IsDone && state is { BestHeldOutLoss: { } elsewhere, BestOf: { } mark } && heldOutMark is not null && mark != heldOutMark)
+        {
+            OtherBest = elsewhere;
+            State = state with { BestHeldOutLoss = null, EvaluationsSinceBest = 0, BestStep = null, BestOf = null };
+            return true;
+        }
         if (Keeps && state.BestStep is { } kept && checkpoints.BestSteps.Contains(kept)) checkpoints.CheckBest(model, kept);
         if (Keeps && state.BestHeldOutLoss is { } lost && !(state.BestStep is { } step && checkpoints.BestSteps.Contains(step)))
         {
@@ -177,7 +188,7 @@ public sealed class Trainer(
                 bool isBest = double.IsFinite(loss) && (State.BestHeldOutLoss is not { } best || loss < best);
                 if (isBest && Keeps) KeepBest();
                 State = isBest
-                    ? State with { BestHeldOutLoss = loss, EvaluationsSinceBest = 0, BestStep = Keeps ? State.Step : null }
+                    ? State with { BestHeldOutLoss = loss, EvaluationsSinceBest = 0, BestStep = Keeps ? State.Step : null, BestOf = heldOutMark }
                     : State with { EvaluationsSinceBest = State.EvaluationsSinceBest + 1 };
                 report = report with { HeldOutLoss = loss };
             }

@@ -60,17 +60,18 @@ public sealed class Tuning : IDisposable
             _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
             _optimizer = new AdamW(_model, settings.AdamW, ParameterGroup.AsTransformersTrainer(settings.WeightDecay));
             Func<Learner, double>? heldOutLoss = null;
+            string? heldOutMark = null;
             if (settings.Preference is { } loss)
             {
                 (List<List<JudgedPair>> pairs, List<JudgedPair> heldOut) = Judge(judging, stop);
                 _lessons = new PreferenceLessons(pairs, data.Mixture, settings.Batch, settings.Epochs, loss);
-                if (heldOut.Count > 0) heldOutLoss = learner => PreferenceLessons.MeanLoss(learner, heldOut, loss);
+                if (heldOut.Count > 0) (heldOutLoss, heldOutMark) = (learner => PreferenceLessons.MeanLoss(learner, heldOut, loss), HeldOutMark.Of(heldOut));
             }
             else
             {
                 _lessons = new InstructionLessons(data.Examples, data.Mixture, settings.Batch, settings.Epochs, settings.TokensPerBatch);
                 IReadOnlyList<SupervisedBatch> heldOut = InstructionLessons.Batches(data.HeldOut, settings.TokensPerBatch);
-                if (heldOut.Count > 0) heldOutLoss = learner => Trainer.MeanLoss(learner, heldOut);
+                if (heldOut.Count > 0) (heldOutLoss, heldOutMark) = (learner => Trainer.MeanLoss(learner, heldOut), HeldOutMark.Of(heldOut));
             }
             Schedule = new Schedule(
                 settings.LearningRate, settings.Schedule, _lessons.Steps, WarmUpSteps(settings.WarmUp, _lessons.Steps), settings.FinalRate, Math.Max(1, _lessons.Steps / 10));
@@ -87,7 +88,7 @@ public sealed class Tuning : IDisposable
                 EvaluateEvery = settings.EvaluateEvery,
                 Patience = settings.Patience,
                 KeepsBest = settings.KeepsBest,
-            }, heldOutLoss);
+            }, heldOutLoss, heldOutMark);
             IsResumed = _trainer.Resume();
         }
         catch
@@ -120,6 +121,9 @@ public sealed class Tuning : IDisposable
 
     /// <inheritdoc cref="Trainer.LostBest"/>
     public double? LostBest => _trainer.LostBest;
+
+    /// <inheritdoc cref="Trainer.OtherBest"/>
+    public double? OtherBest => _trainer.OtherBest;
 
     /// <summary>Whether it goes on from a checkpoint.</summary>
     public bool IsResumed { get; }

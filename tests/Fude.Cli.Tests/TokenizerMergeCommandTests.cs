@@ -33,6 +33,19 @@ public sealed class TokenizerMergeCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Vocabularies_of_normalised_texts_make_a_tokenizer_that_normalises_where_it_is_asked_for()
+    {
+        await Train(_english, "en", 300, "--nfkc");
+        string[] merge = ["tokenizer", "merge", _folder["en"], "--text", _english, "--out"];
+        Fude.Result without = await Fude.Run([.. merge, _folder["without"]]), with = await Fude.Run([.. merge, _folder["with"], "--nfkc"]);
+        Assert.Equal((0, 0), (without.Status, with.Status));
+        Assert.Contains($"note: {_folder["en"]} normalises texts, and the result will not: ", without.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("note:", with.Error, StringComparison.Ordinal);
+        Tokenizer merged = Tokenizer.Load(_folder["with"]);
+        Assert.Equal(merged.Encode("the cat"), merged.Encode("ｔｈｅ ｃａｔ"));
+    }
+
+    [Fact]
     public async Task Only_unigram_tokenizers_can_be_merged()
     {
         await Train(_japanese, "bpe", 320, "--model", "bpe");

@@ -2,6 +2,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using Fude.Tensors;
 using Fude.TestData;
 
 namespace Fude.Cli.Tests;
@@ -131,6 +132,37 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_file_is_no_folder_of_a_tokenizer_and_is_told_before_a_run_is_begun()
+    {
+        string[] train = [.. Train(await Shard(), "--steps", "2").Select(word => word == _folder["tokenizer"] ? _folder["tokenizer/tokenizer.json"] : word)];
+        Assert.Contains($"{_folder["tokenizer/tokenizer.json"]} is a file: ", (await Fude.Run(train)).Failure(), StringComparison.Ordinal);
+        Assert.False(Directory.Exists(_folder["run"]));
+    }
+
+    [Fact]
+    public async Task A_decay_of_no_steps_is_none()
+    {
+        await Succeed(Train(await Shard(), "--steps", "20", "--schedule", "wsd", "--decay-steps", "0"));
+        Assert.All(File.ReadLines(_folder["run/metrics.jsonl"]), line => Assert.Equal(1e-2, JsonDocument.Parse(line).RootElement.GetProperty("learning_rate").GetDouble()));
+    }
+
+    [Fact]
+    public async Task A_new_GPT_2_begins_as_transformers_begins_it()
+    {
+        string shard = await Shard();
+        string config = _folder.Write("gpt2.json", """{"model_type": "gpt2", "n_embd": 64, "n_layer": 8, "n_head": 2, "n_positions": 32, "vocab_size": 340, "eos_token_id": 2}""");
+        await Succeed("train", "--config", config, "--tokenizer", _folder["tokenizer"], "--data", shard, "--out", _folder["run"], "--context", "32", "--rows", "1", "--steps", "1",
+            "--learning-rate", "0", "--save-format", "f32");
+        using Checkpoint weights = Checkpoint.Open(_folder["run/model"]);
+        foreach ((string layer, double expected) in (ReadOnlySpan<(string, double)>)[("attn.c_attn", 0.02), ("mlp.c_fc", 0.02), ("attn.c_proj", 0.005), ("mlp.c_proj", 0.005)])
+        {
+            StoredTensor tensor = weights.Tensors.Values.Single(tensor => tensor.Name.EndsWith($"h.3.{layer}.weight", StringComparison.Ordinal));
+            float[] numbers = tensor.ToFloats();
+            Assert.Equal(expected, Math.Sqrt(numbers.Average(number => (double)number * number)), expected * 5 / Math.Sqrt(2.0 * numbers.Length));
+        }
+    }
+
+    [Fact]
     public async Task A_model_is_trained_further_with_its_own_tokenizer()
     {
         string shard = await Shard();
@@ -191,6 +223,7 @@ public sealed class TrainCommandTests : IDisposable
     [InlineData("--config", "x", "--steps", "1", "--checkpoint-every", "0")]
     [InlineData("--config", "x", "--steps", "1", "--keep", "0")]
     [InlineData("--config", "x", "--steps", "1", "--warmup-steps", "-1")]
+    [InlineData("--config", "x", "--steps", "1", "--warmup-steps", "1", "--warmup-tokens", "9")]
     public async Task Wrong_usage_is_told(params string[] more) =>
         _ = (await Fude.Run(["train", "--data", "x", "--out", _folder["run"], .. more])).Failure(status: 2);
 

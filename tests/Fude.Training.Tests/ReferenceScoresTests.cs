@@ -33,6 +33,27 @@ public sealed class ReferenceScoresTests : IDisposable
         _ = Scores([Pairs[1], Pairs[0]]);
         Assert.Equal(8, computed);
         Assert.Equal(2, Directory.EnumerateFileSystemEntries(_folder.Path).Count());
+        // A run that is stopped between two pairs goes on with the second, and one for other pairs does not.
+        File.Delete(_folder["scores"]);
+        PreferencePair[] three = [.. Pairs, Pairs[0]];
+        Assert.Throws<OperationCanceledException>(() => ReferenceScores.Of(_folder["scores"], _folder["m"], three, learner.Score, done =>
+        {
+            if (done == 2) throw new OperationCanceledException();
+        }));
+        int asked = 0;
+        AnswerScores Counted(PreferencePair pair)
+        {
+            asked++;
+            return learner.Score(pair);
+        }
+        AnswerScores[] gone = ReferenceScores.Of(_folder["scores"], _folder["m"], three, Counted);
+        Assert.Equal(1, asked);
+        Assert.Equal(three.Select(learner.Score), gone);
+        Assert.False(File.Exists(_folder["scores.part"]));
+        File.Move(_folder["scores"], _folder["scores.part"]);
+        _ = ReferenceScores.Of(_folder["scores"], _folder["m"], Pairs, Counted);
+        Assert.Equal(3, asked);
+        _ = Scores([Pairs[1], Pairs[0]]);
         // What is no number was never written.
         byte[] bytes = File.ReadAllBytes(_folder["scores"]);
         BitConverter.TryWriteBytes(bytes.AsSpan(bytes.Length - 8), double.NaN);

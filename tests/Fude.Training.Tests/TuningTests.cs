@@ -278,6 +278,30 @@ public sealed class TuningTests : IDisposable
     }
 
     [Fact]
+    public void The_best_on_other_held_out_examples_is_sought_anew()
+    {
+        string easy = _folder.Write("easy.jsonl", """{"instruction": "犬と1", "output": "猫です。"}"""), hard = _folder.Write("hard.jsonl", """{"instruction": "犬と1", "output": "山川鳥魚山川鳥"}""");
+        TuningSettings settings = TinyTuning.Settings(_model, _folder["run"], _data) with { HeldOut = [easy], EvaluateEvery = 1, KeepsBest = true, CheckpointEvery = 1, SaveFormat = NumberFormat.F32 };
+        double before;
+        using (CancellationTokenSource stop = new())
+        using (Tuning run = Open(settings))
+        {
+            Assert.False(run.Run(report =>
+            {
+                if (report.Step == 4) stop.Cancel();
+            }, stop.Token));
+            before = run.State.BestHeldOutLoss!.Value;
+        }
+        using (Tuning same = Open(settings)) Assert.Equal((null, before), (same.OtherBest, same.State.BestHeldOutLoss));
+        List<(long Step, double Loss)> evaluations = [];
+        using Tuning other = Open(settings with { HeldOut = [hard] });
+        Assert.Equal((before, null), (other.OtherBest, other.State.BestHeldOutLoss));
+        Assert.True(other.Run(report => evaluations.Add((report.Step, report.HeldOutLoss!.Value))));
+        Assert.All(evaluations, one => Assert.True(one.Loss > before));
+        Assert.Equal(evaluations.MinBy(one => one.Loss).Step, other.ResultStep);
+    }
+
+    [Fact]
     public void Preferences_that_are_held_out_are_judged_but_not_learnt_and_end_a_run_early()
     {
         string pairs = _folder.Write("pairs.jsonl", string.Join('\n', Enumerable.Range(0, 12).Select(i => $$"""{"prompt": "{{i}}は？", "chosen": "はい{{i}}", "rejected": "いいえ{{i}}"}""")));

@@ -211,7 +211,8 @@ internal sealed partial class Recipe
         if (isList && values.Count == 0)
             throw member.Value.Place.Wrong($"'{member.Name}' is an empty list; leave it out, or name one.", $"'{member.Name}' のリストが空です。");
         bool isPath = kind.Inputs.Contains(member.Name) || kind.Outputs.Contains(member.Name);
-        if (type == typeof(bool))
+        // A flag, or what may be one: an option whose value may be left out.
+        if (type == typeof(bool) || (member.Value.Kind == RecipeValueKind.Boolean && symbol is Option { Arity.MinimumNumberOfValues: 0 }))
         {
             bool isOn = Require(member.Value, RecipeValueKind.Boolean, member.Name).Text == "true";
             return isOn ? new StepSetting(member.Name, member.Place, [], []) { IsFlag = true } : null;

@@ -53,9 +53,9 @@ internal sealed record StepKind(string Name, Func<Terminal, Command> Create, str
             Written = ["generation-config"],
         },
         Tuning("dpo", DpoCommand.Create),
-        new("quantize", ExportCommand.Create, ["model"], ["gguf"]),
-        new("evaluate", EvaluateCommand.Create, ["model", "adapter", "files", "ngrams"], ["out"]) { Neutral = ["threads", "json"] },
-        new("follow", FollowCommand.Create, ["model", "adapter", "files"], ["out"]) { Neutral = ["threads", "json"] },
+        new("quantize", ExportCommand.Create, ["model", "calibrate"], ["gguf"]),
+        new("evaluate", EvaluateCommand.Create, ["model", "adapter", "files", "ngrams"], ["out", "save"]) { Neutral = ["threads", "json"] },
+        new("follow", FollowCommand.Create, ["model", "adapter", "files"], ["out", "save"]) { Neutral = ["threads", "json"] },
     ];
 
     private static StepKind Tuning(string name, Func<Terminal, Command> create) => new(name, create, ["model", "data", "held-out"], ["out"])

@@ -79,6 +79,14 @@ internal sealed class SegmentCounter(long heldCharacters)
     /// </summary>
     private void Thin()
     {
+        // A bit for each thinning; when 32 are used up, those of a number made of them.
+        bool IsDropped(ulong hash)
+        {
+            ulong bits = hash * 0x9E3779B97F4A7C15;
+            for (int round = _thinnings / 32; round > 0; round--) bits = (bits ^ (bits >> 29)) * 0xBF58476D1CE4E5B9;
+            return (bits >> (63 - (_thinnings % 32)) & 1) != 0;
+        }
+
         Span<Entry> entries = _entries.AsSpan(0, Count);
         Dictionary<long, long> charactersByCount = [];
         foreach (ref Entry entry in entries)
@@ -95,7 +103,7 @@ internal sealed class SegmentCounter(long heldCharacters)
         foreach (ref Entry entry in entries)
         {
             bool isRare = entry.Count <= rare;
-            if (isRare && (entry.Hash * 0x9E3779B97F4A7C15 >> (63 - (_thinnings & 31)) & 1) != 0) continue;
+            if (isRare && IsDropped(entry.Hash)) continue;
             Entry moved = entry;
             _text.AsSpan(entry.Start, entry.Length).CopyTo(_text.AsSpan(used));
             moved.Start = used;

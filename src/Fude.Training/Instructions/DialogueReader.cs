@@ -95,9 +95,14 @@ public sealed class DialogueReader
             }
         if (prompt.ValueKind == JsonValueKind.Array && record.TryGetProperty("completion", out JsonElement completion) && completion.ValueKind == JsonValueKind.Array)
             return OfMessages([(prompt, "prompt", false), (completion, "completion", true)], Text(record, "system"), file, line, tally);
-        foreach ((string question, string? input, string answer) in Pairs)
-            if (record.TryGetProperty(question, out _) && record.TryGetProperty(answer, out _))
-                return OfPair(record, question, input, answer, file, line, tally);
+        if (Array.Find(Pairs, pair => record.TryGetProperty(pair.Question, out _) && record.TryGetProperty(pair.Answer, out _)) is { Question: not null } found)
+        {
+            // Of those that have the same question and answer the one whose input is there.
+            (string question, string? input, string answer) = Array.Find(
+                Pairs, pair => pair.Question == found.Question && pair.Answer == found.Answer && pair.Input is { } key && !string.IsNullOrWhiteSpace(Text(record, key)))
+                is { Question: not null } whole ? whole : found;
+            return OfPair(record, question, input, answer, file, line, tally);
+        }
         if (!isPreference && Array.Find(Lists, key => record.TryGetProperty(key, out _)) is { } wrong)
         {
             string kind = KindOf(record.GetProperty(wrong).ValueKind);

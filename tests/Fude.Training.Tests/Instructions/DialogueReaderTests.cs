@@ -14,6 +14,8 @@ public sealed class DialogueReaderTests : IDisposable
     [InlineData("""{"instruction": "訳せ", "input": "犬", "output": "dog"}""", "訳せ|犬→dog")]
     [InlineData("""{"instruction": "訳せ", "input": "", "output": "dog", "system": "辞書"}""", "[辞書]訳せ→dog")]
     [InlineData("""{"instruction": "訳せ", "context": "犬", "response": "dog", "category": "x"}""", "訳せ|犬→dog")]
+    [InlineData("""{"instruction": "訳せ", "input": "犬", "response": "dog"}""", "訳せ|犬→dog")]
+    [InlineData("""{"instruction": "訳せ", "context": "犬", "output": "dog", "input": ""}""", "訳せ|犬→dog")]
     [InlineData("""{"instruction": "", "input": "犬", "output": "dog"}""", "犬→dog")]
     [InlineData("""{"question": "何", "answer": "犬"}""", "何→犬")]
     [InlineData("""{"prompt": "何", "completion": "犬"}""", "何→犬")]

@@ -172,7 +172,8 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     }
 
     private static string Settings(RecipeStep step, string[] without) => string.Join('\n', step.Settings
-        .Where(setting => !without.Contains(setting.Name))
+        // An input that names no file, as "calibrate": true, is a setting.
+        .Where(setting => !without.Contains(setting.Name) || (setting.IsFlag && step.Kind.Inputs.Contains(setting.Name)))
         .OrderBy(setting => setting.Name, StringComparer.Ordinal)
         .Select(setting => $"{setting.Name} = {(setting.IsFlag ? "true" : string.Join(", ", setting.Values.Select(value => $"'{value}'")))}")
         .Prepend(step.Kind.Name)

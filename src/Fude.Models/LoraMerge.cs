@@ -69,7 +69,7 @@ public static class LoraMerge
         try
         {
             Directory.CreateDirectory(pending);
-            writing = new FileStream(Path.Combine(pending, Lock), FileMode.CreateNew, FileAccess.Write, FileShare.None);
+            writing = new FileStream(Path.Combine(pending, Lock), FileMode.CreateNew, FileAccess.Write, OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None);
             foreach (string name in Companions)
                 if (File.Exists(Path.Combine(model.Path, name))) File.Copy(Path.Combine(model.Path, name), Path.Combine(pending, name));
             // The merged model answers in the format that the adapter was trained with.
@@ -81,8 +81,9 @@ public static class LoraMerge
             // Whoever wrote there meanwhile keeps it.
             if (Directory.Exists(output) && Directory.EnumerateFileSystemEntries(output).Any()) throw IsThere(outputFolder);
             if (Directory.Exists(output)) Directory.Delete(output);
-            writing.Dispose();
+            // In this order: who finds the file finds it locked.
             File.Delete(Path.Combine(pending, Lock));
+            writing.Dispose();
             Directory.Move(pending, output);
         }
         finally

@@ -141,7 +141,8 @@ public sealed class Pretraining : IDisposable
     public bool IsResumed { get; }
 
     /// <summary>Whether the trained model gets a tokenizer, which is then the one that shards have to be of.</summary>
-    public bool HasTokenizer => _tokenizerFolder is not null;
+    /// <remarks>A run that an earlier version began with a tokenizer's file ends without one.</remarks>
+    public bool HasTokenizer => _tokenizerFolder is not null && !File.Exists(_tokenizerFolder);
 
     /// <summary>What is trained.</summary>
     public TrainableModel Model => _model;
@@ -185,7 +186,7 @@ public sealed class Pretraining : IDisposable
 
     // The tokenizer that the trained model gets, and where it is; none where nobody names one.
     private static (string? Folder, Tokenizer? Tokenizer) OpenTokenizer(PretrainingSettings settings) =>
-        settings.Tokenizer is { } file && File.Exists(file) ? throw new IOException(Say(
+        settings.Tokenizer is { } file && File.Exists(file) && new Checkpoints(Path.Combine(settings.Output, "checkpoints")).Steps.Count == 0 ? throw new IOException(Say(
             $"{file} is a file: the trained model gets all files of a tokenizer. Give their folder.",
             $"{file} はファイルです。学習したモデルにはトークナイザーのファイルをすべて付けるため、それらのあるフォルダーを指定してください。"))
         : settings.Tokenizer is { } own ? (own, ModelFolder.OpenTokenizer(own))

@@ -29,7 +29,8 @@ internal sealed class PendingFile : IDisposable
             {
                 Mode = FileMode.CreateNew,
                 Access = FileAccess.Write,
-                Share = FileShare.Read | FileShare.Delete,      // it is renamed while it is open
+                // It is renamed while it is open. Elsewhere than on Windows sharing is a lock, and network file systems have an exclusive one only.
+                Share = OperatingSystem.IsWindows() ? FileShare.Read | FileShare.Delete : FileShare.None,
                 PreallocationSize = bytes,
                 BufferSize = 1 << 16,
             });

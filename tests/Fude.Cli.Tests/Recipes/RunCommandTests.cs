@@ -104,8 +104,12 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
     public async Task A_text_to_calibrate_with_lies_beside_the_recipe_and_its_changes_are_noticed()
     {
         _done.CopyTo(_folder["work"]);
-        Edit("\"format\": \"f16\"", "\"format\": \"q4_0\", \"calibrate\": true");
+        Edit("\"format\": \"f16\"", "\"format\": \"q4_0\"");
         Assert.True((await Run()).Status == 0);
+        Edit("\"format\": \"q4_0\"", "\"format\": \"q4_0\", \"calibrate\": true");
+        Assert.Contains("to be done", (await States())[6], StringComparison.Ordinal);
+        Assert.True((await Run()).Status == 0);
+        Assert.Contains("up to date", (await States())[6], StringComparison.Ordinal);
         Edit("\"calibrate\": true", "\"calibrate\": \"data/calibration.txt\"");
         Assert.Contains("calibration.txt is not there, and no step writes it", (await Run()).Failure(), StringComparison.Ordinal);
         _folder.Write("data/calibration.txt", string.Concat(Enumerable.Repeat("猫は見当がつかぬ。", 40)));

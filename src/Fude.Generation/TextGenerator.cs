@@ -24,6 +24,11 @@ public sealed class TextGenerator : IDisposable
     /// <summary>Prompt tokens a step reads at most: enough to keep the matrix units busy, and a bound for the memory it takes.</summary>
     private const int PrefillTokens = 512;
 
+    /// <summary>Weights of a model at most that is run once before the first prompt: a larger one takes longer than its kernels take to compile.</summary>
+    private const long WarmUpParameters = 100_000_000;
+
+    private const int WarmUpTokens = 4;
+
     private readonly LanguageModel _model;
     private readonly IOps _ops;
     private readonly Engine _engine;
@@ -88,6 +93,7 @@ public sealed class TextGenerator : IDisposable
         {
             model = format is QuantizationMix mix ? opened.LoadModel(mix, adapterFolder, progress) : opened.LoadModel(adapterFolder);
             ops = new CpuOps(threads);
+            if (!tokenizer.IsCompleted && model.Config.Context >= WarmUpTokens && ModelSummary.Of(model.Config).Parameters <= WarmUpParameters) WarmUp(model, ops);
             return new TextGenerator(opened, model, ops, tokenizer.GetAwaiter().GetResult());
         }
         catch
@@ -96,6 +102,14 @@ public sealed class TextGenerator : IDisposable
             model?.Dispose();
             throw;
         }
+    }
+
+    // While the tokenizer is still read, the kernels of a prompt and of a token are compiled by running them.
+    private static void WarmUp(LanguageModel model, CpuOps ops)
+    {
+        using KvCache cache = model.CreateCache(ops, WarmUpTokens);
+        _ = model.Run(ops, Batch.Of(new int[WarmUpTokens - 1], cache: cache));
+        _ = model.Run(ops, Batch.Of([0], cache: cache));
     }
 
     /// <summary>Refuses options with which no prompt could be continued, before there is one.</summary>

@@ -17,6 +17,23 @@ internal static class Arguments
             "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー、または GGUF ファイル。"),
     };
 
+    /// <summary>A model whose own weights are needed: no GGUF file.</summary>
+    public static Argument<string> ModelOfFolder() => new("model")
+    {
+        HelpName = "MODEL",
+        Description = Say(
+            "Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer.",
+            "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー。"),
+    };
+
+    /// <summary>A model to tune: also a GGUF file, beside which an adapter is trained.</summary>
+    public static Argument<string> ModelToTune() => new("model")
+    {
+        HelpName = "MODEL",
+        Description = Say(
+            $"{ModelOfFolder().Description} With --lora-rank also a GGUF file.", $"{ModelOfFolder().Description}--lora-rank を付ければ GGUF ファイルでもよい。"),
+    };
+
     /// <summary>The model, or none for the one that comes with fude.</summary>
     public static Argument<string?> ModelOrDefault() => new("model")
     {

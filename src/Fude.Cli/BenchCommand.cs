@@ -30,8 +30,8 @@ internal static class BenchCommand
         {
             HelpName = FormatArguments.Names,
             Description = Say(
-                "Number format: of random weights (bf16 when absent, f32, q8_0, q4_k, …), or what those of MODEL are quantised to.",
-                "数値形式。乱数の重みの形式（省略時は bf16。f32、q8_0、q4_k など）、または MODEL の重みを量子化する形式。"),
+                "Number format: of random weights (bf16 when absent, f32, q8_0, q4_0, …), or what those of MODEL are quantised to.",
+                "数値形式。乱数の重みの形式（省略時は bf16。f32、q8_0、q4_0 など）、または MODEL の重みを量子化する形式。"),
         };
         Option<int> prompt = Of("--prompt-tokens", Say("Prompt tokens.", "プロンプトのトークン数。"), 512, Within(0, Most), "-p");
         Option<int> decode = Of("--new-tokens", Say("New tokens.", "新しいトークン数。"), 128, Within(0, Most), "-n");

@@ -77,7 +77,7 @@ internal static class ChatCommand
         {
             try
             {
-                generator.Require(Call(generator.Config.Context));
+                generator.Require(Call(promptLength: 1));
             }
             catch (ArgumentException failure)
             {
@@ -115,10 +115,24 @@ internal static class ChatCommand
             return hasFailed && !hasAnswered && !terminal.IsInteractive ? 1 : 0;
         }
 
-        private GenerationOptions Call(int room)
+        // What nobody asks for on the command line gives way to the context; the last new token is not read.
+        private GenerationOptions Call(int promptLength)
         {
-            GenerationOptions set = options.Over(generator.Defaults);
-            return set.MaxNewTokens is null && set.MaxLength is null ? options with { MaxNewTokens = Math.Clamp(room, 1, DefaultNewTokens) } : options;
+            int room = Math.Max(1, generator.Config.Context - promptLength + 1);
+            return options.MaxNewTokens is not null || options.Over(generator.Defaults).MaxLength is not null ? options
+                : options with { MaxNewTokens = Math.Min(room, generator.Defaults.MaxNewTokens ?? DefaultNewTokens) };
+        }
+
+        // Tokens of a prompt at most: an answer has room behind it, of which a quarter of the context is enough where nobody says how long it is.
+        private int LongestPrompt
+        {
+            get
+            {
+                GenerationOptions set = options.Over(generator.Defaults);
+                int context = generator.Config.Context;
+                return set.MaxNewTokens is { } wanted ? context - Math.Min(wanted, context) + 1
+                    : set.MaxLength is { } all ? Math.Min(all - 1, context) : context - Math.Min(DefaultNewTokens, context / 4) + 1;
+            }
         }
 
         private IEnumerable<string> Messages()
@@ -155,7 +169,7 @@ internal static class ChatCommand
         private async Task AnswerAsync(string question)
         {
             int[] prompt = Prompt(question);
-            GenerationOptions call = Call(generator.Config.Context - prompt.Length);
+            GenerationOptions call = Call(prompt.Length);
             StringBuilder answer = new();
             try
             {
@@ -188,12 +202,12 @@ internal static class ChatCommand
             {
                 Prompt prompt = Format.Write(question, system: System, history: Format.HasTurns ? _history : null);
                 int[] ids = generator.Encode(prompt.Text, prompt.AddSpecialTokens);
-                if (ids.Length < generator.Config.Context || !Format.HasTurns || _history.Count == 0)
+                if (ids.Length <= LongestPrompt || !Format.HasTurns || _history.Count == 0)
                 {
                     if (dropped > 0)
                         terminal.Error.WriteLine(Say(
-                            $"[the conversation has outgrown the context of {generator.Config.Context} tokens: its first {Count(dropped, "turn")} {(dropped == 1 ? "is" : "are")} forgotten]",
-                            $"[会話が文脈長 {generator.Config.Context} トークンを超えたため、最初の {dropped} 往復を忘れました]"));
+                            $"[the conversation and its next answer have outgrown the context of {generator.Config.Context} tokens: the first {Count(dropped, "turn")} {(dropped == 1 ? "is" : "are")} forgotten]",
+                            $"[会話と次の答えが文脈長 {generator.Config.Context} トークンに収まらないため、最初の {dropped} 往復を忘れました]"));
                     return ids;
                 }
                 _history.RemoveAt(0);
@@ -219,13 +233,16 @@ internal static class ChatCommand
                     return true;
                 case "/system":
                     System = rest.Length == 0 ? null : rest;
+                    terminal.Error.WriteLine(System is null ? Say("[the format's own words]", "[書式の既定文に戻しました]") : Say($"[told: {System}]", $"[役割の文: {System}]"));
                     return true;
                 case "/format":
                     if (rest.Length > 0) Format = PromptFormat.Named(rest, generator.Folder);
                     terminal.Error.WriteLine($"[{Format}: {Format.Description}]");
                     return true;
                 case "/undo":
-                    if (_history.Count > 0) _history.RemoveAt(_history.Count - 1);
+                    if (_history.Count == 0) throw new Failure("there is no turn to forget.", "取り消す発言がありません。");
+                    _history.RemoveAt(_history.Count - 1);
+                    terminal.Error.WriteLine(Say($"[forgotten; {Count(_history.Count, "turn")} left]", $"[直前の 1 往復を取り消しました。残り {_history.Count} 往復]"));
                     return true;
                 case "/retry":
                     if (_history.Count == 0) throw new Failure("there is nothing to try again yet.", "やり直す発言がまだありません。");
@@ -236,7 +253,8 @@ internal static class ChatCommand
                 case "/history":
                     foreach (Exchange turn in _history) terminal.Output.WriteLine($"> {turn.Question}\n{turn.Answer}");
                     return true;
-                case "/save" when rest.Length > 0:
+                case "/save":
+                    if (rest.Length == 0) throw new Failure("/save needs the name of a file.", "/save にはファイル名が必要です。");
                     await File.WriteAllTextAsync(rest, string.Concat(_history.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))).ConfigureAwait(false);
                     terminal.Error.WriteLine(Say($"[wrote {rest}]", $"[{rest} に保存しました]"));
                     return true;

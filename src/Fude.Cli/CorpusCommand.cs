@@ -44,8 +44,8 @@ internal static class CorpusCommand
                 progress.Of(Say("reading", "読み込み中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{Count(report.Documents, "document")} ({Count(report.Characters, "character")}) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines, report.FirstBadLines)}",
-                $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）{Skipped(report.BadLines, report.FirstBadLines)}"));
+                $"{Count(report.Documents, "document")} ({Count(report.Characters, "character")}) to train on, {report.HeldOutDocuments:N0} ({report.HeldOutCharacters:N0}) held out{Skipped(report.BadLines, report.FirstBadLines)}{WithoutText(report.Empty, report.FirstEmpty)}",
+                $"学習用 {report.Documents:N0} 文書（{report.Characters:N0} 文字）、取り分け {report.HeldOutDocuments:N0} 文書（{report.HeldOutCharacters:N0} 文字）{Skipped(report.BadLines, report.FirstBadLines)}{WithoutText(report.Empty, report.FirstEmpty)}"));
             return 0;
         }, stop));
         return command;
@@ -92,6 +92,11 @@ internal static class CorpusCommand
             "Make simple Japanese instructions of texts that are answers to them: sentences with given words, lists of so many, definitions, what goes on how. Most say how an answer can be checked.",
             "テキストを答えとする簡単な日本語の指示を作る。決まった言葉を使う文、決まった数の箇条書き、定義、文の続きなど。多くには答えの確かめ方も付く。"));
         TextArguments text = TextArguments.AddTo(command, hasDocuments: true, needsFiles: false);
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(heldOut) is { Implicit: false } && result.GetResult(dialogues) is null)
+                result.AddError(Say("--held-out-share is for --dialogues.", "--held-out-share は --dialogues と共に使います。"));
+        });
         command.Add(dialogues);
         command.Add(tasks);
         command.Add(output);
@@ -166,14 +171,17 @@ internal static class CorpusCommand
                 progress.Of(Say("tokenizing", "トークン化中"), stop), stop);
             progress.Clear();
             terminal.Output.WriteLine(Say(
-                $"{Count(report.Documents, "document")}, {Count(report.Tokens, "token")}, {(double)report.Characters / report.Tokens:F3} characters a token{Skipped(report.BadLines, report.FirstBadLines)}",
-                $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字{Skipped(report.BadLines, report.FirstBadLines)}"));
+                $"{Count(report.Documents, "document")}, {Count(report.Tokens, "token")}, {(double)report.Characters / report.Tokens:F3} characters a token{Skipped(report.BadLines, report.FirstBadLines)}{WithoutText(report.Empty, report.FirstEmpty)}",
+                $"{report.Documents:N0} 文書、{report.Tokens:N0} トークン、1 トークンあたり {(double)report.Characters / report.Tokens:F3} 文字{Skipped(report.BadLines, report.FirstBadLines)}{WithoutText(report.Empty, report.FirstEmpty)}"));
             return 0;
         }, stop));
         return command;
     }
 
     private static string Skipped(long lines, IReadOnlyList<BadLine> first) => lines == 0 ? "" : Say("; ", "、") + TextArguments.Skipped(lines, first);
+
+    private static string WithoutText(long count, IReadOnlyList<BadLine> first) => count == 0 ? "" : Failure.OneLine(Say(
+        $"; {Count(count, "record")} without text left out: {TextArguments.Places(count, first)}", $"、本文が空のレコード {count:N0} 件を除外: {TextArguments.Places(count, first)}"));
 
     private static Option<bool> Force(string description) => new("--force") { Description = description };
 

@@ -1,9 +1,10 @@
+using System.Text.RegularExpressions;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
 
 /// <summary>The model that comes with fude and is used where none is named: models/fude-mini-ja, beside the program.</summary>
-internal static class DefaultModel
+internal static partial class DefaultModel
 {
     public const string Name = "fude-mini-ja";
 
@@ -26,7 +27,14 @@ internal static class DefaultModel
     public static (string? Model, string? Text) Of(string? first, string? second, bool hasText) =>
         first is null ? (null, null)
         : second is not null || hasText || LooksLikePath(first) ? (first, second)
-        : (null, first);
+        : ModelName().IsMatch(first) ? throw Failure.OfUsage(
+            $"{first} looks like the name of a model, but there is no such folder or file. Give the path of the model's folder or GGUF file; if it is a text for {Name}, name the model too: {Path}.",
+            $"{first} はモデルの名前のようですが、そのようなフォルダーやファイルはありません。モデルのフォルダーか GGUF ファイルのパスを指定してください。{Name} に渡すテキストなら、モデルも指定してください: {Path}")
+        : ((string?)null, first);
+
+    // As llm-jp-13b-v1.0 and models/elyza are: no text in Japanese, and hardly one in English.
+    [GeneratedRegex(@"^[A-Za-z][A-Za-z0-9._]*([-/][A-Za-z0-9._]+)+\z", RegexOptions.CultureInvariant)]
+    private static partial Regex ModelName();
 
     // An empty word is a variable that was not set, rather than a text.
     private static bool LooksLikePath(string word) =>

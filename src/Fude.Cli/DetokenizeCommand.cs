@@ -35,7 +35,16 @@ internal static class DetokenizeCommand
         foreach (string line in TextInput.ReadLines(terminal.Input))
         {
             stop.ThrowIfCancellationRequested();
-            string text = tokenizer.Decode(ReadIds(line, ++number), skipSpecial);
+            int[] ids = ReadIds(line, ++number);
+            string text;
+            try
+            {
+                text = tokenizer.Decode(ids, skipSpecial);
+            }
+            catch (ArgumentException e)
+            {
+                throw new Failure($"standard input, line {number}: {Failure.MessageOf(e)}", $"標準入力の {number} 行目: {Failure.MessageOf(e)}");
+            }
             if (json)
                 JsonLine.Write(terminal.Output, writer =>
                 {

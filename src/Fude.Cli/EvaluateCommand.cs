@@ -73,7 +73,7 @@ internal static class EvaluateCommand
             // A line counts once, however often it is read.
             HashSet<BadLine> skipped = [];
             CharacterNgrams? counted = comparison.Length > 0 ? Counted(
-                text.Of(args, comparison).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), line => skipped.Add(line), stop), comparison, stop) : null;
+                text.Of(args, comparison).Documents(progress.Of(Say("counting n-grams", "n-gram を数えています"), stop), line => skipped.Add(line), stop: stop), comparison, stop) : null;
             List<Row> rows = [];
             foreach (string file in text.Of(args).Files)
             {

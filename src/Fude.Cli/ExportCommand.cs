@@ -68,6 +68,9 @@ internal static class ExportCommand
         if (File.Exists(file) && !model.IsGguf && Path.GetDirectoryName(Path.GetFullPath(file)) == Path.GetFullPath(model.Path).TrimEnd(Path.DirectorySeparatorChar)
             && !file.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
             throw new Failure($"{file} is a file of the model that is read: choose another name.", $"{file} は読み込むモデルのファイルです。別の名前にしてください。");
+        if (calibrationText is not null && format is QuantizationMix.F32 or QuantizationMix.F16 or QuantizationMix.BF16)
+            throw Failure.OfUsage(
+                $"--calibrate is for quantised formats; {format} rounds each number by itself.", $"--calibrate は量子化形式のためのものです。{format} では数を一つずつ丸めるだけです。");
         FormatArguments.TellQuantizedTwice(terminal.Error, model, format);
         using (ProgressLine progress = new(terminal))
         {
@@ -89,6 +92,8 @@ internal static class ExportCommand
             throw new Failure(
                 $"{folder.Path} has no tokenizer, and --calibrate reads a text.", $"{folder.Path} にトークナイザーがないため --calibrate を使えません。");
         Tokenizer tokenizer = folder.Tokenizer;
+        if (tokenizer.Encode(text, addSpecialTokens: false).Length == 0)
+            throw new Failure("The file that --calibrate reads holds no text.", "--calibrate で読むファイルにテキストがありません。");
         int? begin = tokenizer.Encode("") is [int first, ..] && first == tokenizer.BeginId ? first : null;
         using LanguageModel model = folder.LoadModel();
         using CpuOps device = new(0);

@@ -58,7 +58,8 @@ internal sealed class FudeProgram(Terminal terminal)
         catch (Exception failure)
 #pragma warning restore CA1031
         {
-            bool isUsage = failure is Failure { IsWrongUsage: true };
+            // What the libraries call a wrong argument came from the command line.
+            bool isUsage = failure is Failure { IsWrongUsage: true } || failure.GetType() == typeof(ArgumentException);
             terminal.Error.WriteLine(Failure.Explain(failure) + (isUsage ? WhereHelpIs(parsed) : ""));
             if (parsed.GetValue(Verbose)) terminal.Error.WriteLine(failure);
             return isUsage ? 2 : 1;

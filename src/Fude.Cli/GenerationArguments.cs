@@ -20,7 +20,7 @@ internal sealed partial class GenerationArguments
     private readonly Option<int?> _minLength = Number<int>("--min-length", null,
         "Tokens, the prompt's included, before the text may end.", "プロンプトを含めてこれより少ないトークン数では終わらない。");
     private readonly Option<bool?> _doSample = Switch("--do-sample",
-        "Draw tokens at random; the likeliest otherwise.", "トークンを確率で選ぶ（なければ最も確からしいもの）。");
+        "Draw tokens at random (true), or take the likeliest (false).", "トークンを確率で選ぶ（true）か、最も確からしいものを選ぶ（false）か。");
     private readonly Option<double?> _temperature = Number<double>("--temperature", null, "Divides the logits.", "ロジットを割る温度。");
     private readonly Option<int?> _topK = Number<int>("--top-k", null,
         "Only so many of the likeliest tokens; 0 for all, 50 when nothing sets it.", "上位 K 個だけから選ぶ（0 は全部、指定がなければ 50）。");
@@ -73,7 +73,7 @@ internal sealed partial class GenerationArguments
     private readonly Option<int[]?> _forcedEosTokenId = Ids("--forced-eos-token-id",
         "The id that is last when the limit is reached.", "上限に達したとき最後に書くトークン ID。");
     private readonly Option<ExponentialDecay?> _exponentialDecay = Parsed<ExponentialDecay?>("--exponential-decay-length-penalty", "START,FACTOR",
-        "Makes the end likelier from START new tokens on.", "START 個目から終わりやすくする。", ParseDecay);
+        "Makes the end likelier from START new tokens on, FACTOR times more with each.", "START 個目から、1 個ごとに FACTOR 倍ずつ終わりやすくする。", ParseDecay);
     private readonly Option<bool?> _removeInvalidValues = Switch("--remove-invalid-values", "Take NaN as 0.", "NaN を 0 とみなす。");
     private readonly Option<bool?> _renormalizeLogits = Switch("--renormalize-logits",
         "Normalise the logits after processing.", "処理後のロジットを正規化する。");

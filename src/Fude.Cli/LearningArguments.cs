@@ -1,4 +1,5 @@
 using System.CommandLine;
+using System.CommandLine.Parsing;
 using Fude.Tensors;
 using Fude.Training;
 using static Fude.Cli.Language;
@@ -23,15 +24,15 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
     private readonly Option<double> _finalRate = Of(
         "--final-rate", Say("The last rate as a part of the highest.", "最後の学習率（最大値に対する割合）。"), finalRate, Within(0.0, 1.0));
     private readonly Option<double> _weightDecay = Of("--weight-decay", Say("Weight decay of matrices.", "行列の重み減衰。"), weightDecay, AtLeast(0.0));
-    private readonly Option<double> _beta1 = Of("--beta1", "AdamW β₁.", 0.9, PartBelow(1));
-    private readonly Option<double> _beta2 = Of("--beta2", "AdamW β₂.", 0.95, PartBelow(1));
-    private readonly Option<double> _epsilon = Of("--epsilon", "AdamW ε.", 1e-8, Above(0.0));
+    private readonly Option<double> _beta1 = Of("--beta1", Say("AdamW's β₁.", "AdamW の β₁。"), 0.9, PartBelow(1));
+    private readonly Option<double> _beta2 = Of("--beta2", Say("AdamW's β₂.", "AdamW の β₂。"), 0.95, PartBelow(1));
+    private readonly Option<double> _epsilon = Of("--epsilon", Say("AdamW's ε.", "AdamW の ε。"), 1e-8, Above(0.0));
     private readonly Option<double> _clip = Of("--clip", Say("Gradient clipping: the norm above which gradients are scaled down to it; 0 for none.", "勾配クリッピング（勾配ノルムの上限）。0 なら無し。"), 1.0, AtLeast(0.0));
     private readonly Option<double> _dropout = Of(
         "--dropout", Say("The share dropped of embeddings, attention and residuals, whatever config.json says of dropout.", "埋め込み、注意、残差のドロップアウト率（config.json の値は使わない）。"), 0.0, Part);
     private readonly Option<bool> _recompute = new("--recompute")
     {
-        Description = Say("Recompute blocks in the backward pass (activation checkpointing): less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（活性の再計算。省メモリー、結果は同じ）。"),
+        Description = Say("Recompute blocks in the backward pass (activation checkpointing): less memory, more time, the same numbers.", "逆伝播でブロックを再計算する（活性値の再計算。省メモリー、結果は同じ）。"),
     };
     private readonly Option<Choice<ProductPrecision>> _precision = WordOption.Of(
         "--precision", Say("What the layers' matrix products take their numbers as. bf16 rounds them; sums, weights and memory stay float32. Training is about 1.5 times as fast with AVX512_BF16, a little slower without. bf16-tiles sums as AMX does, for processors that have it (FUDE_ISA=amx). A run keeps the one it began with.",
@@ -65,6 +66,12 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
             command.Add(option);
         command.Validators.Add(result =>
         {
+            if (result.GetResult(_evaluate) is { Implicit: false, Errors: var errors } && !errors.Any() && result.GetValue(_evaluate) == 0)
+                foreach (Option option in (Option[])[_patience, _keepBest])
+                    if (result.GetResult(option) is { Implicit: false })
+                        result.AddError(Say(
+                            $"{option.Name} is for a run that is evaluated, but --evaluate-every is 0.",
+                            $"{option.Name} は評価のためのものですが、--evaluate-every が 0 です。"));
             if (Array.Exists(heldOut, option => result.GetResult(option) is { Implicit: false })) return;
             foreach (Option option in (Option[])[_patience, _keepBest])
                 if (result.GetResult(option) is { Implicit: false })
@@ -73,6 +80,10 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
                         $"{option.Name} は評価のためのものです。{string.Join(" か ", heldOut.Select(one => one.Name))} も指定してください。"));
         });
     }
+
+    /// <summary>Whether the schedule is the one that decays at its end; also where it is none that there is, which is told by itself.</summary>
+    public bool DecaysAtEnd(SymbolResult result) =>
+        result.GetResult(_schedule) is { } schedule && (schedule.Errors.Any() || result.GetRequiredValue(_schedule).Value == ScheduleForm.WarmupStableDecay);
 
     public ScheduleForm Schedule(ParseResult args) => args.GetRequiredValue(_schedule).Value;
 

@@ -9,7 +9,7 @@ internal static class MergeCommand
 {
     public static Command Create(Terminal terminal)
     {
-        Argument<string> model = Arguments.Model();
+        Argument<string> model = Arguments.ModelOfFolder();
         Option<string?> adapter = Arguments.Adapter();
         adapter.Required = true;
         Option<string> output = new("--out")

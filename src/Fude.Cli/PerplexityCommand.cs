@@ -46,6 +46,13 @@ internal static class PerplexityCommand
             int[] ids = args.GetValue(idsFile) is { } file
                 ? ReadIds(file)
                 : folder.Tokenizer.Encode(TextInput.ReadFile(args.GetValue(textFile)!), addSpecialTokens: false);
+            if (ids.Length < 2)
+            {
+                string read = (args.GetValue(idsFile) ?? args.GetValue(textFile))!;
+                throw new Failure(
+                    $"{read}: has {Count(ids.Length, "token")}; the second is the first that is predicted, so two are needed.",
+                    $"{read}: トークンが {ids.Length} 個しかありません。予測するのは 2 個目からなので、2 個以上必要です。");
+            }
             Arguments.RequireWindow(args.GetValue(context), args.GetValue(stride), folder.Config);
             using LanguageModel loaded = format.Load(args, folder.Path, args.GetValue(adapter), terminal, stop);
             return Run(terminal, loaded, ids, args.GetValue(context), args.GetValue(stride), args.GetValue(threads), args.GetValue(json), stop);

@@ -20,7 +20,7 @@ internal static class RunCommand
         Option<string[]> set = new("--set")
         {
             HelpName = "NAME=VALUE",
-            Description = Say("Sets a variable of the recipe, such as the folder of the data; may be repeated.", "レシピの変数（データのフォルダーなど）を設定する。繰り返し指定できる。"),
+            Description = Say("Sets a variable of the recipe to a text, such as the folder of the data; may be repeated.", "レシピの変数（データのフォルダーなど）に文字列を設定する。繰り返し指定できる。"),
         };
         set.Validators.Add(result =>
         {
@@ -60,9 +60,9 @@ internal static class RunCommand
             string[] adopted = args.GetValue(adopt) ?? [];
             foreach (string name in adopted.Append(args.GetValue(until)).OfType<string>())
                 if (!recipe.Steps.Any(step => step.Name == name))
-                    throw new Failure(
-                        $"the recipe has no step '{name}'.{NearestName.Hint(name, recipe.Steps.Select(step => step.Name))}",
-                        $"レシピに '{name}' という手順はありません。{NearestName.Hint(name, recipe.Steps.Select(step => step.Name))}");
+                    throw Failure.OfUsage(
+                        $"the recipe has no step '{name}'.{NearestName.Hint(name, recipe.Steps.Select(step => step.Name))} There are: {string.Join(", ", recipe.Steps.Select(step => step.Name))}.",
+                        $"レシピに '{name}' という手順はありません。{NearestName.Hint(name, recipe.Steps.Select(step => step.Name))}あるのは: {string.Join("、", recipe.Steps.Select(step => step.Name))}。");
             return await new RecipeRun(terminal, recipe, args.GetRequiredValue(file)).RunAsync(args.GetValue(until), adopted, args.GetValue(dry), stop).ConfigureAwait(false);
         });
         return command;
@@ -82,6 +82,12 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     public async Task<int> RunAsync(string? until, IReadOnlyList<string> adopted, bool isDry, CancellationToken stop)
     {
         HashSet<string> changed = new(StringComparer.Ordinal);
+        // Before the first of them: the last may come after hours.
+        foreach (RecipeStep step in recipe.Steps)
+        {
+            if (!adopted.Contains(step.Name)) RequireOwn(step, StepState.Read(step));
+            if (step.Name == until) break;
+        }
         for (int i = 0; i < recipe.Steps.Count; i++)
         {
             RecipeStep step = recipe.Steps[i];
@@ -90,9 +96,14 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
             {
                 // What a step before would write anew is not known yet.
                 bool waits = step.Inputs.Any(input => changed.Any(path => input.Path == path || input.Path.StartsWith(path + Path.DirectorySeparatorChar, StringComparison.Ordinal)));
-                bool isCurrent = !waits && IsCurrent(step, StepState.Read(step), Now(step, stop), stop);
-                if (!isCurrent) changed.UnionWith(step.Outputs.Select(output => output.Path));
-                terminal.Output.WriteLine($"{head}: {(isCurrent ? Say("up to date", "変更なし") : Say("to be done", "実行する"))}");
+                StepState now = Now(step, stop);
+                StepState? before = StepState.Read(step);
+                bool isAdopted = adopted.Contains(step.Name), goesOn = isAdopted ? IsUnfinished(step, stop) : !waits && GoesOn(step, before, now);
+                bool isKept = (isAdopted && !goesOn) || (!isAdopted && !waits && IsCurrent(step, before, now, stop));
+                if (isAdopted && isKept) _ = Results(step, stop);
+                if (!isKept) changed.UnionWith(step.Outputs.Select(output => output.Path));
+                terminal.Output.WriteLine($"{head}: {(isKept ? isAdopted ? Say("to be taken as it is", "あるものを採用する") : Say("up to date", "変更なし")
+                    : goesOn ? Say("to go on", "続きから実行する") : Say("to be done", "実行する"))}");
             }
             else
             {
@@ -110,7 +121,7 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         StepState? before = isAdopted ? null : StepState.Read(step);
         foreach (StepSetting setting in step.Settings.Where(setting => setting.Contents is not null)) WriteContents(setting);
         StepState now = Now(step, stop);
-        if (isAdopted && step.Kind.MayChange is not null && Directory.Exists(step.Outputs.First().Path) && Missing(step, Found(step, stop)) is not null)
+        if (isAdopted && IsUnfinished(step, stop))
         {
             before = now;       // whether it can go on, the run knows by itself
         }
@@ -125,7 +136,7 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
             terminal.Error.WriteLine($"{head}: {Say("up to date", "変更なし")}");
             return 0;
         }
-        bool goesOn = step.Kind.MayChange is not null && before is not null && before.BeganAs(now);
+        bool goesOn = GoesOn(step, before, now);
         terminal.Error.WriteLine($"{head}: {(goesOn ? Say("goes on", "続きから実行") : Say("begins", "開始"))}");
         if (!goesOn) MakeRoom(step, before);
         now.Write(stateFile);
@@ -149,6 +160,12 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         (now with { Outputs = Results(step, stop), IsDone = true }).Write(stateFile);
         return 0;
     }
+
+    // A training in the midst.
+    private static bool IsUnfinished(RecipeStep step, CancellationToken stop) =>
+        step.Kind.MayChange is not null && Directory.Exists(step.Outputs.First().Path) && Missing(step, Found(step, stop)) is not null;
+
+    private static bool GoesOn(RecipeStep step, StepState? before, StepState now) => step.Kind.MayChange is not null && before is not null && before.BeganAs(now);
 
     private static bool IsCurrent(RecipeStep step, StepState? before, StepState now, CancellationToken stop)
     {
@@ -216,13 +233,10 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     /// <summary>Moves aside what an earlier recipe left where the step writes; what it never wrote is not touched.</summary>
     private void MakeRoom(RecipeStep step, StepState? before)
     {
-        foreach ((string path, RecipePlace place) in step.Outputs)
+        RequireOwn(step, before);
+        foreach ((string path, _) in step.Outputs)
         {
-            string[] parts = [path, path + ".bin", path + ".idx", .. step.Kind.Beside.Select(ending => path + ending)], there = [.. parts.Where(IsThere)];
-            if (before is null && there.Length > 0)
-                throw place.Wrong(
-                    $"{there[0]} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt {step.Name}.",
-                    $"{there[0]} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt {step.Name} で結果とみなしてください。");
+            string[] parts = PartsOf(step, path), there = [.. parts.Where(IsThere)];
             // A name that nothing has: what was moved aside before may be all that is left of a long training.
             string aside = Aside;
             for (int i = 2; Array.Exists(parts, part => IsThere(part + aside)); i++) aside = string.Create(CultureInfo.InvariantCulture, $"{Aside}{i}");
@@ -233,9 +247,22 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
                 terminal.Error.WriteLine(Say($"{Path.GetFileName(file)}: what was at {one} is now {one}{aside}", $"{Path.GetFileName(file)}: {one} にあったものを {one}{aside} に移しました"));
             }
         }
-
-        static bool IsThere(string path) => File.Exists(path) || Directory.Exists(path);
     }
+
+    // What no step of a recipe made is not written over.
+    private static void RequireOwn(RecipeStep step, StepState? before)
+    {
+        if (before is not null) return;
+        foreach ((string path, RecipePlace place) in step.Outputs)
+            if (Array.Find(PartsOf(step, path), IsThere) is { } there)
+                throw place.Wrong(
+                    $"{there} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt '{step.Name}'.",
+                    $"{there} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt '{step.Name}' で結果とみなしてください。");
+    }
+
+    private static string[] PartsOf(RecipeStep step, string output) => [output, output + ".bin", output + ".idx", .. step.Kind.Beside.Select(ending => output + ending)];
+
+    private static bool IsThere(string path) => File.Exists(path) || Directory.Exists(path);
 
     // Only where it is another: what reads it may look at its date.
     private static void WriteContents(StepSetting setting)

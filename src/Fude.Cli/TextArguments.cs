@@ -79,8 +79,11 @@ internal sealed class TextArguments
     /// <summary>Where the broken lines are that were passed over: so many, and the first of them.</summary>
     public static string Skipped(long count, IReadOnlyList<BadLine> first)
     {
-        string places = string.Join(Say(", ", "、"), first.Select(line => string.Create(CultureInfo.InvariantCulture, $"{line.File}:{line.Line}")));
-        string rest = count > first.Count ? Say(", …", "、…") : "";
-        return Failure.OneLine(Say($"{Count(count, "broken line")} skipped: {places}{rest}", $"壊れた行 {count:N0} 行を読み飛ばし: {places}{rest}"));
+        string places = Places(count, first);
+        return Failure.OneLine(Say($"{Count(count, "broken line")} skipped: {places}", $"壊れた行 {count:N0} 行を読み飛ばし: {places}"));
     }
+
+    /// <summary>Where so many lines are, of which the first are named.</summary>
+    public static string Places(long count, IReadOnlyList<BadLine> first) =>
+        string.Join(Say(", ", "、"), first.Select(line => string.Create(CultureInfo.InvariantCulture, $"{line.File}:{line.Line}"))) + (count > first.Count ? Say(", …", "、…") : "");
 }

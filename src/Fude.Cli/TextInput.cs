@@ -63,10 +63,12 @@ internal static class TextInput
         }
         catch (DecoderFallbackException e)
         {
+            bool isUtf16 = bytes is [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..];
+            string from = isUtf16 ? "UTF-16" : "SHIFT_JIS";
             string where = line is null ? source : Language.Say($"{source}, line {line}", $"{source} の {line} 行目");
             throw new Failure(
-                $"{where}: byte {e.Index + 1} is not UTF-8. Convert the text first, e.g. `iconv -f SHIFT_JIS -t UTF-8`.",
-                $"{where}: {e.Index + 1} バイト目が UTF-8 ではありません。`iconv -f SHIFT_JIS -t UTF-8` などで変換してください。");
+                $"{where}: byte {e.Index + 1} is not UTF-8. {(isUtf16 ? "It is UTF-16. " : "")}Convert the text first, e.g. `iconv -f {from} -t UTF-8`.",
+                $"{where}: {e.Index + 1} バイト目が UTF-8 ではありません{(isUtf16 ? "（UTF-16 です）" : "")}。`iconv -f {from} -t UTF-8` などで変換してください。");
         }
     }
 }

@@ -39,8 +39,9 @@ internal static class TrainCommand
         Option<long?> decay = Optional<long>(
             "--decay-steps", Say("wsd: steps of the decay at the end; a tenth of the run when absent.", "wsd の減衰ステップ数。省略時は全体の 1 割。"), AtLeast(0L));
         Option<double> zLoss = LearningArguments.ZLoss(), smoothing = LearningArguments.LabelSmoothing();
-        Option<double> deviation = Of(
-            "--initial-deviation", Say("Standard deviation of a new model's matrices.", "新しいモデルの行列の標準偏差。"), 0.02, Above(0.0));
+        Option<double?> deviation = Optional<double>(
+            "--initial-deviation",
+            Say("Standard deviation of a new model's matrices; config.json's initializer_range when absent, or 0.02.", "新しいモデルの行列の標準偏差。省略時は config.json の initializer_range、なければ 0.02。"), Above(0.0));
         LearningArguments learning = new(
             finalRate: 0.1, weightDecay: 0.1, evaluateEvery: 100,
             Say("Chooses the order of documents, a new model's numbers and what is dropped.", "文書の順、初期値、ドロップアウトの乱数の種。"),
@@ -57,6 +58,10 @@ internal static class TrainCommand
                 result.AddError(Say("Give either --config for a new model or --from for one to go on with.", "新しいモデルの --config か、継続元の --from のどちらかを指定してください。"));
             if (result.GetResult(steps) is null == result.GetResult(tokens) is null)
                 result.AddError(Say("Give either --steps or --tokens.", "--steps か --tokens のどちらかを指定してください。"));
+            if (result.GetResult(decay) is { Implicit: false } && !learning.DecaysAtEnd(result))
+                result.AddError(Say("--decay-steps is for --schedule wsd.", "--decay-steps は --schedule wsd と共に使います。"));
+            if (result.GetResult(heldOutTokens) is { Implicit: false } && result.GetResult(heldOut) is null)
+                result.AddError(Say("--held-out-tokens is for --held-out.", "--held-out-tokens は --held-out と共に使います。"));
             if (result.GetResult(warmUp) is { Implicit: false } && result.GetResult(warmUpTokens) is not null)
                 result.AddError(Say("Give either --warmup-steps or --warmup-tokens.", "--warmup-steps か --warmup-tokens のどちらかを指定してください。"));
         });
@@ -70,8 +75,11 @@ internal static class TrainCommand
                     $"--rows {args.GetValue(rows)} of --context {row}: a micro-batch has at most {Array.MaxLength} tokens; --accumulate adds several to a step.",
                     $"--rows {args.GetValue(rows)} × --context {row}: マイクロバッチは {Array.MaxLength} トークンまでです。1 ステップの量は --accumulate で増やしてください。");
             long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * row;
-            long all = args.GetValue(tokens) is { } wanted ? ((wanted - 1) / perStep) + 1 : args.GetValue(steps)!.Value;
-            long rise = args.GetValue(warmUpTokens) is > 0 and { } rising ? rising / perStep : args.GetValue(warmUp);
+            // Steps before the checkpoint may have had another number of tokens.
+            (long step, long read) = Checkpoints.StateOf(args.GetRequiredValue(output)) is { } state ? (state.Step, state.Tokens) : (0, 0);
+            long all = args.GetValue(tokens) is { } wanted ? Math.Max(1, step + (long)Math.Ceiling((decimal)(wanted - read) / perStep)) : args.GetValue(steps)!.Value;
+            long rise = args.GetValue(warmUpTokens) is > 0 and { } rising
+                ? Math.Max(0, step + (long)Math.Floor((decimal)(rising - read) / perStep)) : args.GetValue(warmUp);
             float dropped = learning.Dropout(args);
             PretrainingSettings settings = new()
             {
@@ -86,7 +94,7 @@ internal static class TrainCommand
                 Seed = learning.Seed(args),
                 // As transformers begins each family.
                 Initial = new InitialNumbers(
-                    learning.Seed(args), (float)args.GetValue(deviation), shape is Gpt2Config ? 1 / MathF.Sqrt(2 * shape.Layers) : 1),
+                    learning.Seed(args), (float?)args.GetValue(deviation) ?? (args.GetValue(config) is { } begun ? InitialNumbers.DeviationOf(begun) : 0), shape is Gpt2Config ? 1 / MathF.Sqrt(2 * shape.Layers) : 1),
                 WeightDecay = learning.WeightDecay(args),
                 AdamW = learning.AdamW(args),
                 SaveFormat = learning.SaveFormat(args),
@@ -124,13 +132,19 @@ internal static class TrainCommand
             throw new Failure(
                 $"{settings.Output}: the run is at step {run.State.Step} already, but {Count(asked, "step")} are asked for. Ask for {run.State.Step} or more (--steps, --tokens), or begin a run in another folder.",
                 $"{settings.Output}: 実行は既にステップ {run.State.Step} まで進んでいますが、{asked} ステップが指定されています。{run.State.Step} 以上を指定するか（--steps、--tokens）、別のフォルダーで始めてください。");
+        // Steps before the checkpoint may have had another number of tokens.
+        double passes = (run.State.Tokens + ((double)(asked - run.State.Step) * run.TokensOfStep)) / run.TokensOfData;
         terminal.Error.WriteLine(Say(
-            $"{run.Model.Count / 1e6:F1} M weights; {Count(run.TokensOfStep, "token")} a step, {Count(settings.Trainer.Schedule.Steps, "step")} = {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
-            $"重み {run.Model.Count / 1e6:F1} M、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {(double)settings.Trainer.Schedule.Steps * run.TokensOfStep / run.TokensOfData:F2} 回、ステップ {run.State.Step:N0} から"));
+            $"{run.Model.Count / 1e6:F1} M weights; {Count(run.TokensOfStep, "token")} a step, {Count(settings.Trainer.Schedule.Steps, "step")} = {passes:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
+            $"重み {run.Model.Count / 1e6:F1} M、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {passes:F2} 回、ステップ {run.State.Step:N0} から"));
         if (!run.HasTokenizer)
             terminal.Error.WriteLine(Say(
                 "note: no --tokenizer: the model is written without one, and whether the shards are of one tokenizer is not checked",
                 "注意: --tokenizer がないため、モデルにトークナイザーは付かず、シャードがどのトークナイザーのものかも確認しません"));
+        if (run.ShortHeldOut.Count > 0)
+            terminal.Error.WriteLine(Say(
+                $"note: less than a row of {settings.Context} tokens, not evaluated on: {string.Join(", ", run.ShortHeldOut)}",
+                $"注意: 1 行 {settings.Context} トークンに満たないため、評価に使いません: {string.Join("、", run.ShortHeldOut)}"));
         RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
         if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);

@@ -99,6 +99,10 @@ internal static class TuneCommand
         terminal.Error.WriteLine(Say($"prompt format {data.Encoder.Format}", $"プロンプト書式 {data.Encoder.Format}"));
         foreach (SourceSummary source in data.Sources) terminal.Error.WriteLine(Describe(source));
         ReportLeftOut(terminal.Error, data);
+        if (settings.HeldOutShare > 0 && data.HeldOut.Count + data.HeldOutPairs.Count == 0)
+            terminal.Error.WriteLine(Say(
+                $"note: a share of {settings.HeldOutShare} of so few records is none: nothing is held out",
+                $"注意: レコードが少なく、割合 {settings.HeldOutShare} では 0 件のため、検証用に除かれたものはありません"));
         if (settings.BaseFormat is { } format) FormatArguments.TellQuantizedTwice(terminal.Error, data.Folder, format);
         using ProgressLine loading = new(terminal);
         int toJudge = data.Pairs.Sum(source => source.Count) + data.HeldOutPairs.Count;
@@ -131,7 +135,7 @@ internal static class TuneCommand
             terminal.Error.WriteLine(string.Create(CultureInfo.InvariantCulture, $"{Say("loss on what is held out", "検証用の例の損失")} {loss:F4}"));
         ReportLeftOut(terminal.Error, data);
         string written = string.Join(Say(" and ", " と "), new[] { run.ResultPath, log.Finish() }.OfType<string>());
-        string use = run.Model.IsAdapter ? $"fude chat {settings.Model} --adapter {run.ResultPath}" : $"fude chat {run.ResultPath}";
+        string use = run.Model.IsAdapter ? $"fude chat {settings.Model}{(settings.BaseFormat is { } weights ? $" {FormatArguments.Alias} {weights.ToString().ToLowerInvariant()}" : "")} --adapter {run.ResultPath}" : $"fude chat {run.ResultPath}";
         terminal.Error.WriteLine(Say($"wrote {written}. Try: {use}", $"{written} に書き出しました。試すには: {use}"));
         return 0;
     }

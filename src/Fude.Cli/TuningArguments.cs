@@ -11,7 +11,7 @@ namespace Fude.Cli;
 /// <summary>The options that fude tune and fude dpo share.</summary>
 internal sealed class TuningArguments
 {
-    private readonly Argument<string> _model = Arguments.Model();
+    private readonly Argument<string> _model = Arguments.ModelToTune();
     private readonly Option<DataSource[]> _data;
     private readonly Option<string?> _output = new("--out", "--output")
     {

@@ -33,20 +33,17 @@ internal static class TuningAudit
             {
                 if (shown++ == count) break;
                 stop.ThrowIfCancellationRequested();
-                MaskedText masked;
-                try
-                {
-                    masked = data.Encoder.Mask(dialogue);
-                }
-                catch (Exception e) when (e is NotSupportedException or ArgumentException)
-                {
-                    continue;       // it is among what was left out, which is told below
-                }
-                if (json) WriteJson(terminal.Output, dialogue, masked);
-                else Write(terminal.Output, data.Folder.Tokenizer, dialogue, masked, colours);
+                // Of what is left out there is nothing to show: it is told below.
+                foreach (MaskedText masked in data.Encoder.Masked(dialogue, new DataTally(long.MaxValue)))
+                    if (json) WriteJson(terminal.Output, dialogue, masked, dialogue.IsHeldOut(settings.HeldOutShare));
+                    else Write(terminal.Output, data.Folder.Tokenizer, dialogue, masked, colours, dialogue.IsHeldOut(settings.HeldOutShare));
             }
         }
-        if (json) return 0;
+        if (json)
+        {
+            TuneCommand.ReportLeftOut(terminal.Error, data);
+            return 0;
+        }
         terminal.Output.WriteLine();
         foreach (SourceSummary source in data.Sources)
             terminal.Output.WriteLine(Say(
@@ -56,12 +53,12 @@ internal static class TuningAudit
         return 0;
     }
 
-    private static void Write(TextWriter output, Tokenizer tokenizer, Dialogue dialogue, MaskedText masked, bool colours)
+    private static void Write(TextWriter output, Tokenizer tokenizer, Dialogue dialogue, MaskedText masked, bool colours, bool isHeldOut)
     {
         output.WriteLine();
         string place = string.Create(CultureInfo.InvariantCulture, $"{dialogue.File}:{dialogue.Line}");
         int learnt = masked.IsTrained.Count(trained => trained);
-        output.WriteLine(Failure.OneLine(Say($"── {place}: {Count(masked.Ids.Count, "token")}, {learnt} learnt", $"── {place}: {masked.Ids.Count} トークン、うち学習 {learnt}")));
+        output.WriteLine(Failure.OneLine(Say($"── {place}: {Count(masked.Ids.Count, "token")}, {(isHeldOut ? "held out: none" : learnt)} learnt", $"── {place}: {masked.Ids.Count} トークン、{(isHeldOut ? "検証用（学習しない）" : $"うち学習 {learnt}")}")));
         StringBuilder line = new();
         for (int i = 0; i < masked.Ids.Count; i++)
         {
@@ -96,11 +93,12 @@ internal static class TuningAudit
         return shown.ToString();
     }
 
-    private static void WriteJson(TextWriter output, Dialogue dialogue, MaskedText masked) => JsonLine.Write(output, json =>
+    private static void WriteJson(TextWriter output, Dialogue dialogue, MaskedText masked, bool isHeldOut) => JsonLine.Write(output, json =>
     {
         json.WriteStartObject();
         json.WriteString("file", dialogue.File);
         json.WriteNumber("line", dialogue.Line);
+        if (isHeldOut) json.WriteBoolean("held_out", true);
         json.WriteString("text", masked.Prompt.Text);
         json.WriteIds("ids", masked.Ids);
         json.WriteIds("labels", masked.Ids.Select((id, i) => masked.IsTrained[i] ? id : LabelledText.Ignored));

@@ -13,6 +13,12 @@ public sealed record TokenizedCorpus(long Documents, long Tokens, long Character
 {
     /// <summary>The first of the broken lines.</summary>
     public IReadOnlyList<BadLine> FirstBadLines { get; init; } = [];
+
+    /// <summary>Records without a character of text, which were left out.</summary>
+    public long Empty { get; init; }
+
+    /// <summary>The first of these.</summary>
+    public IReadOnlyList<BadLine> FirstEmpty { get; init; } = [];
 }
 
 /// <summary>Documents → token shards, on all cores.</summary>
@@ -40,8 +46,8 @@ public static class CorpusTokenizer
         using TokenShardWriter shard = new(path, tokenizer.VocabularySize) { Tokenizer = tokenizer };
         List<TextDocument> batch = [];
         long held = 0, characters = 0;
-        TrainingText.Skips skipped = new();
-        foreach (TextDocument document in text.Documents(progress, skipped.Add, stop))
+        TrainingText.Skips skipped = new(), empty = new();
+        foreach (TextDocument document in text.Documents(progress, skipped.Add, empty.Add, stop))
         {
             batch.Add(document);
             held += document.Text.Length;
@@ -52,7 +58,7 @@ public static class CorpusTokenizer
             $"{string.Join(", ", text.Files)}: there is no document in it.",
             $"{string.Join(", ", text.Files)}: 文書がありません。"));
         shard.Complete();
-        return new TokenizedCorpus(shard.Documents, shard.Tokens, characters, skipped.Count) { FirstBadLines = skipped.First };
+        return new TokenizedCorpus(shard.Documents, shard.Tokens, characters, skipped.Count) { FirstBadLines = skipped.First, Empty = empty.Count, FirstEmpty = empty.First };
 
         void Flush()
         {

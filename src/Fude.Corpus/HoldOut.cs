@@ -16,6 +16,12 @@ public sealed record HoldOutReport(long Documents, long Characters, long HeldOut
 {
     /// <summary>The first of the broken lines.</summary>
     public IReadOnlyList<BadLine> FirstBadLines { get; init; } = [];
+
+    /// <summary>Records without a character of text, which were left out.</summary>
+    public long Empty { get; init; }
+
+    /// <summary>The first of these.</summary>
+    public IReadOnlyList<BadLine> FirstEmpty { get; init; } = [];
 }
 
 /// <summary>Divides documents into those to train on and those that no training ever sees.</summary>
@@ -72,8 +78,8 @@ public static class HoldOut
                 $"{plain}: 文書は JSONL で書かれますが、この名前ではテキストとして読まれてしまいます。名前の末尾を .jsonl か .jsonl.gz にしてください。"));
         using DocumentFile first = new(train), second = new(heldOut);
         double kept = share + keep * (1 - share);
-        TrainingText.Skips skipped = new();
-        foreach (TextDocument document in source.Documents(progress, skipped.Add, stop))
+        TrainingText.Skips skipped = new(), empty = new();
+        foreach (TextDocument document in source.Documents(progress, skipped.Add, empty.Add, stop))
         {
             double place = PlaceOf(document.Text);
             if (place < share) second.Add(document.Text);
@@ -81,7 +87,7 @@ public static class HoldOut
         }
         first.Complete();
         second.Complete();
-        return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters, skipped.Count) { FirstBadLines = skipped.First };
+        return new HoldOutReport(first.Documents, first.Characters, second.Documents, second.Characters, skipped.Count) { FirstBadLines = skipped.First, Empty = empty.Count, FirstEmpty = empty.First };
     }
 
     private sealed class DocumentFile(string path) : IDisposable

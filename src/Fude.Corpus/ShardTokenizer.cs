@@ -29,7 +29,7 @@ public static class ShardTokenizer
         if (words.Length != 2 || !int.TryParse(words[0], NumberStyles.None, CultureInfo.InvariantCulture, out int count))
             throw new InvalidDataException(Say(
                 $"{file} should hold the number of a tokenizer's pieces and a fingerprint of them, but does not. Remove it, or tokenize the texts anew.",
-                $"{file} に、トークナイザーの語の数とその指紋がありません。このファイルを削除するか、テキストをもう一度トークン化してください。"));
+                $"{file} に、トークナイザーの語の数とそのハッシュ値がありません。このファイルを削除するか、テキストをもう一度トークン化してください。"));
         if (count > tokenizer.VocabularySize || Fingerprint(tokenizer, count) != words[1])
             throw new InvalidDataException(Say(
                 $"{shard.Path} is of another tokenizer than {place}: their pieces differ. Tokenize the texts with the latter (fude corpus tokenize), or give the former; " +

@@ -114,9 +114,9 @@ public sealed class FudeChatClient : IChatClient
                     $"メッセージに {content.GetType().Name} が含まれています。fude のモデルが読めるのはテキストだけです。"));
         GenerationOptions own = OptionsOf(options);
         int[] ids = _prompt(list);
-        GenerationOptions all = own.Over(_generator.Defaults);
-        if (all.MaxNewTokens is null && all.MaxLength is null)      // transformers' 20 tokens would cut every answer short
-            own = own with { MaxNewTokens = Math.Max(1, _generator.Config.Context - ids.Length) };
+        // transformers' 20 tokens would cut every answer short; and what only generation_config.json asks for gives way to a long conversation.
+        if (own.MaxNewTokens is null && own.Over(_generator.Defaults).MaxLength is null)
+            own = own with { MaxNewTokens = Math.Min(_generator.Defaults.MaxNewTokens ?? int.MaxValue, Math.Max(1, _generator.Config.Context - ids.Length + 1)) };
         return (ids, own);
     }
 

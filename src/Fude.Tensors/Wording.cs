@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.Json;
+using Fude.Shared;
 
 namespace Fude.Tensors;
 
@@ -15,6 +16,7 @@ internal static class Wording
     public static string WhatIsWrong(Exception mistake)
     {
         string what = mistake.Message.Split(" LineNumber:")[0].TrimEnd('.');
+        what = Say(what, JsonWords.Japanese(what));
         return mistake is JsonException { LineNumber: { } line, BytePositionInLine: { } at }
             ? Say($"line {line + 1}, byte {at + 1}: {what}", $"{line + 1} 行目の {at + 1} バイト目: {what}") : what;
     }

@@ -17,8 +17,8 @@ public sealed record RunState(
     long Step, long Tokens, Cursor Cursor, double? BestHeldOutLoss = null, int EvaluationsSinceBest = 0, long? BestStep = null, string? BestOf = null);
 
 /// <summary>The checkpoints of a run: folders step-00000100 and so on, each a model in Hugging Face's layout with what training needs beside it.</summary>
-/// <remarks>A checkpoint is written aside and renamed when all of it is on the disk, and older ones are deleted after that: whenever the
-/// process is killed, the last complete one is there. Beside them may lie best-00000080, the weights alone of the best evaluation so far: those
+/// <remarks>A checkpoint is written aside and renamed when all of it is on the disk, and older ones are deleted after that, when the next step has
+/// shown that it is one to go on from: whenever the process is killed, or the run diverges, a good one is there. Beside them may lie best-00000080, the weights alone of the best evaluation so far: those
 /// that the last checkpoint speaks of stay until a checkpoint speaks of others.</remarks>
 /// <param name="folder">Holds them.</param>
 public sealed class Checkpoints(string folder)
@@ -33,6 +33,21 @@ public sealed class Checkpoints(string folder)
 
     /// <summary>Steps that there are checkpoints of, ascending.</summary>
     public IReadOnlyList<long> Steps => [.. StepsOf(Prefix).Where(step => File.Exists(Path.Combine(PathOf(step), StateFile)))];
+
+    /// <summary>How far a run in a folder is, from its last checkpoint; null where there is none, or one that cannot be read.</summary>
+    /// <param name="output">The run's folder, which holds the folder "checkpoints".</param>
+    public static RunState? StateOf(string output)
+    {
+        Checkpoints checkpoints = new(Path.Combine(output, "checkpoints"));
+        try
+        {
+            return checkpoints.Steps is [.., long last] ? Read(Path.Combine(checkpoints.PathOf(last), StateFile)).State : null;
+        }
+        catch (InvalidDataException)
+        {
+            return null;        // whoever takes it up is told
+        }
+    }
 
     /// <summary>Steps whose weights are kept as the best of the run, ascending: one, or more while no checkpoint has come since the last.</summary>
     public IReadOnlyList<long> BestSteps => StepsOf(BestPrefix);
@@ -63,18 +78,16 @@ public sealed class Checkpoints(string folder)
         Try(path, () => model.Restore(path), WithoutBest);
     }
 
-    /// <summary>Writes a checkpoint, then deletes the oldest.</summary>
+    /// <summary>Writes a checkpoint. Those before it stay until <see cref="DropOld"/>.</summary>
     /// <param name="model">The model.</param>
     /// <param name="optimizer">Its optimiser.</param>
     /// <param name="state">How far the run is.</param>
-    /// <param name="keep">How many checkpoints stay, this one included.</param>
     /// <exception cref="IOException">The disk is full, for instance; the checkpoints before stay as they are.</exception>
-    public void Save(TrainableModel model, AdamW optimizer, RunState state, int keep)
+    public void Save(TrainableModel model, AdamW optimizer, RunState state)
     {
         ArgumentNullException.ThrowIfNull(model);
         ArgumentNullException.ThrowIfNull(optimizer);
         ArgumentNullException.ThrowIfNull(state);
-        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keep);
         WriteAside(PathOf(state.Step), pending =>
         {
             model.Save(pending);
@@ -83,9 +96,16 @@ public sealed class Checkpoints(string folder)
             Write(file, state, optimizer.Steps);
             file.Flush(flushToDisk: true);
         });
+        DropBest(state.BestStep);
+    }
+
+    /// <summary>Deletes the oldest checkpoints.</summary>
+    /// <param name="keep">How many stay.</param>
+    public void DropOld(int keep)
+    {
+        ArgumentOutOfRangeException.ThrowIfNegativeOrZero(keep);
         IReadOnlyList<long> steps = Steps;
         for (int i = 0; i < steps.Count - keep; i++) WholeFolder.Drop(PathOf(steps[i]));
-        DropBest(state.BestStep);
     }
 
     private List<long> StepsOf(string prefix)

@@ -66,6 +66,7 @@ public sealed class Pretraining : IDisposable
     private readonly RunLock _lock;
     private readonly string? _tokenizerFolder;
     private readonly List<TokenShard> _shards = [];
+    private readonly List<string> _shortHeldOut = [];
     private readonly TrainableModel _model;
     private readonly CpuOps _device;
     private readonly AdamW _optimizer;
@@ -96,11 +97,15 @@ public sealed class Pretraining : IDisposable
             ModelConfig config = _model.Model.Config;
             if (settings.Context > config.Context)
                 throw new ArgumentException(Say(
-                    $"Rows of {settings.Context} tokens are asked for, but the model's context is {config.Context}.",
-                    $"1 行が {settings.Context} トークンですが、モデルの文脈長は {config.Context} です。"), nameof(settings));
+                    $"Rows of {settings.Context} tokens (--context) are asked for, but the model's context is {config.Context}.",
+                    $"1 行が {settings.Context} トークン（--context）ですが、モデルの文脈長は {config.Context} です。"), nameof(settings));
             (int entries, string whose) = (config.Vocabulary, Say("model's vocabulary", "モデルの語彙"));
             // Of a shard that does not say where it came from, a tokenizer is known to be another where it is too small.
             if (tokenizer?.VocabularySize < entries) (entries, whose) = (tokenizer.VocabularySize, Say($"tokenizer {_tokenizerFolder}", $"トークナイザー {_tokenizerFolder} "));
+            if (settings.Tokenizer is not null && tokenizer?.VocabularySize > config.Vocabulary)
+                throw new ArgumentException(Say(
+                    $"The tokenizer {_tokenizerFolder} has {tokenizer.VocabularySize} entries, but the model's vocabulary has {config.Vocabulary}: it could not read what the tokenizer gives. Set vocab_size to {tokenizer.VocabularySize} or more.",
+                    $"トークナイザー {_tokenizerFolder} は {tokenizer.VocabularySize} 語ですが、モデルの語彙は {config.Vocabulary} 語しかなく、読めないトークンが出ます。vocab_size を {tokenizer.VocabularySize} 以上にしてください。"), nameof(settings));
             foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             List<SupervisedBatch> heldOut = ReadHeldOut(tokenizer, entries, whose);
             _lock = new RunLock(settings.Output);
@@ -143,6 +148,9 @@ public sealed class Pretraining : IDisposable
     /// <summary>Whether the trained model gets a tokenizer, which is then the one that shards have to be of.</summary>
     /// <remarks>A run that an earlier version began with a tokenizer's file ends without one.</remarks>
     public bool HasTokenizer => _tokenizerFolder is not null && !File.Exists(_tokenizerFolder);
+
+    /// <summary>Held-out shards of less than a row, which are not evaluated on.</summary>
+    public IReadOnlyList<string> ShortHeldOut => _shortHeldOut;
 
     /// <summary>What is trained.</summary>
     public TrainableModel Model => _model;
@@ -224,13 +232,18 @@ public sealed class Pretraining : IDisposable
         try
         {
             foreach (string path in _settings.HeldOut) shards.Add(OpenShard(path, tokenizer));
+            int rowTokens = _settings.Context;
+            if (_settings.HeldOutTokens / shards.Count < rowTokens)
+                throw new ArgumentException(Say(
+                    $"An evaluation on {_settings.HeldOutTokens} held-out tokens of {shards.Count} shards has less than a row of {rowTokens} of each: allow {(long)rowTokens * shards.Count} or more (--held-out-tokens).",
+                    $"検証用 {_settings.HeldOutTokens} トークンを {shards.Count} 個のシャードに分けると、それぞれ 1 行 {rowTokens} トークンに満ちません。{(long)rowTokens * shards.Count} 以上にしてください（--held-out-tokens）。"));
             foreach (TokenShard shard in shards)
             {
                 CheckTokens(shard, vocabulary, whose);
                 // The same part of each shard, and none of it twice.
                 PackedDocuments data = new([shard], _settings.Context, seed: 0);
-                int rowTokens = _settings.Context;
                 long rows = Math.Min(data.TokensOfAllFolds, _settings.HeldOutTokens / shards.Count) / rowTokens;
+                if (rows == 0) _shortHeldOut.Add(shard.Path);
                 for (long row = 0; row < rows; row += _settings.Trainer.RowsPerBatch)
                     batches.Add(data.Next((int)Math.Min(rows - row, _settings.Trainer.RowsPerBatch)));
             }

@@ -12,11 +12,10 @@ namespace Fude.Training;
 public sealed partial class TrainableModel : IDisposable
 {
     // What stands beside the weights and describes the trained model too.
-    private static readonly string[] Companions =
-    [
-        "generation_config.json", "tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
-        "vocab.json", "merges.txt", "chat_template.jinja", PromptFormat.RecordName,
-    ];
+    private static readonly string[] OfTokenizer =
+        ["tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"];
+
+    private static readonly string[] OfModel = ["generation_config.json", "chat_template.jinja", PromptFormat.RecordName];
 
     private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -145,9 +144,11 @@ public sealed partial class TrainableModel : IDisposable
             return;
         }
         SafeTensors.WriteSharded(folder, tensors);
-        if ((tokenizer ?? _folder) is { } source && Path.GetFullPath(source) != Path.GetFullPath(folder))
-            foreach (string name in Companions)
-                if (File.Exists(Path.Combine(source, name))) AtomicFile.Write(Path.Combine(folder, name), File.ReadAllBytes(Path.Combine(source, name)));
+        // How a model generates and is talked with is the model's, also where it gets another's tokenizer.
+        foreach ((string? source, string[] names) in (ReadOnlySpan<(string?, string[])>)[(tokenizer ?? _folder, OfTokenizer), (_folder, OfModel)])
+            if (source is not null && Path.GetFullPath(source) != Path.GetFullPath(folder))
+                foreach (string name in names)
+                    if (File.Exists(Path.Combine(source, name))) AtomicFile.Write(Path.Combine(folder, name), File.ReadAllBytes(Path.Combine(source, name)));
         Format?.Record(folder);
     }
 

@@ -1,3 +1,4 @@
+using Fude.Models;
 using Fude.Tensors;
 using static Fude.Tokenizers.Wording;
 
@@ -8,7 +9,15 @@ namespace Fude.Training;
 /// <param name="Deviation">Standard deviation of matrices, initializer_range: 0.02 in the families here.</param>
 /// <param name="ResidualScale">What the deviation of the matrices that end in the residual stream is multiplied by: 1/√(2·layers) in
 /// GPT-2 (Radford et al., 2019), 1 in transformers' Llama.</param>
-public sealed record InitialNumbers(ulong Seed, float Deviation = 0.02f, float ResidualScale = 1);
+public sealed record InitialNumbers(ulong Seed, float Deviation = InitialNumbers.DefaultDeviation, float ResidualScale = 1)
+{
+    private const float DefaultDeviation = 0.02f;
+
+    /// <summary>The deviation that a config.json asks for, its initializer_range; 0.02 where it says nothing.</summary>
+    /// <param name="config">The file.</param>
+    /// <exception cref="InvalidDataException">It is no number above 0.</exception>
+    public static float DeviationOf(string config) => (float)ConfigReader.Load(config).Number("initializer_range", DefaultDeviation, 0, 1e3);
+}
 
 /// <summary>Weights in float32 that can be changed: copies of another store's, or new ones.</summary>
 /// <remarks>New matrices are normal, gains 1, biases 0; of low-rank adapters A is uniform in ±1/√in and B is 0 (as PEFT begins them). A number

@@ -113,6 +113,8 @@ public sealed class Trainer(
     private readonly TrainerOptions _options = Checked(options);
     private readonly Learner _learner = new(model, device) { Form = options.Loss };
     private readonly TimeProvider _time = time ?? TimeProvider.System;
+    private IReadOnlyList<Lesson> _lessons = [];        // of the last step
+    private bool _hasOld = true;        // whether there may be checkpoints that are no longer wanted
     private long? _savedBest;       // what the last checkpoint speaks of
 
     /// <summary>How far the run is.</summary>
@@ -194,13 +196,17 @@ public sealed class Trainer(
             }
             // First told, then kept: a log may be ahead of the checkpoint that a killed run goes on from, but has no gap.
             progress?.Invoke(report);
-            if (State.Step % _options.CheckpointEvery == 0)
+            if (State.Step % _options.CheckpointEvery == 0 && !IsDone)
             {
                 Save();
                 saved = State.Step;
             }
         }
-        if (saved != State.Step) Save();
+        if (saved == State.Step) return;
+        // No step comes that would show that the last one diverged.
+        if (IsDone) RequireFiniteLoss();
+        Save();
+        if (IsDone) checkpoints.DropOld(_options.KeepCheckpoints);
     }
 
     // Whether the weights of the best evaluation may be wanted at the end.
@@ -212,11 +218,28 @@ public sealed class Trainer(
         checkpoints.DropBest(_savedBest, State.Step);
     });
 
-    private void Save() => Write(Say($"checkpoint of step {State.Step}", $"ステップ {State.Step} のチェックポイント"), () =>
+    private void Save()
     {
-        checkpoints.Save(model, optimizer, State, _options.KeepCheckpoints);
-        _savedBest = State.BestStep;
-    });
+        foreach (Parameter parameter in model.Parameters)
+            if (!double.IsFinite(device.SumOfSquares(parameter.Weight.Address, parameter.Count)))
+                throw Diverged(Say(
+                    $"{parameter.Name} holds no finite numbers after step {State.Step}",
+                    $"ステップ {State.Step} の後、{parameter.Name} に有限でない数があります"), _lessons[0], _lessons.Count > 1);
+        Write(Say($"checkpoint of step {State.Step}", $"ステップ {State.Step} のチェックポイント"), () =>
+        {
+            checkpoints.Save(model, optimizer, State);
+            _hasOld = true;
+            _savedBest = State.BestStep;
+        });
+    }
+
+    private void RequireFiniteLoss()
+    {
+        model.Gradients.Clear();
+        double loss = _lessons[0].Add(_learner);
+        if (!double.IsFinite(loss)) throw Diverged(Say(
+            $"after step {State.Step}, the last, the loss is {loss}", $"最後のステップ {State.Step} の後、損失が {loss} になりました"), _lessons[0], _lessons.Count > 1);
+    }
 
     private void Write(string what, Action write)
     {
@@ -269,7 +292,7 @@ public sealed class Trainer(
     private StepReport Step()
     {
         long start = _time.GetTimestamp(), number = State.Step + 1, tokens = 0;
-        IReadOnlyList<Lesson> batches = lessons.Next();
+        IReadOnlyList<Lesson> batches = _lessons = lessons.Next();
         model.Gradients.Clear();
         double loss = 0;
         for (int i = 0; i < batches.Count; i++)
@@ -285,6 +308,9 @@ public sealed class Trainer(
         if (!double.IsFinite(norm)) throw Diverged(Say(
             $"the gradient's norm of step {number} is {norm}",
             $"ステップ {number} の勾配のノルムが {norm} になりました"), batches[0], batches.Count > 1);
+        // The weights that the step began with are good, and so is a checkpoint of them: those before it may go.
+        if (_hasOld) checkpoints.DropOld(_options.KeepCheckpoints);
+        _hasOld = false;
         optimizer.Step(device, rate, AdamW.Clipping(norm, _options.ClipNorm));
         State = State with { Step = number, Tokens = State.Tokens + tokens, Cursor = lessons.Cursor };
         return new StepReport(number, loss, norm, rate, State.Tokens, _time.GetElapsedTime(start).TotalSeconds, null);

@@ -33,8 +33,8 @@ public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, lon
         if (rows < 1) throw new ArgumentException(Say($"A micro-batch of {rows} rows is none.", $"マイクロバッチの行数が {rows} です。1 以上にしてください。"), nameof(rows));
         if (context < 1 || context > config.Context)
             throw new ArgumentException(Say(
-                $"Rows of {context} tokens are not from 1 to the model's context of {config.Context}.",
-                $"1 行が {context} トークンです。1 からモデルの文脈長 {config.Context} までにしてください。"), nameof(context));
+                $"Rows of {context} tokens (--context) are not from 1 to the model's context of {config.Context}.",
+                $"1 行が {context} トークンです（--context）。1 からモデルの文脈長 {config.Context} までにしてください。"), nameof(context));
         if ((long)rows * context > Array.MaxLength)
             throw new ArgumentException(Say(
                 $"A micro-batch of {rows} rows of {context} tokens is too large: {Array.MaxLength} tokens are the most.",

@@ -139,8 +139,8 @@ internal static class TraitWords
         string file = place ?? Say($"file {number}", $"ファイル {number}");
         if (before.Fingerprint != now.Fingerprint)
             return (Say($"other data in place of {file} (--data, number {number}: {Examples(before.Examples)}, fingerprint {before.Fingerprint})",
-                        $"{file} ではなく別のデータ（--data の {number} 番目。{before.Examples} 例、指紋 {before.Fingerprint}）"),
-                Say($"{file} ({Examples(now.Examples)}, fingerprint {now.Fingerprint})", $"{file}（{now.Examples} 例、指紋 {now.Fingerprint}）"));
+                        $"{file} ではなく別のデータ（--data の {number} 番目。{before.Examples} 例、ハッシュ値 {before.Fingerprint}）"),
+                Say($"{file} ({Examples(now.Examples)}, fingerprint {now.Fingerprint})", $"{file}（{now.Examples} 例、ハッシュ値 {now.Fingerprint}）"));
         return before.Weight != now.Weight ? ($"--data {file}:{before.Weight}", $"--data {file}:{now.Weight}")
             : (Say($"{Examples(before.Examples)} of {file}", $"{file} の {before.Examples} 例"), Say($"{Examples(now.Examples)} of it", $"{now.Examples} 例"));
     }
@@ -149,11 +149,11 @@ internal static class TraitWords
 
     // What is known by its fingerprint or its size alone.
     private static string Plain(string name, string? value, string? place) => Numbered(name) is ("data", { Length: > 0 } number)
-        ? value is null ? Say($"no file number {number} of --data", $"--data の {number} 番目なし") : Say($"--data {place ?? $"(file number {number})"}", $"--data {place ?? $"（{number} 番目）"}")
+        ? value is null ? Say($"no file number {number} of --data", $"{number} 番目の --data なし") : Say($"--data {place ?? $"(file number {number})"}", place is null ? $"{number} 番目の --data あり" : $"--data {place}")
         : value is null
         ? Say($"no {name}", $"{Japanese(name)} なし")
         : Say($"{name} '{value}'", $"{Japanese(name)} '{value}'".TrimStart()) + (place is null ? "" : IsFingerprint(name)
-            ? Say($" ({place}; these are fingerprints of what the files hold)", $"（{place}。いずれもファイルの内容の指紋）") : Say($" ({place})", $"（{place}）"));
+            ? Say($" ({place}; these are fingerprints of what the files hold)", $"（{place}。いずれもファイルの内容のハッシュ値）") : Say($" ({place})", $"（{place}）"));
 
     private static bool IsFingerprint(string name) =>
         name is "model" or "tokenizer" or "chat template" or "config" or "base" or "base weights" || name.EndsWith(" tokens", StringComparison.Ordinal);

@@ -65,6 +65,16 @@ public sealed class TuningData
                 $"{files}: there is nothing to learn in it{(why.Length > 0 ? $": {why}" : "")}.",
                 $"{files}: 学習できるものがありません{(why.Length > 0 ? $"（{why}）" : "")}。"));
         }
+        if (settings is { HeldOut.Count: > 0 } or { HeldOutShare: > 0 } && _heldOut.Count + _heldOutPairs.Count == 0)
+        {
+            if (settings.HeldOut.Count > 0)
+                throw new InvalidDataException(Say(
+                    $"{string.Join(", ", settings.HeldOut)}: there is nothing in it to evaluate on.", $"{string.Join(", ", settings.HeldOut)}: 評価できるものがありません。"));
+            if (settings.Patience > 0 || settings.KeepsBest)
+                throw new InvalidDataException(Say(
+                    $"Nothing is held out: a share of {settings.HeldOutShare} of so few records is none. Give a larger --held-out-share, or --held-out.",
+                    $"検証用に除かれたものがありません。レコードが少なく、割合 {settings.HeldOutShare} では 0 件です。--held-out-share を大きくするか、--held-out を指定してください。"));
+        }
         if (settings.Replay.Count > 0) Replay();
         Mixture = new Mixture([.. _sources.Select(source => (source.Examples, source.Weight))], settings.Seed);
     }
@@ -122,8 +132,8 @@ public sealed class TuningData
                 $"{folder.ConfigPath} に eos_token_id がなく、トークナイザーにもテキストを終えるトークンがありません。このままではモデルが止まることを学習できません。eos_token_id を加えてください。"));
         if (settings.Context > folder.Config.Context)
             throw new ArgumentException(Say(
-                $"Examples of {settings.Context} tokens are asked for, but the model's context is {folder.Config.Context}.",
-                $"例の最大トークン数が {settings.Context} ですが、モデルの文脈長は {folder.Config.Context} です。"), nameof(settings));
+                $"Examples of {settings.Context} tokens (--context) are asked for, but the model's context is {folder.Config.Context}.",
+                $"例の最大トークン数（--context）が {settings.Context} ですが、モデルの文脈長は {folder.Config.Context} です。"), nameof(settings));
         return new ExampleEncoder(format, folder.Tokenizer, end, settings.Context ?? folder.Config.Context)
         {
             TooLong = settings.TooLong,

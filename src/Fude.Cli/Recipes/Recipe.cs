@@ -22,6 +22,9 @@ internal sealed record StepSetting(string Name, RecipePlace Place, IReadOnlyList
     /// <summary>The text to write into the file that the value names, or null: a setting that was given as an object.</summary>
     public string? Contents { get; init; }
 
+    /// <summary>The members of that object, with their places.</summary>
+    public IReadOnlyList<RecipeMember> Members { get; init; } = [];
+
     /// <summary>Whether it is an argument and not an option.</summary>
     public bool IsArgument { get; init; }
 
@@ -108,7 +111,7 @@ internal sealed partial class Recipe
         }
         if (read.Count == 0) throw steps.Value.Place.Wrong("the recipe has no step.", "手順がありません。");
         recipe.Steps = read;
-        CheckPaths(read);
+        recipe.CheckPaths(read);
         return recipe;
     }
 
@@ -148,8 +151,9 @@ internal sealed partial class Recipe
         }
         foreach (string name in given.Keys)
             if (!_variables.ContainsKey(name))
-                throw new Failure(
-                    $"{file} has no variable '{name}' to set.{NearestName.Hint(name, _variables.Keys)}", $"{file} に変数 '{name}' はありません。{NearestName.Hint(name, _variables.Keys)}");
+                throw Failure.OfUsage(
+                    $"{file} has no variable '{name}' to set.{NearestName.Hint(name, _variables.Keys)} There are: {string.Join(", ", _variables.Keys)}.",
+                    $"{file} に変数 '{name}' はありません。{NearestName.Hint(name, _variables.Keys)}あるのは: {string.Join("、", _variables.Keys)}。");
     }
 
     private RecipeStep ReadStep(RecipeValue value, Terminal terminal)
@@ -182,7 +186,7 @@ internal sealed partial class Recipe
                 throw value.Place.Wrong($"the step '{name}' needs '{required}': {symbol.Description}", $"手順 '{name}' には '{required}' が必要です: {symbol.Description}");
         string output = settings.First(setting => setting.Name == kind.Outputs[0]).Values[0];
         foreach ((RecipeMember member, string key) in written)
-            settings.Add(new StepSetting(key, member.Place, [$"{output}.{key}.json"], [member.Value.Place]) { Contents = member.Value.ToJson() });
+            settings.Add(new StepSetting(key, member.Place, [$"{output}.{key}.json"], [member.Value.Place]) { Contents = member.Value.ToJson(), Members = member.Value.Members });
         // Arguments by the command's order, whatever that of the recipe.
         List<string> order = [.. command.Arguments.Select(argument => argument.Name)];
         RecipeStep step = new(kind, name, value.Place, [.. settings.OrderBy(setting => order.IndexOf(setting.Name))]);
@@ -296,7 +300,7 @@ internal sealed partial class Recipe
         command.Parse(step.Arguments(), new ParserConfiguration { ResponseFileTokenReplacer = null, EnablePosixBundling = false });
 
     // Everything that is read is there, or is written by a step before; nothing is written twice.
-    private static void CheckPaths(List<RecipeStep> steps)
+    private void CheckPaths(List<RecipeStep> steps)
     {
         for (int i = 0; i < steps.Count; i++)
         {
@@ -315,7 +319,9 @@ internal sealed partial class Recipe
                     throw place.Wrong(
                         $"{path} is only written by the step '{later.Name}' at line {later.Place.Line}: that step belongs before this one.",
                         $"{path} を書き出す手順 '{later.Name}' は {later.Place.Line} 行目にあります。この手順より前に置いてください。");
-                if (!Fingerprint.Exists(path)) throw place.Wrong($"{path} is not there, and no step writes it.", $"{path} がありません。これを書き出す手順もありません。");
+                if (!Fingerprint.Exists(path)) throw place.Wrong(
+                    $"{path} is not there, and no step writes it.{(_variables.Count > 0 ? " Where it lies elsewhere, --set gives a variable of the recipe another value, as in --set data=FOLDER." : "")}",
+                    $"{path} がありません。これを書き出す手順もありません。{(_variables.Count > 0 ? "別の場所にあるなら、--set data=フォルダー のように --set でレシピの変数を変えられます。" : "")}");
             }
             CheckConfig(steps[i], steps[..i]);
         }
@@ -332,7 +338,10 @@ internal sealed partial class Recipe
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException)
         {
-            throw config.ValuePlaces[0].Wrong(e.Message, e.Message);
+            // The message begins with the name of what it is about.
+            RecipePlace place = config.Members.Where(member => e.Message.StartsWith($"'config': {member.Name} ", StringComparison.Ordinal)).Select(member => member.Value.Place)
+                .FirstOrDefault(config.ValuePlaces[0]);
+            throw place.Wrong(e.Message, e.Message);
         }
     }
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Fude.Tokenizers.Training;
+using Fude.Shared;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;
@@ -36,8 +37,11 @@ internal static class JsonMistake
     public static string What(JsonException mistake, ReadOnlySpan<byte> json) => IsEmpty(json) ? Say("it is empty", "空です") : What(mistake);
 
     /// <summary>What alone, without a full stop; also of another exception that reading JSON ends with.</summary>
-    public static string What(Exception mistake) =>
-        mistake.Message.Split(" LineNumber:")[0].Replace(" Change the reader options.", "", StringComparison.Ordinal).TrimEnd('.');
+    public static string What(Exception mistake)
+    {
+        string what = mistake.Message.Split(" LineNumber:")[0].Replace(" Change the reader options.", "", StringComparison.Ordinal).TrimEnd('.');
+        return Say(what, JsonWords.Japanese(what));
+    }
 
     // Whether nothing is wrong but that more has to follow, as in JSON that is laid out on several lines. These end between two words of it: one that
     // ends within a string was cut.
@@ -64,6 +68,9 @@ internal static class JsonMistake
         int start = 0;
         for (long line = mistake.LineNumber ?? 0; line > 0; line--) start += json[start..].IndexOf((byte)'\n') + 1;
         int end = (int)Math.Min(json.Length, start + (mistake.BytePositionInLine ?? 0));
-        return ((mistake.LineNumber ?? 0) + 1, 1 + PackedLines.Characters(json[start..end]));
+        // What ends too early ends with its last word, not with the blank lines after it.
+        int last = json.TrimEnd(" \t\r\n"u8).Length;
+        if (end > last) (start, end) = (json[..last].LastIndexOf((byte)'\n') + 1, last);
+        return (1 + json[..start].Count((byte)'\n'), 1 + PackedLines.Characters(json[start..end]));
     }
 }

@@ -81,10 +81,12 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     /// </summary>
     /// <param name="progress">Hears what share of the files' bytes has been read, from 0 to 1; null for silence.</param>
     /// <param name="skipped">Hears of every broken line that is passed over.</param>
+    /// <param name="empty">Hears of every record whose text has no character.</param>
     /// <param name="stop">Ends the reading.</param>
     /// <exception cref="FileNotFoundException">A file is not there.</exception>
     /// <exception cref="InvalidDataException">More lines are broken than may be skipped, or a file is no valid gzip.</exception>
-    public IEnumerable<TextDocument> Documents(IProgress<double>? progress = null, Action<BadLine>? skipped = null, CancellationToken stop = default)
+    public IEnumerable<TextDocument> Documents(
+        IProgress<double>? progress = null, Action<BadLine>? skipped = null, Action<BadLine>? empty = null, CancellationToken stop = default)
     {
         long bytes = Measure();
         return Counted();
@@ -94,7 +96,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         {
             Tally tally = new() { Skipped = skipped, BytesTotal = bytes, BadLines = SkippedBefore };
             if (progress is not null) tally.Advanced = () => progress.Report(tally.Fraction);
-            foreach (TextDocument document in ReadDocuments(tally, stop)) yield return document;
+            foreach (TextDocument document in ReadDocuments(tally, empty, stop)) yield return document;
         }
     }
 
@@ -207,7 +209,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
     }
 
-    private IEnumerable<TextDocument> ReadDocuments(Tally tally, CancellationToken stop)
+    private IEnumerable<TextDocument> ReadDocuments(Tally tally, Action<BadLine>? empty, CancellationToken stop)
     {
         StringBuilder held = new();
         (string File, long Line) begin = ("", 0);
@@ -221,6 +223,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             if (isJson || PlainText == PlainTextDocument.Line)
             {
                 if (text.Length > 0) yield return new TextDocument(text, file, line);
+                else if (isJson) empty?.Invoke(new(file, line));
                 continue;
             }
             if (held.Length == 0)
@@ -330,7 +333,11 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                 text = reader.GetString();
             }
             if (reader.Read()) return Broken(Say("something follows the JSON object", "JSON オブジェクトの後に余分なものがあります"));
-            return text ?? Broken(Say($"the JSON object has no field '{Field}'", $"JSON オブジェクトにフィールド '{Field}' がありません"));
+            if (text is not null) return text;
+            string others = TextFields(line);
+            return Broken(others.Length == 0 ? Say($"the JSON object has no field '{Field}'", $"JSON オブジェクトにフィールド '{Field}' がありません") : Say(
+                $"the JSON object has no field '{Field}'; the fields of text that it has, of which --field names another: {others}",
+                $"JSON オブジェクトにフィールド '{Field}' がありません。文字列のフィールド（--field で指定できます）: {others}"));
         }
         catch (JsonException e)
         {
@@ -348,6 +355,22 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             Bad(file, number, what, tally);
             return null;
         }
+    }
+
+    private static string TextFields(ReadOnlySpan<byte> line)
+    {
+        const int Most = 8;
+        List<string> names = [];
+        Utf8JsonReader reader = new(line);
+        _ = reader.Read();
+        while (reader.Read() && reader.TokenType == JsonTokenType.PropertyName && names.Count < Most)
+        {
+            string name = reader.GetString()!;
+            _ = reader.Read();
+            if (reader.TokenType == JsonTokenType.String) names.Add(name);
+            reader.Skip();
+        }
+        return string.Join(", ", names);
     }
 
     private void Bad(string file, long line, string what, Tally tally)

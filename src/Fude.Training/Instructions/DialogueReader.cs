@@ -130,14 +130,7 @@ public sealed class DialogueReader
         if (string.IsNullOrWhiteSpace(question)) (question, input) = (input, "");
         if (string.IsNullOrWhiteSpace(question)) return Bad(Say($"\"{questionKey}\" is empty", $"\"{questionKey}\" が空です"));
         List<DialogueTurn> turns = [];
-        if (record.TryGetProperty("history", out JsonElement history) && history.ValueKind == JsonValueKind.Array)
-            foreach (JsonElement pair in history.EnumerateArray())
-            {
-                if (pair.ValueKind != JsonValueKind.Array || pair.GetArrayLength() != 2 || pair.EnumerateArray().Any(part => part.ValueKind != JsonValueKind.String))
-                    return Bad(Say("\"history\" is no list of pairs of texts", "\"history\" が文字列の組のリストではありません"));
-                if (string.IsNullOrWhiteSpace(pair[1].GetString())) return Bad(Say("an answer in \"history\" is empty", "\"history\" に空の応答があります"));
-                turns.Add(new DialogueTurn(pair[0].GetString()!, pair[1].GetString()!));
-            }
+        if (record.TryGetProperty("history", out JsonElement history) && history.ValueKind != JsonValueKind.Null && HistoryOf(history, out turns) is { } wrong) return Bad(wrong);
         turns.Add(new DialogueTurn(question, answer));
         return [new Dialogue(turns, Text(record, "system"), string.IsNullOrWhiteSpace(input) ? null : input, file, line)];
 
@@ -146,6 +139,23 @@ public sealed class DialogueReader
             tally.AddBad(file, line, reason);
             return [];
         }
+    }
+
+    /// <summary>The turns of "history": [[question, answer], …].</summary>
+    /// <returns>What is wrong with it; or null.</returns>
+    internal static string? HistoryOf(JsonElement history, out List<DialogueTurn> turns)
+    {
+        turns = [];
+        if (history.ValueKind == JsonValueKind.String && string.IsNullOrWhiteSpace(history.GetString())) return null;
+        string wrong = Say("\"history\" is no list of pairs of texts", "\"history\" が文字列の組のリストではありません");
+        if (history.ValueKind != JsonValueKind.Array) return wrong;
+        foreach (JsonElement pair in history.EnumerateArray())
+        {
+            if (pair.ValueKind != JsonValueKind.Array || pair.GetArrayLength() != 2 || pair.EnumerateArray().Any(part => part.ValueKind != JsonValueKind.String)) return wrong;
+            if (string.IsNullOrWhiteSpace(pair[1].GetString())) return Say("an answer in \"history\" is empty", "\"history\" に空の応答があります");
+            turns.Add(new DialogueTurn(pair[0].GetString()!, pair[1].GetString()!));
+        }
+        return null;
     }
 
     // A conversation in one list or several, of which some may be there for what follows alone.
@@ -288,7 +298,7 @@ public sealed class DialogueReader
             }
             // A path that ends in a question may have nothing that other paths do not teach.
             if (TakesAllReplies && !messages.Exists(message => message is { Item1: Role.Assistant, Item3: true }) && dialogues.Count > 0) continue;
-            if (Of(messages, null, file, root.Line, tally, ofPeople: true) is { } dialogue) dialogues.Add(dialogue);
+            if (Of(messages, null, file, root.Line, tally) is { } dialogue) dialogues.Add(dialogue);
         }
         return dialogues;
     }
@@ -332,7 +342,7 @@ public sealed class DialogueReader
 
         public required string Text { get; init; }
 
-        public required long Rank { get; init; }
+        public required double Rank { get; init; }
 
         public required bool IsDeleted { get; init; }
 
@@ -350,8 +360,8 @@ public sealed class DialogueReader
             {
                 Speaker = speaker ?? "",
                 Text = text ?? "",
-                Rank = json.TryGetProperty("rank", out JsonElement rank) && rank.ValueKind == JsonValueKind.Number && rank.TryGetInt64(out long place)
-                    ? place : long.MaxValue,
+                Rank = json.TryGetProperty("rank", out JsonElement rank) && rank.ValueKind == JsonValueKind.Number && rank.TryGetDouble(out double place)
+                    ? place : double.PositiveInfinity,
                 IsDeleted = json.TryGetProperty("deleted", out JsonElement deleted) && deleted.ValueKind == JsonValueKind.True,
                 Line = line,
                 Problem = speaker is null ? Say("a message of the tree has no \"role\"", "木に \"role\" のないメッセージがあります")
@@ -369,10 +379,17 @@ public sealed class DialogueReader
                 if (!at.Json.TryGetProperty("replies", out JsonElement replies) || replies.ValueKind != JsonValueKind.Array) continue;
                 foreach (JsonElement reply in replies.EnumerateArray())
                 {
-                    if (reply.ValueKind != JsonValueKind.Object) continue;
-                    Node node = Of(reply, line);
+                    Node node = reply.ValueKind == JsonValueKind.Object ? Of(reply, line) : new Node
+                    {
+                        Speaker = "",
+                        Text = "",
+                        Rank = double.PositiveInfinity,
+                        IsDeleted = false,
+                        Line = line,
+                        Problem = Say($"a reply of the tree is no message but {KindOf(reply.ValueKind)}", $"木の返信がメッセージではなく{KindOf(reply.ValueKind)}です"),
+                    };
                     at.Node.Replies.Add(node);
-                    open.Push((reply, node));
+                    if (reply.ValueKind == JsonValueKind.Object) open.Push((reply, node));
                 }
             }
             return root;

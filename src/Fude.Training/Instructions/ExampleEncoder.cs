@@ -103,13 +103,22 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
     {
         ArgumentNullException.ThrowIfNull(dialogue);
         ArgumentNullException.ThrowIfNull(tally);
-        List<TrainingExample> examples = Examples(dialogue, tally);
+        List<TrainingExample> examples = [];
+        foreach (MaskedText text in Masked(dialogue, tally))
+        {
+            Straddling += text.Straddling;
+            examples.Add(new TrainingExample([.. text.Ids], [.. text.IsTrained], dialogue.File, dialogue.Line));
+        }
         if (examples.Count > 0) NoteControlTokens([dialogue], tally);
         return examples;
     }
 
-    private List<TrainingExample> Examples(Dialogue dialogue, DataTally tally)
+    /// <summary>Text, tokens and mask of each example that a conversation gives; of one that is cut all of the text.</summary>
+    /// <inheritdoc cref="Encode(Dialogue, DataTally)"/>
+    public IReadOnlyList<MaskedText> Masked(Dialogue dialogue, DataTally tally)
     {
+        ArgumentNullException.ThrowIfNull(dialogue);
+        ArgumentNullException.ThrowIfNull(tally);
         MaskedText whole;
         try
         {
@@ -121,14 +130,20 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
             tally.AddBad(dialogue.File, dialogue.Line, e.Message.TrimEnd('.', '。'));
             return [];
         }
-        if (whole.Ids.Count <= context) return Made(whole, dialogue, whole.Ids.Count, tally) is { } example ? [example] : [];
+        if (whole.Ids.Count <= context) return IsOfUse(whole, dialogue, tally) ? [whole] : [];
         switch (TooLong)
         {
             case TooLong.Skip:
                 tally.AddNote(dialogue.File, dialogue.Line, Say($"longer than {context} tokens: left out", $"{context} トークンより長いため除外"));
                 return [];
             case TooLong.Cut:
-                if (Made(whole, dialogue, context, tally) is not { } cut) return [];
+                MaskedText cut = whole with
+                {
+                    Ids = [.. whole.Ids.Take(context)],
+                    Offsets = [.. whole.Offsets.Take(context)],
+                    IsTrained = [.. whole.IsTrained.Take(context)],
+                };
+                if (!IsOfUse(cut, dialogue, tally, isCut: true)) return [];
                 tally.AddNote(dialogue.File, dialogue.Line, Say($"longer than {context} tokens: its end is cut off", $"{context} トークンより長いため末尾を切断"));
                 return [cut];
             case TooLong.Split:
@@ -205,9 +220,9 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
                 $"本文中の {token} は、文字列ではなく制御トークンとして扱われます"));
     }
 
-    private List<TrainingExample> Parts(Dialogue dialogue, DataTally tally)
+    private List<MaskedText> Parts(Dialogue dialogue, DataTally tally)
     {
-        List<TrainingExample> parts = [];
+        List<MaskedText> parts = [];
         IReadOnlyList<DialogueTurn> turns = dialogue.Turns;
         int leftOut = 0;
         for (int first = 0; first < turns.Count;)
@@ -215,17 +230,15 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
             // The most turns that fit, by halving: a turn more is never shorter.
             int fits = 0, tooMany = turns.Count - first + 1;
             MaskedText? best = null;
-            Dialogue bestPart = dialogue;
             while (tooMany - fits > 1)
             {
                 int count = fits + ((tooMany - fits) / 2);
-                Dialogue part = Part(first, count);
-                MaskedText masked = Mask(part);
+                MaskedText masked = Mask(Part(first, count));
                 if (masked.Ids.Count > context) tooMany = count;
-                else (fits, best, bestPart) = (count, masked, part);
+                else (fits, best) = (count, masked);
             }
             if (best is null) leftOut++;
-            else if (Made(best, bestPart, best.Ids.Count, tally, isPart: true) is { } example) parts.Add(example);
+            else if (Trained(best) > 0) parts.Add(best);
             first += Math.Max(1, fits);
         }
         if (leftOut > 0) tally.AddNote(dialogue.File, dialogue.Line, Say($"a turn alone is longer than {context} tokens: left out", $"1 往復だけで {context} トークンより長いため除外"));
@@ -245,16 +258,14 @@ public sealed class ExampleEncoder(PromptFormat format, Tokenizer tokenizer, int
         }
     }
 
-    private TrainingExample? Made(MaskedText text, Dialogue dialogue, int length, DataTally tally, bool isPart = false)
+    // The first token of all is expected after nothing.
+    private static int Trained(MaskedText text) => text.IsTrained.Skip(1).Count(trained => trained);
+
+    private bool IsOfUse(MaskedText text, Dialogue dialogue, DataTally tally, bool isCut = false)
     {
-        TrainingExample example = new([.. text.Ids.Take(length)], [.. text.IsTrained.Take(length)], dialogue.File, dialogue.Line);
-        if (example.Trained == 0)
-        {
-            if (length < text.Ids.Count) tally.AddNote(dialogue.File, dialogue.Line, Say($"its answer begins after {context} tokens: left out", $"応答が {context} トークンより後に始まるため除外"));
-            else if (!isPart) tally.AddBad(dialogue.File, dialogue.Line, Say("no token of it is learnt", "学習するトークンがありません"));
-            return null;
-        }
-        Straddling += text.Straddling;
-        return example;
+        if (Trained(text) > 0) return true;
+        if (isCut) tally.AddNote(dialogue.File, dialogue.Line, Say($"its answer begins after {context} tokens: left out", $"応答が {context} トークンより後に始まるため除外"));
+        else tally.AddBad(dialogue.File, dialogue.Line, Say("no token of it is learnt", "学習するトークンがありません"));
+        return false;
     }
 }

@@ -12,7 +12,7 @@ public sealed record PreferenceDialogue(Dialogue Chosen, Dialogue Rejected);
 /// <remarks>
 /// | record | |
 /// | --- | --- |
-/// | <c>{"prompt", "chosen", "rejected"}</c>, each a text | "system" is taken where it is there; "question" or "instruction" with "input" may stand for "prompt" |
+/// | <c>{"prompt", "chosen", "rejected"}</c>, each a text | "system" and "history": [[question, answer], …] are taken where they are there; "question" or "instruction" with "input" or "context" may stand for "prompt" |
 /// | <c>{"prompt": [{"role", "content"}], "chosen": [...], "rejected": [...]}</c> | the answers are lists of one message, a message, or a text |
 /// | <c>{"chosen": [{"role", "content"}], "rejected": [...]}</c> | two whole conversations that differ in the last answer |
 /// | <c>{"conversations": [{"from", "value"}], "chosen": {"from", "value"}, "rejected": {...}}</c> | |
@@ -58,8 +58,18 @@ public static class PreferenceReader
             if (!record.TryGetProperty(key, out JsonElement given)) continue;
             if (Messages(given, DialogueReader.Role.User) is not { Count: > 0 } messages) return NoMessage(key);
             prompt = messages;
-            if (key is "question" or "instruction" && DialogueReader.Text(record, "input") is { Length: > 0 } input)
-                prompt[^1] = prompt[^1] with { Text = $"{prompt[^1].Text}\n\n{input}" };
+            if (key is "question" or "instruction")
+                foreach (string more in (ReadOnlySpan<string>)["input", "context"])
+                    if (DialogueReader.Text(record, more) is { } input && !string.IsNullOrWhiteSpace(input))
+                    {
+                        prompt[^1] = prompt[^1] with { Text = $"{prompt[^1].Text}\n\n{input}" };
+                        break;
+                    }
+            if (given.ValueKind == JsonValueKind.String && record.TryGetProperty("history", out JsonElement history) && history.ValueKind != JsonValueKind.Null)
+            {
+                if (DialogueReader.HistoryOf(history, out List<DialogueTurn> turns) is { } wrong) return wrong;
+                prompt.InsertRange(0, turns.SelectMany(turn => (Message[])[new(DialogueReader.Role.User, turn.Question), new(DialogueReader.Role.Assistant, turn.Answer)]));
+            }
             hasPrompt = true;
             break;
         }

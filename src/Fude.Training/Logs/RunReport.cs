@@ -44,7 +44,10 @@ public static class RunReport
         Summary(page, lines);
         Curve loss = Of(lines, "学習", "training", line => line.Report.Loss);
         Curve heldOut = Of(lines, "検証用", "held out", line => line.Report.HeldOutLoss, isMarked: true);
-        RunChart.Append(page, "loss, nats a token", "損失（1 トークンあたり nats）", heldOut.Points.Count > 0 ? [loss, heldOut] : [loss]);
+        // What preferences are learnt by is counted by pairs, and not always in nats.
+        (string english, string japanese) = settings.Settings.Any(pair => pair.Key == "preference-loss")
+            ? ("loss, mean of the pairs", "損失（組の平均）") : ("loss, nats a token", "損失（1 トークンあたり nats）");
+        RunChart.Append(page, english, japanese, heldOut.Points.Count > 0 ? [loss, heldOut] : [loss]);
         RunChart.Append(page, "learning rate", "学習率", [Of(lines, "学習率", "learning rate", line => line.Report.LearningRate)]);
         RunChart.Append(page, "gradient norm, before clipping", "勾配のノルム（クリッピング前）",
             [Of(lines, "ノルム", "norm", line => line.Report.GradientNorm)], mayBeLogarithmic: true);

@@ -42,7 +42,7 @@ public static class MinedInstructions
                 $"{path}: instructions are written as JSONL; name the file .jsonl or .jsonl.gz.", $"{path}: 指示は JSONL で書かれます。名前の末尾を .jsonl か .jsonl.gz にしてください。"));
         // What is missing is told before the work.
         IEnumerable<TextDocument> documents = texts is null || texts.Files.Count == 0 ? [] : texts.Documents(
-            progress, line => tally.AddBad(line.File, line.Line, Say("a broken line", "壊れた行です")), stop);
+            progress, line => tally.AddBad(line.File, line.Line, Say("a broken line", "壊れた行です")), stop: stop);
         foreach (string file in dialogues) JsonRecords.Require(file);
         Dictionary<string, long> counts = InstructionMiner.Tasks.ToDictionary(task => task, _ => 0L);
         HashSet<ulong> seen = [];

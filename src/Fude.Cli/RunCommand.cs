@@ -256,8 +256,8 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         foreach ((string path, RecipePlace place) in step.Outputs)
             if (Array.Find(PartsOf(step, path), IsThere) is { } there)
                 throw place.Wrong(
-                    $"{there} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt '{step.Name}'.",
-                    $"{there} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt '{step.Name}' で結果とみなしてください。");
+                    $"{there} is there already, and no step of a recipe made it: remove it, name another place, or take it for the result with --adopt {step.Word}.",
+                    $"{there} は既にあり、レシピの手順が作ったものではありません。削除するか、別の場所にするか、--adopt {step.Word} で結果とみなしてください。");
     }
 
     private static string[] PartsOf(RecipeStep step, string output) => [output, output + ".bin", output + ".idx", .. step.Kind.Beside.Select(ending => output + ending)];

@@ -117,7 +117,7 @@ public sealed class CommandTests
         JsonElement lora = (await Fude.Run("inspect", folder.Path, "--train", "--context", "32", "--adapter-config", adapter, "--json")).Json;
         Assert.InRange(lora.GetProperty("gradient_bytes").GetInt64(), 1, weights / 4);
         Assert.Contains("AdamW", (await Fude.Run("inspect", folder.Path, "--train", "--context", "32")).Output, StringComparison.Ordinal);
-        Assert.Contains("context", (await Fude.Run("inspect", folder.Path, "--train", "--context", "100000")).Failure(), StringComparison.Ordinal);
+        Assert.Contains("context", (await Fude.Run("inspect", folder.Path, "--train", "--context", "100000")).Failure(status: 2), StringComparison.Ordinal);
         Assert.Contains("--train", (await Fude.Run("inspect", folder.Path, "--rows", "8")).Failure(status: 2), StringComparison.Ordinal);
     }
 

@@ -9,6 +9,20 @@ public sealed class CorpusCommandTests : IDisposable
     private readonly TemporaryFolder _folder = new();
 
     [Fact]
+    public async Task Records_without_text_are_told_and_another_field_is_found()
+    {
+        string file = _folder.Write("empty.jsonl", "{\"text\": \"犬\"}\n{\"text\": \"\"}\n{\"text\": \"\"}\n{\"text\": \"猫\"}\n");
+        Fude.Result result = await Fude.Run("corpus", "hold-out", file, "--train", _folder["a.jsonl"], "--held-out", _folder["b.jsonl"], "--share", "0");
+        Assert.Equal($"2 documents (2 characters) to train on, 0 (0) held out; 2 records without text left out: {file}:2, {file}:3\n", result.Output);
+        string other = _folder.Write("other.jsonl", "{\"id\": 3, \"instruction\": \"犬\", \"output\": \"猫\"}\n");
+        string[] command = ["corpus", "hold-out", other, "--train", _folder["c.jsonl"], "--held-out", _folder["d.jsonl"]];
+        Assert.Contains($"{other}:1: the JSON object has no field 'text'; the fields of text that it has, of which --field names another: instruction, output. ",
+            (await Fude.Run(command)).Failure(), StringComparison.Ordinal);
+        Assert.Equal(0, (await Fude.Run([.. command, "--field", "output"])).Status);
+        Assert.Contains("--held-out-share is for --dialogues.", (await Fude.Run("corpus", "instructions", file, "--out", "x.jsonl", "--held-out-share", "0.1")).Failure(status: 2), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Help_says_that_names_decide_how_files_are_read_and_what_is_kept_of_records()
     {
         string help = (await Fude.Run("corpus", "hold-out", "--help")).Output.ReplaceLineEndings(" ");
@@ -72,7 +86,7 @@ public sealed class CorpusCommandTests : IDisposable
         Assert.Contains("There is nothing to make instructions of", (await Fude.Run("corpus", "instructions", "--out", made)).Failure(2), StringComparison.Ordinal);
         Assert.Contains("there is no task 'haiku'; there are words, begin", (await Fude.Run("corpus", "instructions", english, "--tasks", "haiku", "--out", made)).Failure(2), StringComparison.Ordinal);
         Assert.Contains($"{english}: no instruction could be made of it", (await Fude.Run("corpus", "instructions", english, "--out", made)).Failure(), StringComparison.Ordinal);
-        Assert.Contains("name the file .jsonl", (await Fude.Run("corpus", "instructions", english, "--out", _folder["made.txt"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("name the file .jsonl", (await Fude.Run("corpus", "instructions", english, "--out", _folder["made.txt"])).Failure(2), StringComparison.Ordinal);
         Assert.Contains("'haiku' という種類はありません", (await Fude.RunInJapanese("corpus", "instructions", english, "--tasks", "haiku", "--out", made)).Said, StringComparison.Ordinal);
         Assert.Equal([english], Directory.GetFiles(_folder.Path));
     }

@@ -28,6 +28,42 @@ public sealed class DefaultModelTests
     public void What_looks_like_a_path_is_a_model_even_where_it_is_not_there(string word) =>
         Assert.Equal((word, null), DefaultModel.Of(word, null, hasText: false));
 
+    [Theory]
+    [InlineData("japanese-stablelm-base-beta-7b")]
+    [InlineData("llm-jp/llm-jp-13b-v1.0")]
+    [InlineData("models/elyza")]
+    public void A_name_of_a_model_that_is_not_there_is_no_text(string word)
+    {
+        Failure failure = Assert.Throws<Failure>(() => DefaultModel.Of(word, null, hasText: false));
+        Assert.True(failure.IsWrongUsage);
+        Assert.StartsWith($"{word} looks like the name of a model, but there is no such folder or file. ", failure.Message, StringComparison.Ordinal);
+    }
+
+    [Theory]
+    [InlineData("hello")]
+    [InlineData("Once upon a time, a well-known king")]
+    [InlineData("春-夏")]
+    [InlineData("-1")]
+    [InlineData("def main(")]
+    public void Other_words_are_texts(string word) => Assert.Equal((null, word), DefaultModel.Of(word, null, hasText: false));
+
+    [Fact]
+    public async Task A_conversation_that_outgrows_the_context_forgets_its_first_turns()
+    {
+        // generation_config.json asks for 128 new tokens of a context of 512.
+        string question = string.Concat(Enumerable.Repeat("健康のために毎日できることを三つ挙げて、その理由も教えてください。", 5));
+        Fude.Result chat = await Fude.RunWith(string.Concat(Enumerable.Repeat($"{question}\n", 6)), "chat", "--seed", "9");
+        Assert.True(chat.Status == 0, chat.Error);
+        Assert.Contains("forgotten]", chat.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("fude: ", chat.Error, StringComparison.Ordinal);
+        // One message that leaves no room for 128 is answered in what room there is.
+        chat = await Fude.RunWith($"{string.Concat(Enumerable.Repeat(question, 6))}\n/undo\n/undo\n/system 短く\n/save\n", "chat", "--seed", "9");
+        Assert.True(chat.Status == 0, chat.Error);
+        Assert.Contains("[forgotten; 0 turns left]\nfude: there is no turn to forget.\n[told: 短く]\nfude: /save needs the name of a file.", chat.Error, StringComparison.Ordinal);
+        // What is asked for on the command line is not cut.
+        Assert.Contains("--max-new-tokens 400", (await Fude.RunWith($"{string.Concat(Enumerable.Repeat(question, 6))}\n", "chat", "--max-new-tokens", "400")).Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void With_a_text_of_its_own_a_word_alone_is_the_model() => Assert.Equal(("吾輩は", null), DefaultModel.Of("吾輩は", null, hasText: true));
 

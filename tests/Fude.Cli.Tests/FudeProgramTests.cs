@@ -188,7 +188,7 @@ public sealed class FudeProgramTests
     [InlineData("merge", "MODEL", "--adapter", "x", "--out", "")]
     public async Task An_empty_path_is_told_apart(params string[] arguments)
     {
-        string line = (await Fude.Run([.. arguments.Select(argument => argument == "MODEL" ? Model : argument)])).Failure();
+        string line = (await Fude.Run([.. arguments.Select(argument => argument == "MODEL" ? Model : argument)])).Failure(status: 2);
         Assert.Contains("path is empty", line, StringComparison.Ordinal);
     }
 

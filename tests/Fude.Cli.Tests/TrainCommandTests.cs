@@ -48,6 +48,70 @@ public sealed class TrainCommandTests : IDisposable
          "--context", "32", "--rows", "8", "--learning-rate", "1e-2", "--evaluate-every", "20", "--checkpoint-every", "10", .. more];
 
     [Fact]
+    public async Task Tokens_are_those_of_the_whole_run_also_where_the_batch_has_changed()
+    {
+        string shard = await Shard();
+        await Succeed(Train(shard, "--tokens", "2560"));         // 10 steps of 8 rows of 32
+        Fude.Result result = await Fude.Run(Rows(4, "3600"));
+        Assert.True(result.Status == 0, result.Error);
+        JsonNode state = JsonNode.Parse(File.ReadAllText(_folder["run/checkpoints/step-00000019/trainer.json"]))!;
+        Assert.Equal((19, 2560 + (9 * 128)), ((int)state["step"]!, (int)state["tokens"]!));
+        Assert.Contains("128 tokens a step, 19 steps", result.Error, StringComparison.Ordinal);
+        // Nothing is left to do, whatever the batch.
+        Assert.Equal(0, (await Fude.Run(Rows(8, "3600"))).Status);
+        Assert.Contains("the run is at step 19 already, but 14 steps are asked for", (await Fude.Run(Rows(8, "2400"))).Error, StringComparison.Ordinal);
+
+        string[] Rows(int rows, string tokens)
+        {
+            string[] train = Train(shard, "--tokens", tokens);
+            train[Array.IndexOf(train, "--rows") + 1] = $"{rows}";
+            return train;
+        }
+    }
+
+    [Fact]
+    public async Task A_new_model_begins_with_the_deviation_that_its_config_asks_for()
+    {
+        string shard = await Shard(), config = Config();
+        // A rate of 0 leaves the numbers as they were drawn.
+        string[] train = Train(shard, "--steps", "1");
+        train[Array.IndexOf(train, "--learning-rate") + 1] = "0";
+        File.WriteAllText(config, File.ReadAllText(config).Replace("\"llama\",", "\"llama\", \"initializer_range\": 0.5,", StringComparison.Ordinal));
+        await Succeed(train);
+        Assert.Equal(0.5, Deviation(), 1);
+        train[Array.IndexOf(train, "--out") + 1] = _folder["other"];
+        await Succeed([.. train, "--initial-deviation", "0.1"]);
+        Assert.Equal(0.1, Deviation("other"), 1);
+        train[Array.IndexOf(train, "--out") + 1] = _folder["third"];
+        File.WriteAllText(config, File.ReadAllText(config).Replace("0.5", "-1", StringComparison.Ordinal));
+        Assert.Contains("initializer_range is -1; expected more than 0", (await Fude.Run(train)).Failure(), StringComparison.Ordinal);
+
+        double Deviation(string run = "run")
+        {
+            using Checkpoint weights = Checkpoint.Open(_folder[$"{run}/model"]);
+            return Math.Sqrt(weights.Tensors.Values.Single(tensor => tensor.Name.Contains("embed_tokens", StringComparison.Ordinal)).ToFloats().Average(number => (double)number * number));
+        }
+    }
+
+    [Fact]
+    public async Task Options_without_effect_are_wrong_usage()
+    {
+        string[] train = ["train", "--config", Config(), "--data", "x", "--out", _folder["run"], "--steps", "2"];
+        foreach ((string[] more, string message) in ((string[], string)[])
+        [
+            (["--decay-steps", "1"], "--decay-steps is for --schedule wsd."),
+            (["--held-out-tokens", "64"], "--held-out-tokens is for --held-out."),
+            (["--held-out", "x", "--evaluate-every", "0", "--patience", "2"], "--patience is for a run that is evaluated, but --evaluate-every is 0."),
+            (["--held-out", "x", "--evaluate-every", "0", "--keep-best"], "--keep-best is for a run that is evaluated, but --evaluate-every is 0."),
+        ])
+            Assert.Contains(message, (await Fude.Run([.. train, .. more])).Failure(status: 2), StringComparison.Ordinal);
+        // A context that the model has not is wrong usage too, though the model has to be read to see it.
+        string shard = await Shard();
+        Assert.Contains("Rows of 5000 tokens (--context) are asked for, but the model's context is 32.",
+            (await Fude.Run("train", "--config", Config(), "--data", shard, "--out", _folder["run"], "--steps", "2", "--context", "5000", "--rows", "1")).Failure(status: 2), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Texts_become_a_model_that_learnt_them_and_writes()
     {
         string shard = await Shard();
@@ -106,7 +170,7 @@ public sealed class TrainCommandTests : IDisposable
         Assert.Contains("began with config", (await Fude.Run(other)).Failure(), StringComparison.Ordinal);
         Config(vocabulary: 270);
         other[Array.IndexOf(other, "--out") + 1] = _folder["small"];
-        Assert.Contains("another tokenizer", (await Fude.Run(other)).Failure(), StringComparison.Ordinal);
+        Assert.Contains("has 340 entries, but the model's vocabulary has 270", (await Fude.Run(other)).Failure(status: 2), StringComparison.Ordinal);
     }
 
     [Fact]

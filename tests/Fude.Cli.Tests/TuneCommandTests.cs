@@ -124,6 +124,43 @@ public sealed class TuneCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task The_audit_shows_what_is_left_of_long_and_held_out_conversations()
+    {
+        string talk = _folder.Write("talk.jsonl", """
+            {"messages": [{"role": "user", "content": "犬は犬ですか。"}, {"role": "assistant", "content": "はい"}, {"role": "user", "content": "猫は猫ですか。"}, {"role": "assistant", "content": "はい"}]}
+            {"instruction": "猫", "output": ""}
+            """);
+        string[] audit = ["tune", _model, "--data", talk, "--skip-bad", "1", "--format", "dialogue", "--audit", "9", "--json"];
+        Fude.Result result = await Fude.Run(audit);
+        JsonElement whole = Assert.Single(result.JsonLines);
+        Assert.Contains($"left out: 1 (\"output\" is empty): {talk}:2", result.Error, StringComparison.Ordinal);
+        int length = whole.GetProperty("ids").GetArrayLength(), most = length - 1;
+        JsonElement cut = Assert.Single((await Fude.Run([.. audit, "--context", $"{most}", "--too-long", "cut"])).JsonLines);
+        Assert.Equal(most, cut.GetProperty("ids").GetArrayLength());
+        Assert.Equal(most, cut.GetProperty("labels").GetArrayLength());
+        Assert.Equal(2, (await Fude.Run([.. audit, "--context", $"{most}", "--too-long", "split"])).JsonLines.Count);
+        Assert.False(whole.TryGetProperty("held_out", out _));
+
+        string[] some = ["tune", _model, "--data", _data, "--format", "dialogue", "--audit", "99", "--held-out-share", "0.5"];
+        result = await Fude.Run([.. some, "--json"]);
+        int heldOut = result.JsonLines.Count(line => line.TryGetProperty("held_out", out _));
+        Assert.InRange(heldOut, 1, result.JsonLines.Count - 1);
+        Assert.Equal(heldOut, (await Fude.Run(some)).Output.Split("held out: none learnt").Length - 1);
+    }
+
+    [Fact]
+    public async Task A_share_that_holds_out_nothing_is_told()
+    {
+        string[] command = ["tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["run"], "--held-out-share", "1e-9"];
+        Assert.Contains("Nothing is held out: a share of 1E-09 of so few records is none.", (await Fude.Run([.. command, "--keep-best"])).Failure(), StringComparison.Ordinal);
+        string empty = _folder.Write("empty.jsonl", "\n");
+        Assert.Contains($"{empty}: there is nothing in it to evaluate on.", (await Fude.Run([.. command[..^2], "--held-out", empty])).Failure(), StringComparison.Ordinal);
+        Fude.Result result = await Fude.Run(command);
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("note: a share of 1E-09 of so few records is none: nothing is held out", result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task Texts_are_replayed_from_shards()
     {
         string text = _folder.Write("text.txt", string.Concat(Enumerable.Range(0, 60).Select(i => $"犬と猫が{i}匹いる。\n")));
@@ -326,7 +363,7 @@ public sealed class TuneCommandTests : IDisposable
     {
         Assert.Contains("above 0", (await Fude.Run("tune", _model, "--data", $"{_data}:0", "--format", "dialogue", "--out", _folder["run"])).Failure(2), StringComparison.Ordinal);
         Assert.Contains("dialogue", (await Fude.Run("tune", _model, "--data", _data, "--format", "vicuna", "--out", _folder["run"])).Failure(2), StringComparison.Ordinal);
-        Assert.Contains("--format", (await Fude.Run("tune", _model, "--data", _data, "--out", _folder["run"])).Failure(), StringComparison.Ordinal);
+        Assert.Contains("--format", (await Fude.Run("tune", _model, "--data", _data, "--out", _folder["run"])).Failure(2), StringComparison.Ordinal);
         Assert.Contains("--out DIR is missing", (await Fude.Run("tune", _model, "--data", _data, "--format", "dialogue")).Failure(2), StringComparison.Ordinal);
         Assert.Contains("--out DIR is missing", (await Fude.Run("dpo", _model, "--data", _data, "--format", "dialogue")).Failure(2), StringComparison.Ordinal);
         foreach (string command in (string[])["tune", "dpo"])

@@ -45,6 +45,18 @@ public sealed class TokenShardTests : IDisposable
         Assert.Equal(new byte[] { 5, 0, 6, 0, 7, 0 }, File.ReadAllBytes(_folder["a.bin"]));
     }
 
+    [Fact]
+    public void Empty_documents_are_boundaries_without_a_sequence_as_Megatron_LM_writes_them()
+    {
+        Write(100, [5, 6], [7]);
+        byte[] index = File.ReadAllBytes(_folder["a.idx"])[..^24];
+        BinaryPrimitives.WriteInt64LittleEndian(index.AsSpan(26), 7);
+        _folder.Write("a.idx", [.. index, .. ((long[])[0, 0, 1, 1, 1, 2, 2]).SelectMany(BitConverter.GetBytes)]);
+        using TokenShard shard = TokenShard.Open(_folder["a"]);
+        Assert.Equal([0, 2, 0, 0, 1, 0], Enumerable.Range(0, shard.Documents).Select(shard.LengthOf));
+        Assert.Equal([[], [5, 6], [], [], [7], []], Enumerable.Range(0, shard.Documents).Select(i => shard.Read(i)));
+    }
+
     [Theory]
     [InlineData(1, 1), InlineData(2, 1), InlineData(3, 2), InlineData(4, 4), InlineData(5, 8), InlineData(8, 2)]
     public void Every_type_of_integer_that_Megatron_LM_writes_is_read(byte code, int bytes)

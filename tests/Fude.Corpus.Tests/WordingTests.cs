@@ -66,7 +66,7 @@ public sealed class WordingTests : IDisposable
         using TokenShard shard = TokenShard.Open(_folder["a"]);
         UserLanguage.Fails(() => Require(shard, tokenizer), $"{_folder["a"]} is of another tokenizer than M: their pieces differ.", $"{_folder["a"]} は M と異なるトークナイザーのシャードです（語が一致しません）。");
         File.WriteAllText(file, "?");
-        UserLanguage.Fails(() => Require(shard, tokenizer), $"{file} should hold the number of a tokenizer's pieces", $"{file} に、トークナイザーの語の数とその指紋がありません。");
+        UserLanguage.Fails(() => Require(shard, tokenizer), $"{file} should hold the number of a tokenizer's pieces", $"{file} に、トークナイザーの語の数とそのハッシュ値がありません。");
 
         static object? Require(TokenShard shard, Tokenizer tokenizer)
         {

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using System.Text.Json;
 using Fude.TestData;
 using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Training;
@@ -24,7 +25,7 @@ public sealed class WordingTests : IDisposable
 
     [Theory]
     [InlineData("{", "tokenizer.json is no JSON: line 1, column 2: ", "tokenizer.json が JSON になっていません: 1 行目の 2 文字目: ")]
-    [InlineData("{\n \"猫\": ,}", "tokenizer.json is no JSON: line 2, column 7: ',' is an invalid start of a value.", "tokenizer.json が JSON になっていません: 2 行目の 7 文字目: ',' is an invalid start of a value。")]
+    [InlineData("{\n \"猫\": ,}", "tokenizer.json is no JSON: line 2, column 7: ',' is an invalid start of a value.", "tokenizer.json が JSON になっていません: 2 行目の 7 文字目: 値があるべき所に ',' があります。")]
     [InlineData("\r\n ", "tokenizer.json is no JSON: it is empty.", "tokenizer.json が JSON になっていません: 空です。")]
     [InlineData("", "tokenizer.json is empty. Download or copy it again.", "tokenizer.json が空です。ダウンロードまたはコピーをやり直してください。")]
     [InlineData("[]", "tokenizer.json: the file should be an object, but is a list.", "tokenizer.json: ファイル全体が正しくありません（必要: オブジェクト、実際: リスト）。")]
@@ -91,6 +92,29 @@ public sealed class WordingTests : IDisposable
         _folder.Write("a.jsonl", "{}\n{\"text\" 1}\n");
         UserLanguage.Fails(() => new TrainingText(file) { SkipBadLines = 1 }.Documents().Count(), $"{file}:2: broken JSON (column 9: ", $"{file}:2: JSON が壊れています（9 文字目: ");
         UserLanguage.Fails(() => new TrainingText(file) { SkipBadLines = 1 }.Documents().Count(), "). This is broken line 2; 1 were to be skipped at most.", "）。壊れた行はこれで 2 行目です。読み飛ばしてよいのは 1 行までです。");
+    }
+
+    [Theory]
+    [InlineData("""{"text" 1}""", "名前の後に '1' があります（: が必要）")]
+    [InlineData("""{"text": "犬" 1}""", "値の後に '1' があります（, か閉じ括弧が必要）")]
+    [InlineData("""{"text": x}""", "値があるべき所に 'x' があります")]
+    [InlineData("""{text: 1}""", "名前（\" で始まる）があるべき所に 't' があります")]
+    [InlineData("""{"text": "犬",}""", "最後の要素の後に余分な , があります")]
+    [InlineData("""{"text": "犬"} x""", "余分な 'x' があります")]
+    [InlineData("""{"text": tru}""", "true、false、null のどれでもありません")]
+    [InlineData("""{"text": 01}""", "数の先頭に余分な 0 があります")]
+    [InlineData("""{"text": 1x}""", "数の終わりに 'x' があります")]
+    [InlineData("""{"text": "\x"}""", "文字列の中の \\ の後に 'x' があります")]
+    [InlineData("{\"text\": \"\t\"}", "文字列の中に、エスケープされていない '")]
+    [InlineData("""{"text": "犬""", "文字列が閉じていません")]
+    public void What_is_wrong_with_JSON_is_told_in_Japanese(string line, string japanese) =>
+        UserLanguage.Fails(() => new TrainingText(_folder.Write("a.jsonl", line + "\n")).Documents().Count(), "broken JSON (column ", japanese);
+
+    [Fact]
+    public void JSON_that_ends_too_early_is_told_by_its_last_line()
+    {
+        JsonException cut = Assert.ThrowsAny<JsonException>(() => JsonDocument.Parse("{\n \"a\": 1\n\n"));
+        Assert.StartsWith("line 2, column 8: ", JsonMistake.InFile(cut, "{\n \"a\": 1\n\n"u8), StringComparison.Ordinal);
     }
 
     [Theory]

@@ -70,6 +70,47 @@ public sealed class PretrainingTests : IDisposable
         Assert.Throws<InvalidDataException>(() => new Pretraining(settings));
     }
 
+    [Fact]
+    public void Held_out_shards_need_a_row_of_the_tokens_that_an_evaluation_reads()
+    {
+        string shard = Shard("a", 40), small = _folder["small"];
+        using (TokenShardWriter writer = new(small, Vocabulary))
+        {
+            writer.Add([1, 2, 3]);
+            writer.Complete();
+        }
+        PretrainingSettings settings = Settings([shard], [shard, small]);
+        UserLanguage.Fails(() => new Pretraining(settings with { HeldOutTokens = 31 }), "allow 32 or more (--held-out-tokens)", "32 以上にしてください（--held-out-tokens）");
+        using Pretraining run = new(settings with { HeldOutTokens = 32 });
+        Assert.Equal([small], run.ShortHeldOut);
+    }
+
+    [Fact]
+    public void A_tokenizer_of_more_pieces_than_the_model_reads_is_refused()
+    {
+        string model = TinyTuning.Model(_folder);
+        PretrainingSettings settings = Settings([Shard("a", 3, Tokenizer.Load(model).VocabularySize, Tokenizer.Load(model))], []) with { Tokenizer = model };
+        UserLanguage.Fails(() => new Pretraining(settings), $"the model's vocabulary has {Vocabulary}: it could not read", $"モデルの語彙は {Vocabulary} 語しかなく");
+    }
+
+    [Fact]
+    public void A_new_model_takes_a_folder_s_tokenizer_and_not_its_way_to_talk()
+    {
+        string model = TinyTuning.Model(_folder);
+        foreach (string name in (string[])["generation_config.json", "prompt_format.json", "chat_template.jinja"]) File.WriteAllText(Path.Combine(model, name), "{}");
+        PretrainingSettings settings = Settings([Shard("a", 3, Tokenizer.Load(model).VocabularySize, Tokenizer.Load(model))], []) with
+        {
+            Config = _folder.Write("large.json", TinyRun.Config(Tokenizer.Load(model).VocabularySize)),
+            Tokenizer = model,
+        };
+        using (Pretraining run = new(settings)) Assert.True(run.Run());
+        string[] written = [.. Directory.GetFiles(_folder["run/model"]).Select(file => Path.GetFileName(file)!)];
+        Assert.DoesNotContain("generation_config.json", written);
+        Assert.DoesNotContain("prompt_format.json", written);
+        Assert.DoesNotContain("chat_template.jinja", written);
+        Assert.Contains(written, name => name.StartsWith("tokenizer.", StringComparison.Ordinal));
+    }
+
     public void Dispose() => _folder.Dispose();
 
     private PretrainingSettings Settings(IReadOnlyList<string> shards, IReadOnlyList<string> heldOut) => new()

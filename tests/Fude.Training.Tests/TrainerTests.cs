@@ -220,10 +220,48 @@ public sealed class TrainerTests : IDisposable
         string folder = Folder("a");
         TrainableModel? trained = null;
         DivergenceException e = Assert.Throws<DivergenceException>(() => TinyRun.Run(
-            folder, report => { if (report.Step == 6) trained!.Parameters[1].Values[0] = float.NaN; }, prepare: model => trained = model));
-        Assert.Contains("micro-batch 1 of step 7", e.Message, StringComparison.Ordinal);
+            folder, report => { if (report.Step == 6) trained!.Parameters[1].Values.Fill(1e30f); }, prepare: model => trained = model));
+        Assert.Contains("of step 7", e.Message, StringComparison.Ordinal);
         Assert.Contains($"The last good checkpoint is {Path.Combine(folder, "run", "step-00000003")}; {Path.Combine(folder, "run", "step-00000006")} leads here again",
             e.Message, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void Weights_that_are_no_numbers_are_not_kept()
+    {
+        string folder = Folder("a");
+        TrainableModel? trained = null;
+        DivergenceException e = Assert.Throws<DivergenceException>(() => TinyRun.Run(
+            folder, report => { if (report.Step == 6) trained!.Parameters[1].Values[0] = float.NaN; }, prepare: model => trained = model));
+        Assert.Contains($"{trained!.Parameters[1].Name} holds no finite numbers after step 6", e.Message, StringComparison.Ordinal);
+        Assert.EndsWith($"The last good checkpoint is {Path.Combine(folder, "run", "step-00000003")}. A lower learning rate or a longer warm-up may help.", e.Message, StringComparison.Ordinal);
+        Assert.Equal([3L], new Checkpoints(Path.Combine(folder, "run")).Steps);
+    }
+
+    [Fact]
+    public void The_last_good_checkpoint_stays_until_the_next_one_is_known_to_be_good()
+    {
+        string folder = Folder("a");
+        TrainableModel? trained = null;
+        // Finite, and yet nothing to go on from.
+        DivergenceException e = Assert.Throws<DivergenceException>(() => TinyRun.Run(
+            folder, report => { if (report.Step == 6) trained!.Parameters[1].Values.Fill(1e30f); }, prepare: model => trained = model, change: options => options with { KeepCheckpoints = 1 }));
+        Assert.Contains("step-00000003", e.Message, StringComparison.Ordinal);
+        Assert.Equal([3L, 6L], new Checkpoints(Path.Combine(folder, "run")).Steps);
+        Directory.Delete(Path.Combine(folder, "run", "step-00000006"), recursive: true);
+        Same(TinyRun.Run(Folder("whole")), TinyRun.Run(folder, change: options => options with { KeepCheckpoints = 1 }));
+        Assert.Equal([40L], new Checkpoints(Path.Combine(folder, "run")).Steps);
+    }
+
+    [Theory, InlineData(float.NaN), InlineData(1e30f)]
+    public void Weights_that_diverged_in_the_last_step_are_no_result(float number)
+    {
+        string folder = Folder("a");
+        TrainableModel? trained = null;
+        DivergenceException e = Assert.Throws<DivergenceException>(() => TinyRun.Run(
+            folder, report => { if (report.Step == TinyRun.Steps) trained!.Parameters[1].Values.Fill(number); }, prepare: model => trained = model));
+        Assert.Contains("after step 40, the last, the loss is ", e.Message, StringComparison.Ordinal);
+        Assert.Equal([36L, 39L], new Checkpoints(Path.Combine(folder, "run")).Steps);
     }
 
     [Fact]
@@ -289,6 +327,8 @@ public sealed class TrainerTests : IDisposable
         Assert.DoesNotContain("Download", told, StringComparison.Ordinal);
         // As it says; and of the last one there is.
         Directory.Delete(Path.Combine(run, "step-00000009"), recursive: true);
+        // Those before the last stay until a step has shown that it is good.
+        Directory.Delete(Path.Combine(run, "step-00000003"), recursive: true);
         Damage(Path.Combine(run, "step-00000006", name), length);
         Assert.EndsWith($"delete the folder {Path.Combine(run, "step-00000006")}: the run then begins anew, for there is no checkpoint before.",
             Assert.Throws<InvalidDataException>(() => TinyRun.Run(folder)).Message, StringComparison.Ordinal);

@@ -32,7 +32,7 @@ public sealed class WordingTests : IDisposable
         string file = _folder["identity.json"];
         UserLanguage.Fails(() => Check([new("learning rate", "0.2"), .. traits[1..]]), $"{file}: the run in this folder began with --learning-rate 0.1, and now there is --learning-rate 0.2. Give what",
             $"{file}: このフォルダーの実行は --learning-rate 0.1 で始まりましたが、今は --learning-rate 0.2 です。始めたときと");
-        UserLanguage.Fails(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began with no file number 2 of --data, and now there is --data (file number 2). ", "2 番目なしで始まりましたが、今は");
+        UserLanguage.Fails(() => Check([.. traits, new("data 2", "x")]), "the run in this folder began with no file number 2 of --data, and now there is --data (file number 2). ", "2 番目の --data なしで始まりましたが、今は");
         UserLanguage.Fails(() => Check(traits[..2]), "began with lora 'none', and now there is no lora.", "このフォルダーの実行は LoRA の設定 'none' で始まりましたが、今は LoRA の設定 なしです。");
         _folder.Write("identity.json", "[");
         UserLanguage.Fails(() => Check(traits), $"{file}: is not the identity of a run: ", $"{file}: 実行の識別情報として読めません: ");

@@ -35,6 +35,9 @@ internal sealed record StepSetting(string Name, RecipePlace Place, IReadOnlyList
 /// <summary>A step of a recipe.</summary>
 internal sealed record RecipeStep(StepKind Kind, string Name, RecipePlace Place, IReadOnlyList<StepSetting> Settings)
 {
+    /// <summary>Its name as one word of a command line.</summary>
+    public string Word => Name.Contains(' ') ? $"'{Name}'" : Name;
+
     /// <summary>What it reads, which is not written by its own settings.</summary>
     public IEnumerable<(string Path, RecipePlace Place)> Inputs => PathsOf(Kind.Inputs);
 

@@ -208,7 +208,17 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
         Assert.Equal(0, (await Run("--adopt", "tokenizer")).Status);
         Assert.Equal(good, File.ReadAllBytes(state));
         File.Delete(state);
-        Assert.Contains("--adopt tokenizer", (await Run()).Error, StringComparison.Ordinal);
+        // Told before the first step, and by --dry-run too; what is adopted there is shown.
+        foreach (string[] options in (string[][])[[], ["--dry-run"], ["--adopt", "shard"]])
+        {
+            Fude.Result foreign = await Run(options);
+            Assert.Equal((1, ""), (foreign.Status, foreign.Output));
+            Assert.Contains($"{_folder["work/tokenizer"]} is there already, and no step of a recipe made it", foreign.Error, StringComparison.Ordinal);
+            Assert.Contains("--adopt tokenizer", foreign.Error, StringComparison.Ordinal);
+            Assert.DoesNotContain("[1/8]", foreign.Error, StringComparison.Ordinal);
+        }
+        Assert.Equal("[2/8] tokenizer: to be taken as it is", (await Steps("--dry-run", "--adopt", "tokenizer"))[1]);
+        Assert.Equal(0, (await Run("--until", "hold-out")).Status);
         Assert.True(File.Exists(_folder["work/tokenizer/tokenizer.json"]));
         Assert.Equal(0, (await Run("--adopt", "tokenizer")).Status);
         Assert.Equal(good, File.ReadAllBytes(state));

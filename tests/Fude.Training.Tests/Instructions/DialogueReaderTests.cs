@@ -32,7 +32,18 @@ public sealed class DialogueReaderTests : IDisposable
     [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "あ"}, {"role": "assistant", "content": "b"}, {"role": "assistant", "content": "い"}]}""", "a\nあ→b\nい")]
     [InlineData("""{"utterances": [{"interlocutor_id": "AI", "text": "a"}, {"interlocutor_id": "AH", "text": "b"}, {"interlocutor_id": "AI", "text": "c"}]}""", "a→b", "b→c")]
     [InlineData("""{"prompt": {"role": "prompter", "text": "a", "replies": [{"role": "assistant", "text": "b", "rank": 1, "replies": []}, {"role": "assistant", "text": "c", "rank": 0, "replies": [{"role": "prompter", "text": "d", "replies": [{"role": "assistant", "text": "e", "replies": []}]}]}]}}""", "a→c;d→e")]
+    [InlineData("""{"prompt": {"role": "prompter", "text": "a", "replies": [{"role": "assistant", "text": "b", "rank": 1.0}, {"role": "assistant", "text": "c", "rank": 0.0}]}}""", "a→c")]
+    [InlineData("""{"instruction": "c", "output": "d", "history": ""}""", "c→d")]
     public void A_record_is_read_by_its_keys(string record, params string[] dialogues) => Assert.Equal(dialogues, Read(record));
+
+    [Fact]
+    public void A_question_that_nobody_answered_is_told_also_of_a_tree()
+    {
+        DataTally tally = new();
+        string file = _folder.Write("a.jsonl", """{"prompt": {"role": "prompter", "text": "a", "replies": [{"role": "assistant", "text": "b", "replies": [{"role": "prompter", "text": "c"}]}]}}""");
+        Assert.Single(new DialogueReader().Read(file, tally));
+        Assert.Contains("after the last answer", Assert.Single(tally.Notes).Reason, StringComparison.Ordinal);
+    }
 
     [Fact]
     public void All_replies_of_a_tree_are_learnt_once_each()
@@ -120,6 +131,8 @@ public sealed class DialogueReaderTests : IDisposable
     [InlineData("""{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "weight": []}]}""", "nor 1 ([])")]
     [InlineData("""{"prompt": {"text": "a", "replies": [{"role": "assistant", "text": "b"}]}}""", "role")]
     [InlineData("""{"instruction": "a", "output": "b", "history": [["a"]]}""", "history")]
+    [InlineData("""{"instruction": "a", "output": "b", "history": {"a": "b"}}""", "history")]
+    [InlineData("""{"prompt": {"role": "prompter", "text": "a", "replies": ["b"]}}""", "a reply of the tree is no message but a string")]
     [InlineData("""{"instruction": "a", """, "broken JSON")]
     [InlineData("[1]", "JSON object")]
     [InlineData("3", "not a number")]
@@ -145,7 +158,7 @@ public sealed class DialogueReaderTests : IDisposable
     [InlineData("{}\n\t {\"question\": \"𠮷野は\", }", "a.jsonl:2: broken JSON (column 23: ")]
     [InlineData("\uFEFF{", "a.jsonl:1: broken JSON (column 2: ")]
     [InlineData("[\n {\"question\": \"猫は\",\n  \"answer\": \"犬\" \"鳥\"}]", "a.jsonl: broken JSON (line 3, column 17: ")]
-    [InlineData("[\n", "a.jsonl: broken JSON (line 2, column 1: ")]
+    [InlineData("[\n", "a.jsonl: broken JSON (line 1, column 2: ")]
     public void Broken_JSON_is_told_by_line_and_character_of_the_file(string text, string expected)
     {
         string told = Assert.Throws<InvalidDataException>(() => new DialogueReader().Read(_folder.Write("a.jsonl", text), new DataTally(text.StartsWith("{}", StringComparison.Ordinal) ? 1 : 0))

@@ -115,25 +115,10 @@ internal static class ChatCommand
             return hasFailed && !hasAnswered && !terminal.IsInteractive ? 1 : 0;
         }
 
-        // What nobody asks for on the command line gives way to the context; the last new token is not read.
-        private GenerationOptions Call(int promptLength)
-        {
-            int room = Math.Max(1, generator.Config.Context - promptLength + 1);
-            return options.MaxNewTokens is not null || options.Over(generator.Defaults).MaxLength is not null ? options
-                : options with { MaxNewTokens = Math.Min(room, generator.Defaults.MaxNewTokens ?? DefaultNewTokens) };
-        }
+        private GenerationOptions Call(int promptLength) =>
+            ConversationRoom.Fit(options, generator.Defaults, DefaultNewTokens, promptLength, generator.Config.Context);
 
-        // Tokens of a prompt at most: an answer has room behind it, of which a quarter of the context is enough where nobody says how long it is.
-        private int LongestPrompt
-        {
-            get
-            {
-                GenerationOptions set = options.Over(generator.Defaults);
-                int context = generator.Config.Context;
-                return set.MaxNewTokens is { } wanted ? context - Math.Min(wanted, context) + 1
-                    : set.MaxLength is { } all ? Math.Min(all - 1, context) : context - Math.Min(DefaultNewTokens, context / 4) + 1;
-            }
-        }
+        private int LongestPrompt => ConversationRoom.LongestPrompt(options, generator.Defaults, DefaultNewTokens, generator.Config.Context);
 
         private IEnumerable<string> Messages()
         {

@@ -1,10 +1,9 @@
-using System.Text.RegularExpressions;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
 
 /// <summary>The model that comes with fude and is used where none is named: models/fude-mini-ja, beside the program.</summary>
-internal static partial class DefaultModel
+internal static class DefaultModel
 {
     public const string Name = "fude-mini-ja";
 
@@ -27,14 +26,17 @@ internal static partial class DefaultModel
     public static (string? Model, string? Text) Of(string? first, string? second, bool hasText) =>
         first is null ? (null, null)
         : second is not null || hasText || LooksLikePath(first) ? (first, second)
-        : ModelName().IsMatch(first) ? throw Failure.OfUsage(
+        : LooksLikeName(first) ? throw Failure.OfUsage(
             $"{first} looks like the name of a model, but there is no such folder or file. Give the path of the model's folder or GGUF file; if it is a text for {Name}, name the model too: {Path}.",
             $"{first} はモデルの名前のようですが、そのようなフォルダーやファイルはありません。モデルのフォルダーか GGUF ファイルのパスを指定してください。{Name} に渡すテキストなら、モデルも指定してください: {Path}")
         : ((string?)null, first);
 
-    // As llm-jp-13b-v1.0 and models/elyza are: no text in Japanese, and hardly one in English.
-    [GeneratedRegex(@"^[A-Za-z][A-Za-z0-9._]*([-/][A-Za-z0-9._]+)+\z", RegexOptions.CultureInvariant)]
-    private static partial Regex ModelName();
+    // As llm-jp-13b-v1.0, 01-ai/Yi-6B and models/llm-jp are, and COVID-19, e-mail, and/or and 2026-11-23 are not.
+    private static bool LooksLikeName(string word) =>
+        word.All(c => char.IsAsciiLetterOrDigit(c) || c is '-' or '_' or '.' or '/') && word.Any(char.IsAsciiLetter)
+        && (word.IndexOf('/', StringComparison.Ordinal) is > 0 and int slash
+            ? slash < word.Length - 1 && word.Any(c => char.IsAsciiDigit(c) || c == '-')
+            : word.Count(c => c == '-') >= 2 && word.Any(char.IsAsciiDigit));
 
     // An empty word is a variable that was not set, rather than a text.
     private static bool LooksLikePath(string word) =>

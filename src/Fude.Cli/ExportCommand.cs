@@ -21,6 +21,7 @@ internal static class ExportCommand
         {
             model, file, format, calibrate, force,
         };
+        RequireRounding(command, format, calibrate);
         command.SetAction((args, stop) => Task.Run(() => Write(terminal, ModelFolder.Open(args.GetRequiredValue(model)), args.GetRequiredValue(file),
             args.GetValue(format)!.Value, CalibrationText(args, calibrate), args.GetValue(force), stop), stop));
         return command;
@@ -41,6 +42,7 @@ internal static class ExportCommand
         {
             model, file, format, calibrate, force,
         };
+        RequireRounding(command, format, calibrate);
         command.SetAction((args, stop) => Task.Run(() =>
         {
             ModelFolder source = ModelFolder.Open(args.GetRequiredValue(model));
@@ -68,9 +70,6 @@ internal static class ExportCommand
         if (File.Exists(file) && !model.IsGguf && Path.GetDirectoryName(Path.GetFullPath(file)) == Path.GetFullPath(model.Path).TrimEnd(Path.DirectorySeparatorChar)
             && !file.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
             throw new Failure($"{file} is a file of the model that is read: choose another name.", $"{file} は読み込むモデルのファイルです。別の名前にしてください。");
-        if (calibrationText is not null && format is QuantizationMix.F32 or QuantizationMix.F16 or QuantizationMix.BF16)
-            throw Failure.OfUsage(
-                $"--calibrate is for quantised formats; {format} rounds each number by itself.", $"--calibrate は量子化形式のためのものです。{format} では数を一つずつ丸めるだけです。");
         FormatArguments.TellQuantizedTwice(terminal.Error, model, format);
         using (ProgressLine progress = new(terminal))
         {
@@ -100,6 +99,13 @@ internal static class ExportCommand
         return Calibration.Measure(
             model, device, tokenizer.Encode(text, addSpecialTokens: false), begin, progress.Of(Say("calibrating", "重要度を測定中"), stop));
     }
+
+    private static void RequireRounding(Command command, Option<QuantizationMix?> format, Option<string?> calibrate) => command.Validators.Add(result =>
+    {
+        if (result.GetResult(calibrate) is { Implicit: false } && result.GetResult(format) is { } given && !given.Errors.Any()
+            && result.GetValue(format) is QuantizationMix.F32 or QuantizationMix.F16 or QuantizationMix.BF16)
+            result.AddError(Say("--calibrate is for quantised formats: this one rounds each number by itself.", "--calibrate は量子化形式のためのものです。この形式では数を一つずつ丸めるだけです。"));
+    });
 
     private static string? CalibrationText(ParseResult args, Option<string?> option) =>
         args.GetResult(option) is null ? null : args.GetValue(option) is { } file ? TextInput.ReadFile(file) : Calibration.DefaultText;

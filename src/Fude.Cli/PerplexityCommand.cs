@@ -53,6 +53,10 @@ internal static class PerplexityCommand
                     $"{read}: has {Count(ids.Length, "token")}; the second is the first that is predicted, so two are needed.",
                     $"{read}: トークンが {ids.Length} 個しかありません。予測するのは 2 個目からなので、2 個以上必要です。");
             }
+            if (Array.FindIndex(ids, id => (uint)id >= (uint)folder.Config.Vocabulary) is >= 0 and int beyond)
+                throw new Failure(
+                    $"{args.GetValue(idsFile) ?? args.GetValue(textFile)}: token {beyond + 1} is {ids[beyond]}, but the model's vocabulary has {folder.Config.Vocabulary} entries.",
+                    $"{args.GetValue(idsFile) ?? args.GetValue(textFile)}: {beyond + 1} 番目のトークンが {ids[beyond]} ですが、モデルの語彙は {folder.Config.Vocabulary} 語です。");
             Arguments.RequireWindow(args.GetValue(context), args.GetValue(stride), folder.Config);
             using LanguageModel loaded = format.Load(args, folder.Path, args.GetValue(adapter), terminal, stop);
             return Run(terminal, loaded, ids, args.GetValue(context), args.GetValue(stride), args.GetValue(threads), args.GetValue(json), stop);

@@ -19,15 +19,15 @@ internal static class RunCommand
         };
         Option<string[]> set = new("--set")
         {
-            HelpName = "NAME=VALUE",
-            Description = Say("Sets a variable of the recipe to a text, such as the folder of the data; may be repeated.", "レシピの変数（データのフォルダーなど）に文字列を設定する。繰り返し指定できる。"),
+            HelpName = "NAME=PATH",
+            Description = Say("Sets a variable of the recipe that is a path, such as the folder of the data; may be repeated.", "レシピの変数のうち、データのフォルダーなどのパスを変える。繰り返し指定できる。"),
         };
         set.Validators.Add(result =>
         {
             foreach (string pair in result.Tokens.Select(token => token.Value))
             {
                 if (pair.IndexOf('=', StringComparison.Ordinal) <= 0)
-                    result.AddError(Say($"--set: '{pair}' is not of the form NAME=VALUE.", $"--set: '{pair}' は NAME=VALUE の形ではありません。"));
+                    result.AddError(Say($"--set: '{pair}' is not of the form NAME=PATH.", $"--set: '{pair}' は NAME=PATH の形ではありません。"));
                 else if (pair[(pair.IndexOf('=', StringComparison.Ordinal) + 1)..].Trim().Length == 0)
                     result.AddError(Say($"--set: '{pair}' has no value after the =.", $"--set: '{pair}' の = の後に値がありません。"));
             }
@@ -96,10 +96,14 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
             {
                 // What a step before would write anew is not known yet.
                 bool waits = step.Inputs.Any(input => changed.Any(path => input.Path == path || input.Path.StartsWith(path + Path.DirectorySeparatorChar, StringComparison.Ordinal)));
-                StepState now = Now(step, stop);
-                StepState? before = StepState.Read(step);
-                bool isAdopted = adopted.Contains(step.Name), goesOn = isAdopted ? IsUnfinished(step, stop) : !waits && GoesOn(step, before, now);
-                bool isKept = (isAdopted && !goesOn) || (!isAdopted && !waits && IsCurrent(step, before, now, stop));
+                bool isAdopted = adopted.Contains(step.Name), isKept = false, goesOn = false;
+                if (isAdopted) isKept = !(goesOn = IsUnfinished(step, stop));
+                else if (!waits)
+                {
+                    StepState now = Now(step, stop);
+                    StepState? before = StepState.Read(step);
+                    (isKept, goesOn) = (IsCurrent(step, before, now, stop), GoesOn(step, before, now));
+                }
                 if (isAdopted && isKept) _ = Results(step, stop);
                 if (!isKept) changed.UnionWith(step.Outputs.Select(output => output.Path));
                 terminal.Output.WriteLine($"{head}: {(isKept ? isAdopted ? Say("to be taken as it is", "あるものを採用する") : Say("up to date", "変更なし")

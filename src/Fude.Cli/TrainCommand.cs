@@ -77,7 +77,10 @@ internal static class TrainCommand
             long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * row;
             // Steps before the checkpoint may have had another number of tokens.
             (long step, long read) = Checkpoints.StateOf(args.GetRequiredValue(output)) is { } state ? (state.Step, state.Tokens) : (0, 0);
-            long all = args.GetValue(tokens) is { } wanted ? Math.Max(1, step + (long)Math.Ceiling((decimal)(wanted - read) / perStep)) : args.GetValue(steps)!.Value;
+            long all = args.GetValue(tokens) is { } wanted
+                // The last step of a run that is over has read beyond its end, by less than it read.
+                ? read >= wanted && read - wanted < Math.Max(perStep, ((read - 1) / step) + 1) ? step : Math.Max(1, step + (long)Math.Ceiling((decimal)(wanted - read) / perStep))
+                : args.GetValue(steps)!.Value;
             long rise = args.GetValue(warmUpTokens) is > 0 and { } rising
                 ? Math.Max(0, step + (long)Math.Floor((decimal)(rising - read) / perStep)) : args.GetValue(warmUp);
             float dropped = learning.Dropout(args);
@@ -94,7 +97,7 @@ internal static class TrainCommand
                 Seed = learning.Seed(args),
                 // As transformers begins each family.
                 Initial = new InitialNumbers(
-                    learning.Seed(args), (float?)args.GetValue(deviation) ?? (args.GetValue(config) is { } begun ? InitialNumbers.DeviationOf(begun) : 0), shape is Gpt2Config ? 1 / MathF.Sqrt(2 * shape.Layers) : 1),
+                    learning.Seed(args), (float?)args.GetValue(deviation) ?? (args.GetValue(config) is { } begun ? InitialNumbers.DeviationOf(File.ReadAllBytes(begun), begun) : 0), shape is Gpt2Config ? 1 / MathF.Sqrt(2 * shape.Layers) : 1),
                 WeightDecay = learning.WeightDecay(args),
                 AdamW = learning.AdamW(args),
                 SaveFormat = learning.SaveFormat(args),
@@ -130,8 +133,8 @@ internal static class TrainCommand
         long asked = settings.Trainer.Schedule.Steps;
         if (run.State.Step > asked)
             throw new Failure(
-                $"{settings.Output}: the run is at step {run.State.Step} already, but {Count(asked, "step")} are asked for. Ask for {run.State.Step} or more (--steps, --tokens), or begin a run in another folder.",
-                $"{settings.Output}: 実行は既にステップ {run.State.Step} まで進んでいますが、{asked} ステップが指定されています。{run.State.Step} 以上を指定するか（--steps、--tokens）、別のフォルダーで始めてください。");
+                $"{settings.Output}: the run is at step {run.State.Step} already, with {run.State.Tokens:N0} tokens read, but {Count(asked, "step")} are asked for. Ask for as many or more (--steps, --tokens), or begin a run in another folder.",
+                $"{settings.Output}: 実行は既にステップ {run.State.Step}（{run.State.Tokens:N0} トークン）まで進んでいますが、{asked} ステップが指定されています。それ以上を指定するか（--steps、--tokens）、別のフォルダーで始めてください。");
         // Steps before the checkpoint may have had another number of tokens.
         double passes = (run.State.Tokens + ((double)(asked - run.State.Step) * run.TokensOfStep)) / run.TokensOfData;
         terminal.Error.WriteLine(Say(

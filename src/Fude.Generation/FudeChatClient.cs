@@ -114,10 +114,8 @@ public sealed class FudeChatClient : IChatClient
                     $"メッセージに {content.GetType().Name} が含まれています。fude のモデルが読めるのはテキストだけです。"));
         GenerationOptions own = OptionsOf(options);
         int[] ids = _prompt(list);
-        // transformers' 20 tokens would cut every answer short; and what only generation_config.json asks for gives way to a long conversation.
-        if (own.MaxNewTokens is null && own.Over(_generator.Defaults).MaxLength is null)
-            own = own with { MaxNewTokens = Math.Min(_generator.Defaults.MaxNewTokens ?? int.MaxValue, Math.Max(1, _generator.Config.Context - ids.Length + 1)) };
-        return (ids, own);
+        // transformers' 20 tokens would cut every answer short.
+        return (ids, ConversationRoom.Fit(own, _generator.Defaults, int.MaxValue, ids.Length, _generator.Config.Context));
     }
 
     private GenerationOptions OptionsOf(ChatOptions? options)

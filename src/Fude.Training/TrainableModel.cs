@@ -144,12 +144,20 @@ public sealed partial class TrainableModel : IDisposable
             return;
         }
         SafeTensors.WriteSharded(folder, tensors);
-        // How a model generates and is talked with is the model's, also where it gets another's tokenizer.
+        // How a model generates and is talked with is the model's, also where it gets another's tokenizer, in whose tokenizer_config.json a template may be.
         foreach ((string? source, string[] names) in (ReadOnlySpan<(string?, string[])>)[(tokenizer ?? _folder, OfTokenizer), (_folder, OfModel)])
             if (source is not null && Path.GetFullPath(source) != Path.GetFullPath(folder))
                 foreach (string name in names)
                     if (File.Exists(Path.Combine(source, name))) AtomicFile.Write(Path.Combine(folder, name), File.ReadAllBytes(Path.Combine(source, name)));
-        Format?.Record(folder);
+        if (Format is not null) Format.Record(folder);
+        else if (tokenizer is not null) PromptFormat.WriteTemplate(folder, OwnTemplate());
+    }
+
+    private string? OwnTemplate()
+    {
+        if (_folder is null) return null;
+        string config = Path.Combine(_folder, "tokenizer_config.json");
+        return ChatTemplate.TextOf(_folder, File.Exists(config) ? ConfigReader.Load(config) : null)?.Text;
     }
 
     /// <summary>Refuses a format that models are not saved in.</summary>

@@ -14,9 +14,11 @@ public sealed record InitialNumbers(ulong Seed, float Deviation = InitialNumbers
     private const float DefaultDeviation = 0.02f;
 
     /// <summary>The deviation that a config.json asks for, its initializer_range; 0.02 where it says nothing.</summary>
-    /// <param name="config">The file.</param>
+    /// <param name="config">Its text.</param>
+    /// <param name="file">Its name, for messages.</param>
     /// <exception cref="InvalidDataException">It is no number above 0.</exception>
-    public static float DeviationOf(string config) => (float)ConfigReader.Load(config).Number("initializer_range", DefaultDeviation, 0, 1e3);
+    public static float DeviationOf(ReadOnlyMemory<byte> config, string file) => ConfigReader.Parse(config, file) is var reader && reader.Has("initializer_range")
+        ? (float)reader.Number("initializer_range", above: 0, max: 1e3) : DefaultDeviation;
 }
 
 /// <summary>Weights in float32 that can be changed: copies of another store's, or new ones.</summary>

@@ -203,8 +203,8 @@ public sealed class Trainer(
             }
         }
         if (saved == State.Step) return;
-        // No step comes that would show that the last one diverged.
-        if (IsDone) RequireFiniteLoss();
+        // No step comes that would show that the last one diverged, where its weights are the result.
+        if (ResultStep == State.Step) RequireFiniteLoss();
         Save();
         if (IsDone) checkpoints.DropOld(_options.KeepCheckpoints);
     }
@@ -221,7 +221,8 @@ public sealed class Trainer(
     private void Save()
     {
         foreach (Parameter parameter in model.Parameters)
-            if (!double.IsFinite(device.SumOfSquares(parameter.Weight.Address, parameter.Count)))
+            // At the end of a run whose result is the best of before they do not matter.
+            if ((!IsDone || ResultStep == State.Step) && !double.IsFinite(device.SumOfSquares(parameter.Weight.Address, parameter.Count)))
                 throw Diverged(Say(
                     $"{parameter.Name} holds no finite numbers after step {State.Step}",
                     $"ステップ {State.Step} の後、{parameter.Name} に有限でない数があります"), _lessons[0], _lessons.Count > 1);

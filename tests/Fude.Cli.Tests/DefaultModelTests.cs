@@ -31,7 +31,8 @@ public sealed class DefaultModelTests
     [Theory]
     [InlineData("japanese-stablelm-base-beta-7b")]
     [InlineData("llm-jp/llm-jp-13b-v1.0")]
-    [InlineData("models/elyza")]
+    [InlineData("01-ai/Yi-6B")]
+    [InlineData("models/llm-jp")]
     public void A_name_of_a_model_that_is_not_there_is_no_text(string word)
     {
         Failure failure = Assert.Throws<Failure>(() => DefaultModel.Of(word, null, hasText: false));
@@ -41,6 +42,11 @@ public sealed class DefaultModelTests
 
     [Theory]
     [InlineData("hello")]
+    [InlineData("COVID-19")]
+    [InlineData("e-mail")]
+    [InlineData("and/or")]
+    [InlineData("state-of-the-art")]
+    [InlineData("2026-11-23")]
     [InlineData("Once upon a time, a well-known king")]
     [InlineData("春-夏")]
     [InlineData("-1")]

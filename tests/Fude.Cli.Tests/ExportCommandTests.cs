@@ -49,6 +49,22 @@ public sealed class ExportCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Calibrating_what_is_only_rounded_is_wrong_usage_before_anything_is_read()
+    {
+        foreach (string format in (string[])["f32", "f16", "bf16"])
+        {
+            Assert.Contains("--calibrate is for quantised formats", (await Fude.Run("export", "none", "--gguf", "a.gguf", "--format", format, "--calibrate")).Failure(status: 2), StringComparison.Ordinal);
+            Assert.Contains("--calibrate is for quantised formats", (await Fude.Run("quantize", "none.gguf", "--out", "a.gguf", "--format", format, "--calibrate")).Failure(status: 2), StringComparison.Ordinal);
+        }
+        string empty = _folder.Write("empty.txt", "");
+        Assert.Contains("holds no text", (await Fude.Run("export", DefaultModel.Path, "--gguf", InFolder("a.gguf"), "--format", "q8_0", "--calibrate", empty)).Failure(), StringComparison.Ordinal);
+        Assert.Contains($"{empty}: has 0 tokens", (await Fude.Run("perplexity", DefaultModel.Path, "--text-file", empty)).Failure(), StringComparison.Ordinal);
+        string ids = _folder.Write("ids.json", "[1, 5, 99999]");
+        Assert.Contains($"{ids}: token 3 is 99999, but the model's vocabulary has 12000 entries.", (await Fude.Run("perplexity", DefaultModel.Path, "--ids-file", ids)).Failure(), StringComparison.Ordinal);
+        Assert.StartsWith("fude: standard input, line 2: ", (await Fude.RunWith("[1]\n[99999]\n", "detokenize")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task The_model_that_is_read_is_not_written_over_and_a_missing_tokenizer_is_told()
     {
         foreach (string file in (string[])["config.json", "model.safetensors"]) File.Copy(Path.Combine(Fude.Model("llama-mha"), file), InFolder(file));

@@ -84,9 +84,9 @@ public sealed class FudeChatClientTests : IDisposable
         using FudeChatClient client = new(_generator, _ => [66, 124]);
         ChatOptions options = new() { Temperature = 0, RawRepresentationFactory = _ => new GenerationOptions { EosTokenId = [] } };
         ChatResponse response = await client.GetResponseAsync(Question, options, Stop);
-        Assert.Equal(158, response.Usage!.OutputTokenCount);      // 160 positions
+        Assert.Equal(159, response.Usage!.OutputTokenCount);      // 160 positions, and the last is not read
         Assert.Equal(ChatFinishReason.Length, response.FinishReason);
-        Assert.Equal(_generator.Generate([66, 124], new() { DoSample = false, EosTokenId = [], MaxNewTokens = 158 }, Stop)[0].Text,
+        Assert.Equal(_generator.Generate([66, 124], new() { DoSample = false, EosTokenId = [], MaxNewTokens = 159 }, Stop)[0].Text,
             response.Text);
     }
 

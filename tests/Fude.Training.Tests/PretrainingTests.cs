@@ -98,6 +98,8 @@ public sealed class PretrainingTests : IDisposable
     {
         string model = TinyTuning.Model(_folder);
         foreach (string name in (string[])["generation_config.json", "prompt_format.json", "chat_template.jinja"]) File.WriteAllText(Path.Combine(model, name), "{}");
+        string config = Path.Combine(model, "tokenizer_config.json");
+        File.WriteAllText(config, File.ReadAllText(config).Replace("\"legacy\"", "\"chat_template\": \"x\", \"legacy\"", StringComparison.Ordinal));
         PretrainingSettings settings = Settings([Shard("a", 3, Tokenizer.Load(model).VocabularySize, Tokenizer.Load(model))], []) with
         {
             Config = _folder.Write("large.json", TinyRun.Config(Tokenizer.Load(model).VocabularySize)),
@@ -108,7 +110,10 @@ public sealed class PretrainingTests : IDisposable
         Assert.DoesNotContain("generation_config.json", written);
         Assert.DoesNotContain("prompt_format.json", written);
         Assert.DoesNotContain("chat_template.jinja", written);
-        Assert.Contains(written, name => name.StartsWith("tokenizer.", StringComparison.Ordinal));
+        Assert.Contains("tokenizer.model", written);
+        JsonObject tokenizer = JsonNode.Parse(File.ReadAllText(_folder["run/model/tokenizer_config.json"]))!.AsObject();
+        Assert.False(tokenizer.ContainsKey("chat_template"));
+        Assert.True(tokenizer.ContainsKey("legacy"));
     }
 
     public void Dispose() => _folder.Dispose();

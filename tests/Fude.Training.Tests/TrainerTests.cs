@@ -227,6 +227,18 @@ public sealed class TrainerTests : IDisposable
     }
 
     [Fact]
+    public void A_last_step_that_diverged_does_not_keep_the_best_weights_from_being_the_result()
+    {
+        string folder = Folder("a");
+        TrainableModel? trained = null;
+        long? best = null;
+        float[] result = TinyRun.Run(folder, report => { if (report.Step == TinyRun.Steps) trained!.Parameters[1].Values.Fill(float.NaN); },
+            prepare: model => trained = model, change: TinyRun.KeepingBest, end: trainer => best = trainer.ResultStep);
+        Assert.True(best < TinyRun.Steps);
+        Same(WeightsIn(new Checkpoints(Path.Combine(folder, "run")).PathOfBest(best!.Value)), result);
+    }
+
+    [Fact]
     public void Weights_that_are_no_numbers_are_not_kept()
     {
         string folder = Folder("a");

@@ -5,6 +5,7 @@ using System.Globalization;
 using System.Text;
 using System.Text.RegularExpressions;
 using Fude.Models;
+using Fude.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -155,8 +156,8 @@ internal sealed partial class Recipe
         foreach (string name in given.Keys)
             if (!_variables.ContainsKey(name))
                 throw Failure.OfUsage(
-                    $"{file} has no variable '{name}' to set.{NearestName.Hint(name, _variables.Keys)} There are: {string.Join(", ", _variables.Keys)}.",
-                    $"{file} に変数 '{name}' はありません。{NearestName.Hint(name, _variables.Keys)}あるのは: {string.Join("、", _variables.Keys)}。");
+                    $"{file} has no variable '{name}' to set.{NearestName.Hint(name, _variables.Keys)}{(_variables.Count > 0 ? $" There are: {string.Join(", ", _variables.Keys)}." : "")}",
+                    $"{file} に変数 '{name}' はありません。{NearestName.Hint(name, _variables.Keys)}{(_variables.Count > 0 ? $"あるのは: {string.Join("、", _variables.Keys)}。" : "")}");
     }
 
     private RecipeStep ReadStep(RecipeValue value, Terminal terminal)
@@ -311,6 +312,8 @@ internal sealed partial class Recipe
             {
                 if (steps[..i].Find(step => Writes(step, path)) is { } other)
                     throw place.Wrong($"{path} is written by the step '{other.Name}' too.", $"{path} は手順 '{other.Name}' も書き出します。");
+                if (steps[..i].Find(step => step.Outputs.Any(output => IsWithin(output.Path, path))) is { } within)
+                    throw place.Wrong($"the step '{within.Name}' writes into {path} before it is there.", $"手順 '{within.Name}' が、{path} ができる前にその中へ書き出します。");
                 if (steps[i].Inputs.FirstOrDefault(input => IsWithin(input.Path, path)).Path is { } own)
                     throw place.Wrong($"{own} is read by the same step that writes {path}.", $"同じ手順が {path} に書き込み、{own} を読み込みます。");
             }
@@ -336,7 +339,12 @@ internal sealed partial class Recipe
         if (step.Settings.FirstOrDefault(setting => setting.Name == "config" && step.Kind.Written.Contains(setting.Name)) is not { } config) return;
         try
         {
-            if (config.Contents is { } contents) _ = ModelConfig.Parse(Encoding.UTF8.GetBytes(contents), "'config'");
+            if (config.Contents is { } contents)
+            {
+                byte[] text = Encoding.UTF8.GetBytes(contents);
+                _ = ModelConfig.Parse(text, "'config'");
+                _ = InitialNumbers.DeviationOf(text, "'config'");
+            }
             else if (!before.Exists(other => Writes(other, config.Values[0]))) _ = ModelConfig.Load(config.Values[0]);
         }
         catch (Exception e) when (e is InvalidDataException or NotSupportedException)

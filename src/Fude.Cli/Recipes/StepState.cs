@@ -36,9 +36,9 @@ internal sealed record StepState(
         {
             string outputs = string.Join(Say(", ", "、"), step.Outputs.Select(output => output.Path));
             throw new Failure(
-                $"{file}: is not the state of a recipe's step: {JsonMistake.What(e)}. With --adopt {step.Name} what lies at {outputs} is kept as the step's result, and an " +
+                $"{file}: is not the state of a recipe's step: {JsonMistake.What(e)}. With --adopt {step.Word} what lies at {outputs} is kept as the step's result, and an " +
                 "unfinished training goes on; to have the step done again, remove the file and what lies there.",
-                $"{file}: 手順の状態として読めません: {JsonMistake.What(e)}。--adopt {step.Name} を付けると、{outputs} にあるものを手順の結果として残し、途中の学習は続きから行います。" +
+                $"{file}: 手順の状態として読めません: {JsonMistake.What(e)}。--adopt {step.Word} を付けると、{outputs} にあるものを手順の結果として残し、途中の学習は続きから行います。" +
                 "手順をやり直すには、このファイルと出力先にあるものを両方削除してください。");
         }
     }

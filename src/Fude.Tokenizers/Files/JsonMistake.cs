@@ -1,6 +1,6 @@
 using System.Text.Json;
-using Fude.Tokenizers.Training;
 using Fude.Shared;
+using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Files;

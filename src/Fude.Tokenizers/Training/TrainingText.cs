@@ -346,8 +346,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         catch (InvalidOperationException e)
         {
             return Broken(Say(
-                $"a JSON string that is no Unicode text: {e.Message.TrimEnd('.')}",
-                $"JSON の文字列が Unicode になっていません: {e.Message.TrimEnd('.')}"));
+                $"a JSON string that is no Unicode text: {JsonMistake.What(e)}",
+                $"JSON の文字列が Unicode になっていません: {JsonMistake.What(e)}"));
         }
 
         string? Broken(string what)

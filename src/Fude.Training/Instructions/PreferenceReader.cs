@@ -65,8 +65,11 @@ public static class PreferenceReader
                         prompt[^1] = prompt[^1] with { Text = $"{prompt[^1].Text}\n\n{input}" };
                         break;
                     }
-            if (given.ValueKind == JsonValueKind.String && record.TryGetProperty("history", out JsonElement history) && history.ValueKind != JsonValueKind.Null)
+            if (record.TryGetProperty("history", out JsonElement history) && history.ValueKind != JsonValueKind.Null
+                && !(history.ValueKind == JsonValueKind.Array && history.GetArrayLength() == 0))
             {
+                if (given.ValueKind != JsonValueKind.String)
+                    return Say($"it has \"history\" beside \"{key}\", which is a conversation already", $"会話である \"{key}\" のほかに \"history\" があります");
                 if (DialogueReader.HistoryOf(history, out List<DialogueTurn> turns) is { } wrong) return wrong;
                 prompt.InsertRange(0, turns.SelectMany(turn => (Message[])[new(DialogueReader.Role.User, turn.Question), new(DialogueReader.Role.Assistant, turn.Answer)]));
             }

@@ -57,6 +57,8 @@ public sealed class RecipeTests : IDisposable
             ":3:2: two steps are called 'tokenizer'; the other is at line 2" },
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"tokenizer\", \"name\": \"b\", \"out\": \"t\", \"files\": [\"猫.txt\"]}]}",
             "is written by the step 'tokenizer' too" },
+        { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"r/t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"tokenizer\", \"name\": \"b\", \"out\": \"r\", \"files\": [\"猫.txt\"]}]}",
+            "the step 'tokenizer' writes into " },
         { "{\"steps\": [\n {\"step\": \"hold-out\", \"files\": [\"猫.txt\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}", "is read by the same step that writes" },
         // What an earlier run has left makes no order right.
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"hold-out\", \"files\": [\"犬.jsonl\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}",
@@ -131,7 +133,7 @@ public sealed class RecipeTests : IDisposable
     [Fact]
     public async Task A_setting_of_a_variable_has_a_name_and_a_value()
     {
-        Assert.Contains("NAME=VALUE", (await Fude.Run("run", "r.json", "--set", "data")).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("NAME=PATH", (await Fude.Run("run", "r.json", "--set", "data")).Failure(status: 2), StringComparison.Ordinal);
         Assert.Contains("--set: 'data=' has no value after the =.", (await Fude.Run("run", "r.json", "--set", "data=")).Failure(status: 2), StringComparison.Ordinal);
         Assert.Contains("--set: 'data=' の = の後に値がありません。", (await Fude.RunInJapanese("run", "r.json", "--set", "data=")).Said, StringComparison.Ordinal);
     }

@@ -287,7 +287,7 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
         _done.CopyTo(_folder["work"]);
         byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
         Edit("\"steps\": 6", "\"steps\": 4");
-        Assert.Contains("the step 'train' failed: " + _folder["work/run"] + ": the run is at step 6 already, but 4 steps are asked for. Ask for 6 or more ('steps', 'tokens')",
+        Assert.Contains("the step 'train' failed: " + _folder["work/run"] + ": the run is at step 6 already, with 192 tokens read, but 4 steps are asked for. Ask for as many or more ('steps', 'tokens')",
             (await Run()).Error, StringComparison.Ordinal);
         Edit("\"steps\": 4", "\"steps\": 6");
         await Done();

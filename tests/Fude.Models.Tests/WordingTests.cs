@@ -16,7 +16,7 @@ public sealed class WordingTests : IDisposable
     public static TheoryData<string, string, string> Configs() => new()
     {
         { "{\n  \"model_type\": llama", "config.json is not valid JSON: line 2, column 17: 'l' is an invalid start of a value.",
-            "config.json は正しい JSON ではありません: 2 行目の 17 文字目: 'l' is an invalid start of a value。" },
+            "config.json は正しい JSON ではありません: 2 行目の 17 文字目: 値があるべき所に 'l' があります。" },
         { "{\"a\": [1,]}", "config.json is not valid JSON: line 1, column 10: The JSON array contains a trailing comma at the end which is not supported in this mode.",
             "config.json は正しい JSON ではありません: 1 行目の 10 文字目: " },
         { "\n", "config.json is not valid JSON: it is empty.", "config.json は正しい JSON ではありません: 空です。" },

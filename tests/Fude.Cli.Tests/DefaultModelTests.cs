@@ -76,9 +76,9 @@ public sealed class DefaultModelTests
     /// <summary>What llama.cpp writes too, greedily, with the model exported as a GGUF file in F32 (node-llama-cpp 3.22.1).</summary>
     public static TheoryData<string, int[]> WhatLlamaCppWrites() => new()
     {
-        { "吾輩は", [281, 371, 288, 3188, 283, 7, 7, 9, 9, 9, 9, 9, 9, 9, 9, 9] },
-        { "京都の", [330, 304, 1115, 628, 416, 291, 3387, 514, 435, 514, 3076, 359, 292, 286, 281, 1489] },
-        { "def main(", [308, 311, 7, 7, 8034, 7, 611, 282, 5765, 335, 282, 3557, 2934, 282, 8850, 6354] },
+        { "吾輩は", [281, 293, 3391, 4103, 286, 281, 1264, 4103, 284, 1155, 288, 281, 1264, 4103, 284, 1155] },
+        { "京都の", [330, 1362, 291, 3387, 290, 338, 514, 292, 286, 281, 666, 305, 666, 305, 666, 305] },
+        { "def main(", [7, 278, 311, 2816, 282, 6595, 540, 933, 388, 374, 7, 274, 9661, 334, 497, 3891] },
     };
 
     [Theory, MemberData(nameof(WhatLlamaCppWrites))]

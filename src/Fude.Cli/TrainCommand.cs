@@ -77,10 +77,7 @@ internal static class TrainCommand
             long perStep = (long)args.GetValue(rows) * args.GetValue(accumulate) * row;
             // Steps before the checkpoint may have had another number of tokens.
             (long step, long read) = Checkpoints.StateOf(args.GetRequiredValue(output)) is { } state ? (state.Step, state.Tokens) : (0, 0);
-            long all = args.GetValue(tokens) is { } wanted
-                // The last step of a run that is over has read beyond its end, by less than it read.
-                ? read >= wanted && read - wanted < Math.Max(perStep, ((read - 1) / step) + 1) ? step : Math.Max(1, step + (long)Math.Ceiling((decimal)(wanted - read) / perStep))
-                : args.GetValue(steps)!.Value;
+            long all = args.GetValue(tokens) is { } wanted ? StepsFor(wanted, step, read, perStep) : args.GetValue(steps)!.Value;
             long rise = args.GetValue(warmUpTokens) is > 0 and { } rising
                 ? Math.Max(0, step + (long)Math.Floor((decimal)(rising - read) / perStep)) : args.GetValue(warmUp);
             float dropped = learning.Dropout(args);
@@ -125,6 +122,11 @@ internal static class TrainCommand
         }, stop));
         return command;
     }
+
+    // The steps of a run that is to read so many tokens in all, of which a checkpoint has read a part in steps of perhaps another size. The last step
+    // of a run that is over has read beyond its end, by less than it read.
+    private static long StepsFor(long wanted, long step, long read, long perStep) => read >= wanted && read - wanted < Math.Max(perStep, ((read - 1) / step) + 1)
+        ? step : Math.Max(1, step + (long)Math.Ceiling((decimal)(wanted - read) / perStep));
 
     /// <summary>A run from its settings to its model.</summary>
     internal static int Run(Terminal terminal, PretrainingSettings settings, CancellationToken stop)

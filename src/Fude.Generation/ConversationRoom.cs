@@ -29,8 +29,8 @@ public static class ConversationRoom
     public static GenerationOptions Fit(GenerationOptions asked, GenerationOptions defaults, int newTokens, int promptLength, int context)
     {
         ArgumentNullException.ThrowIfNull(asked);
-        GenerationOptions all = asked.Over(defaults);
         if (asked.MaxNewTokens is not null || asked.MaxLength is not null) return asked;
+        GenerationOptions all = asked.Over(defaults);
         if (all is { MaxNewTokens: null, MaxLength: { } length }) return length > context + 1 ? asked with { MaxLength = context + 1 } : asked;
         return asked with { MaxNewTokens = Math.Min(all.MaxNewTokens ?? newTokens, Math.Max(1, context + 1 - promptLength)) };
     }

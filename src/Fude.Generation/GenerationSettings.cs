@@ -199,7 +199,7 @@ internal sealed record GenerationSettings
                 ? promptLength + newTokens
                 : throw Bad(Say(
                     $"The prompt's {Tokens(promptLength)} and max_new_tokens {newTokens} make {(long)promptLength + newTokens}, " +
-                    $"but the model reads at most {context}, all but the last. Shorten the prompt, or set max_new_tokens to {context - promptLength + 1} " +
+                    $"but the model reads at most {context}, and the last new token it need not read. Shorten the prompt, or set max_new_tokens to {context - promptLength + 1} " +
                     "at most.",
                     $"プロンプトの {promptLength} トークンと max_new_tokens {newTokens} を合わせると {(long)promptLength + newTokens} になり、モデルが読める {context} を超えます（最後の 1 個は読まれません）。" +
                     $"プロンプトを短くするか、max_new_tokens を {context - promptLength + 1} 以下にしてください。"));

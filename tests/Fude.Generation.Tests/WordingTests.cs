@@ -18,7 +18,7 @@ public sealed class WordingTests : IDisposable
         { new() { LengthPenalty = double.NaN }, "length_penalty is NaN; expected a finite number.", "length_penalty が NaN です（必要: 有限の数）。" },
         { new() { NumBeams = 4, NumBeamGroups = 3, DiversityPenalty = 1 }, "num_beams 4 is not a multiple of num_beam_groups 3.", "num_beams 4 が num_beam_groups 3 の倍数ではありません。" },
         { new() { NumReturnSequences = 2 }, "num_return_sequences 2 needs do_sample or num_beams", "num_return_sequences 2 には do_sample か、それ以上の num_beams が必要です。" },
-        { new() { MaxNewTokens = 99 }, "The prompt's 3 tokens and max_new_tokens 99 make 102, but the model reads at most 100, all but the last. Shorten the prompt, or set max_new_tokens to 98 at most.",
+        { new() { MaxNewTokens = 99 }, "The prompt's 3 tokens and max_new_tokens 99 make 102, but the model reads at most 100, and the last new token it need not read. Shorten the prompt, or set max_new_tokens to 98 at most.",
             "プロンプトの 3 トークンと max_new_tokens 99 を合わせると 102 になり、モデルが読める 100 を超えます（最後の 1 個は読まれません）。プロンプトを短くするか、max_new_tokens を 98 以下にしてください。" },
         { new() { MaxLength = 3 }, "The prompt has 3 tokens and max_length is 3, which leaves nothing to write. Set max_new_tokens.",
             "プロンプトが 3 トークンあり、max_length が 3 のため、何も書けません。max_new_tokens を指定してください。" },

@@ -36,7 +36,7 @@ internal static partial class CommandLineWords
     {
         HelpOption help = root.Options.OfType<HelpOption>().Single();
         help.Description = Say("Show this help.", "この説明を表示する。");
-        if (IsJapanese && help.Action is HelpAction plain) help.Action = new JapaneseHelp(plain);
+        if (help.Action is HelpAction plain) help.Action = new Help(plain);
         root.Options.OfType<VersionOption>().Single().Description = Say("Show the version.", "バージョンを表示する。");
     }
 
@@ -88,8 +88,8 @@ internal static partial class CommandLineWords
         _ => "",
     };
 
-    /// <summary>The help as System.CommandLine lays it out, with the frame in Japanese.</summary>
-    private sealed class JapaneseHelp(HelpAction plain) : SynchronousCommandLineAction
+    /// <summary>The help as System.CommandLine lays it out, where an argument has one name and looks optional if it is; the frame in the user's language.</summary>
+    private sealed class Help(HelpAction plain) : SynchronousCommandLineAction
     {
         public override bool ClearsParseErrors => true;
 
@@ -108,8 +108,20 @@ internal static partial class CommandLineWords
             {
                 configuration.Output = output;
             }
-            output.Write(Japanese(text.ToString()));
+            string help = WithArguments(text.ToString(), parseResult.CommandResult.Command);
+            output.Write(IsJapanese ? Japanese(help) : help);
             return status;
+        }
+
+        // A usage line has the arguments' own names, which are a recipe's keys; a list of commands shows none as optional.
+        private static string WithArguments(string help, Command command)
+        {
+            foreach (Argument argument in command.Arguments)
+                help = Regex.Replace(help, $"(?<=^  fude .*)<{Regex.Escape(argument.Name)}>", $"<{argument.HelpName}>", RegexOptions.Multiline);
+            foreach (Command part in command.Subcommands)
+                foreach (Argument argument in part.Arguments.Where(argument => argument.Arity.MinimumNumberOfValues == 0))
+                    help = Regex.Replace(help, $@"(?<=^  {Regex.Escape(part.Name)} ([<\[]\S+ )*)<{Regex.Escape(argument.HelpName!)}>", $"[{argument.HelpName}]", RegexOptions.Multiline);
+            return help;
         }
 
         // The words of a heading, of a usage line and of the brackets behind an option. "（必須）" is as wide as 8 letters of the 10 it stands for.

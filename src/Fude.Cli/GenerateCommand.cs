@@ -62,6 +62,8 @@ internal static class GenerateCommand
             int[] promptIds = args.Given(ids) ?? generator.Encode(
                 given ?? args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),
                 addSpecialTokens: !args.GetValue(noSpecial));
+            if (generator.Defaults is { MaxNewTokens: not null } or { MaxLength: not null })
+                options = ConversationRoom.Fit(options, generator.Defaults, newTokens: 1, promptIds.Length, generator.Config.Context);
             try
             {
                 return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
@@ -163,6 +165,10 @@ internal static class GenerateCommand
             error.WriteLine(Say(
                 "[the limit cut a character of several tokens; its beginning is left out of the text]",
                 "[上限が文字の途中に当たったため、その文字は除きました]"));
+        if (prompt + set.MaxNewTokens > generator.Config.Context && results.Any(result => result.Finish == FinishReason.Length))
+            error.WriteLine(Say(
+                $"[stopped where the model's context of {Count(generator.Config.Context, "token")} is full]",
+                $"[モデルが読める {generator.Config.Context:N0} トークンに達したため止まりました]"));
         if (set.MaxNewTokens is null && set.MaxLength is null && results.Any(result => result.Finish == FinishReason.Length))
             error.WriteLine(Say(
                 "[stopped at transformers' default length of 20 tokens, the prompt's included; --max-new-tokens N writes more]",

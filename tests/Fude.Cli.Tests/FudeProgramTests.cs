@@ -174,6 +174,16 @@ public sealed class FudeProgramTests
     }
 
     [Fact]
+    public async Task Help_names_an_argument_alike_everywhere_and_shows_which_may_be_absent()
+    {
+        Assert.Contains("\n  fude tokenizer train <FILE>... [オプション]\n", (await Fude.RunInJapanese("tokenizer", "train", "--help")).Said, StringComparison.Ordinal);
+        Assert.Contains("\n  fude generate [<MODEL> [<TEXT>]] [オプション]\n", (await Fude.RunInJapanese("generate", "--help")).Said, StringComparison.Ordinal);
+        string commands = (await Fude.Run("--help")).Output;
+        foreach (string row in (string[])["generate [MODEL] [TEXT]", "chat [MODEL] ", "logits <MODEL> ", "evaluate <MODEL> <FILE> "])
+            Assert.Contains($"\n  {row}", commands, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task An_empty_value_does_not_swallow_the_next_option()
     {
         // The model has no tokenizer: had --json been taken for the prompt, the error would be the same, but not this one.

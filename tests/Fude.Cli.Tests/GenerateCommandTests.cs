@@ -98,6 +98,20 @@ public sealed class GenerateCommandTests
         Assert.Contains("fude: top_p is 2; expected", (await Fude.Run("generate", folder.Path, "--ids", "5", "-n", "2")).Failure(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task What_only_the_model_brings_gives_way_to_a_long_prompt_and_what_is_asked_for_does_not()
+    {
+        using TemporaryFolder folder = new();
+        foreach (string file in Directory.EnumerateFiles(Fude.Model("gpt2-gelu"))) File.Copy(file, folder[Path.GetFileName(file)]);
+        File.WriteAllText(folder["generation_config.json"], """{"max_new_tokens": 9999}""");
+        string[] command = ["generate", folder.Path, "--ids", "5", "--do-sample=false", "--eos-token-id", "none"];
+        Fude.Result whole = await Fude.Run([.. command, "--json"]);
+        int written = whole.Json.GetProperty("ids").GetArrayLength();
+        Assert.Contains($"[stopped where the model's context of {written} tokens is full]", whole.Error, StringComparison.Ordinal);
+        Assert.Contains($"--max-new-tokens 9999 make 10000, but the model reads at most {written}", (await Fude.Run([.. command, "-n", "9999"])).Failure(status: 2), StringComparison.Ordinal);
+        Assert.DoesNotContain("is full", (await Fude.Run([.. command, "-n", "3"])).Error, StringComparison.Ordinal);
+    }
+
     [Theory]
     [InlineData("\n")]
     [InlineData("\r\n")]

@@ -39,6 +39,16 @@ internal static class InspectCommand
         {
             Description = Say("--train: blocks are recomputed in the backward pass (activation checkpointing).", "--train: 逆伝播でブロックを再計算する。"),
         };
+        Option<int?> rank = Optional<int>(
+            "--lora-rank", Say("--train: only an adapter of this rank is trained.", "--train: このランクの LoRA アダプターだけを学習する。"), Within(1, 1 << 20));
+        Option<string?> targets = new("--lora-targets")
+        {
+            HelpName = "A,B",
+            Description = Say("--lora-rank: the layers that are adapted; all linear layers of the blocks when absent.", "--lora-rank: 適用する層。省略時はブロックの全線形層。"),
+        };
+        Option<QuantizationMix?> weights = FormatArguments.Parsed(FormatArguments.Alias);
+        weights.Description = Say("--train: the base beside an adapter is quantised to this format (QLoRA); as it is stored when absent.",
+            "--train: アダプターを学習する元の重みをこの形式に量子化する（QLoRA）。省略時は保存形式のまま。");
         Option<string?> lora = new("--adapter-config")
         {
             HelpName = "FILE",
@@ -50,12 +60,18 @@ internal static class InspectCommand
             "Show what a model is and what it needs; its weights need not be there.",
             "モデルの構造と必要なメモリーを表示する。重みがなくてもよい。"))
         {
-            model, tensors, train, rows, context, recompute, lora, threads, json,
+            model, tensors, train, rows, context, recompute, rank, targets, weights, lora, threads, json,
         };
         command.Validators.Add(result =>
         {
+            if (result.GetResult(rank) is not null && result.GetResult(lora) is not null)
+                result.AddError(Say("Give either --lora-rank or --adapter-config, not both.", "--lora-rank と --adapter-config は同時に指定できません。"));
+            if (result.GetResult(targets) is not null && result.GetResult(rank) is null)
+                result.AddError(Say("--lora-targets is for an adapter: give --lora-rank too.", "--lora-targets はアダプター用です。--lora-rank も指定してください。"));
+            if (result.GetResult(weights) is not null && result.GetResult(rank) is null && result.GetResult(lora) is null)
+                result.AddError(Say("--weights is for an adapter: give --lora-rank or --adapter-config too.", "--weights はアダプター用です。--lora-rank か --adapter-config も指定してください。"));
             if (result.GetResult(train) is not null) return;
-            foreach (Option option in (Option[])[rows, context, recompute, lora, threads])
+            foreach (Option option in (Option[])[rows, context, recompute, rank, targets, weights, lora, threads])
                 if (result.GetResult(option) is { Implicit: false })
                     result.AddError(Say($"{option.Name} says how a model is trained: give --train with it.", $"{option.Name} は学習の設定です。--train と一緒に指定してください。"));
         });
@@ -64,9 +80,11 @@ internal static class InspectCommand
             ModelFolder folder = ModelFolder.Open(args.GetRequiredValue(model));
             if (args.GetValue(train))
             {
-                ReadOnlyMemory<byte>? adapter = args.GetValue(lora) is { } file ? TextInput.ReadBytes(file) : (ReadOnlyMemory<byte>?)null;
-                TrainingFootprint footprint = TrainingFootprint.Of(folder.Config, args.GetValue(rows), args.GetValue(context) ?? folder.Config.Context,
-                    args.GetValue(recompute), args.GetValue(threads) ?? 0, adapter);
+                ReadOnlyMemory<byte>? adapter = args.GetValue(lora) is { } file ? TextInput.ReadBytes(file)
+                    : args.GetValue(rank) is { } r ? new LoraSettings(r, Targets: TuningArguments.NamesOf(args.GetValue(targets))).ToAdapterConfig(folder.Config, folder.Path)
+                    : (ReadOnlyMemory<byte>?)null;
+                TrainingFootprint footprint = TrainingFootprint.Of(folder, args.GetValue(rows), args.GetValue(context) ?? folder.Config.Context,
+                    args.GetValue(recompute), args.GetValue(threads) ?? 0, adapter, args.GetValue(weights));
                 if (args.GetValue(json)) WriteJson(terminal.Output, footprint);
                 else WriteText(terminal.Output, footprint);
                 return 0;

@@ -129,7 +129,7 @@ internal sealed class TuningArguments
         int? rank = args.GetValue(_rank);
         LoraSettings? lora = rank is { } r
             ? new LoraSettings(r, args.GetValue(_alpha) ?? 2.0 * r, args.GetValue(_loraDropout),
-                args.GetValue(_targets)?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries), args.GetValue(_rankStabilised))
+                NamesOf(args.GetValue(_targets)), args.GetValue(_rankStabilised))
             : null;
         return new TuningSettings
         {
@@ -168,6 +168,9 @@ internal sealed class TuningArguments
             Threads = _learning.Threads(args),
         };
     }
+
+    /// <summary>The layers of --lora-targets; null where it is absent.</summary>
+    public static string[]? NamesOf(string? targets) => targets?.Split(',', StringSplitOptions.TrimEntries | StringSplitOptions.RemoveEmptyEntries);
 
     // A path may hold a colon itself: what follows the last one counts when it is a number and the rest is a file.
     private static DataSource SourceOf(ArgumentResult result, string text)

@@ -148,6 +148,25 @@ public sealed class ModelFolder
                 .OrderByDescending(format => format.Item3)];
     }
 
+    /// <summary>The number format that each matrix has in memory once it is loaded; float32 where there are no weights to tell it.</summary>
+    /// <param name="mix">What they are quantised to while they are loaded; null for as they are stored.</param>
+    /// <exception cref="InvalidDataException">A file is damaged.</exception>
+    internal Func<string, NumberFormat> MatrixFormats(QuantizationMix? mix)
+    {
+        Dictionary<string, NumberFormat> formats = new(StringComparer.Ordinal);
+        using Gguf? file = mix is null && IsGguf ? Gguf.OpenTensors(Path) : null;
+        using Checkpoint? checkpoint = mix is null && HasWeights && !IsGguf ? Reading(Path, () => Checkpoint.Open(Path)) : null;
+        foreach (GgufEntry entry in GgufNames.Of(Config))
+        {
+            if (mix is { } quantised) _ = formats.TryAdd(entry.Name, quantised.FormatOf(Config, entry, hasImportance: false));
+            else if (file is not null && file.Tensors.TryGetValue(entry.Gguf, out GgufTensor? tensor)) _ = formats.TryAdd(entry.Name, tensor.Format);
+        }
+        if (checkpoint is not null)
+            foreach ((string name, StoredTensor tensor) in checkpoint.Tensors)
+                if (Enum.TryParse(tensor.Type.ToString(), out NumberFormat format)) formats[GgufNames.WithoutPrefix(name)] = format;
+        return name => formats.GetValueOrDefault(GgufNames.WithoutPrefix(name), NumberFormat.F32);
+    }
+
     /// <summary>The quantised formats of matrices that would be quantised anew in a mix, their rounding errors adding up; empty where what is stored is not
     /// quantised, or stays as it is.</summary>
     /// <exception cref="InvalidDataException">The file is damaged.</exception>

@@ -27,7 +27,28 @@ public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, lon
     /// <exception cref="ArgumentException">A length is out of range.</exception>
     public static TrainingFootprint Of(
         ModelConfig config, int rows, int context, bool recomputes, int threads = 0, ReadOnlyMemory<byte>? adapterConfig = null,
-        NumberFormat format = NumberFormat.F32, DropoutRates? rates = null)
+        NumberFormat format = NumberFormat.F32, DropoutRates? rates = null) =>
+        Of(config, rows, context, recomputes, threads, adapterConfig, _ => format, rates);
+
+    /// <summary>The same of a model's folder or GGUF file: beside an adapter its matrices stay as they are stored, or are quantised.</summary>
+    /// <inheritdoc cref="Of(ModelConfig, int, int, bool, int, ReadOnlyMemory{byte}?, NumberFormat, DropoutRates?)"/>
+    /// <param name="folder">The model, whose weights need not be there: they count as float32 then, unless they are quantised.</param>
+    /// <param name="rows">Rows of a micro-batch.</param>
+    /// <param name="context">Tokens of a row; at most the model's context.</param>
+    /// <param name="recomputes">Whether blocks are recomputed in the backward pass (activation checkpointing).</param>
+    /// <param name="threads">Threads that compute; 0 for as many as there are processors.</param>
+    /// <param name="adapterConfig">The text of an adapter_config.json: only the adapter is trained. Null for all weights.</param>
+    /// <param name="mix">What the frozen matrices are quantised to while they are loaded (QLoRA); null for as they are stored.</param>
+    /// <exception cref="InvalidDataException">A file is damaged.</exception>
+    public static TrainingFootprint Of(
+        ModelFolder folder, int rows, int context, bool recomputes, int threads = 0, ReadOnlyMemory<byte>? adapterConfig = null, QuantizationMix? mix = null)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        return Of(folder.Config, rows, context, recomputes, threads, adapterConfig, adapterConfig is null ? _ => NumberFormat.F32 : folder.MatrixFormats(mix), rates: null);
+    }
+
+    private static TrainingFootprint Of(
+        ModelConfig config, int rows, int context, bool recomputes, int threads, ReadOnlyMemory<byte>? adapterConfig, Func<string, NumberFormat> formatOf, DropoutRates? rates)
     {
         ArgumentNullException.ThrowIfNull(config);
         if (rows < 1) throw new ArgumentException(Say($"A micro-batch of {rows} rows is none.", $"マイクロバッチの行数が {rows} です。1 以上にしてください。"), nameof(rows));
@@ -40,7 +61,7 @@ public sealed record TrainingFootprint(long WeightBytes, long GradientBytes, lon
                 $"A micro-batch of {rows} rows of {context} tokens is too large: {Array.MaxLength} tokens are the most.",
                 $"マイクロバッチの {rows} 行 × {context} トークンは大きすぎます。上限は {Array.MaxLength} トークンです。"), nameof(rows));
         int count = rows * context;
-        ShapeWeights weights = new(adapterConfig is null ? NumberFormat.F32 : format), small = new();
+        ShapeWeights weights = adapterConfig is null ? new() : new(formatOf), small = new();
         using LanguageModel model = adapterConfig is { } adapter
             ? LanguageModel.Create(config, weights, LoraAdapter.Create(adapter, small))
             : LanguageModel.Create(config, weights);

@@ -116,6 +116,11 @@ public sealed class CommandTests
         string adapter = Path.Combine(TestFolders.FindGolden("lora/llama-qv-r8")!, "adapter_config.json");
         JsonElement lora = (await Fude.Run("inspect", folder.Path, "--train", "--context", "32", "--adapter-config", adapter, "--json")).Json;
         Assert.InRange(lora.GetProperty("gradient_bytes").GetInt64(), 1, weights / 4);
+        string[] rank = ["inspect", folder.Path, "--train", "--context", "32", "--lora-rank", "8", "--lora-targets", "q_proj,v_proj", "--json"];
+        Assert.Equal(lora.GetRawText().Split("\"available")[0], (await Fude.Run(rank)).Json.GetRawText().Split("\"available")[0]);
+        Assert.True((await Fude.Run([.. rank, "--weights", "q8_0"])).Json.GetProperty("weight_bytes").GetInt64() < lora.GetProperty("weight_bytes").GetInt64());
+        Assert.Contains("give --lora-rank", (await Fude.Run("inspect", folder.Path, "--train", "--weights", "q8_0")).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("not both", (await Fude.Run([.. rank, "--adapter-config", adapter])).Failure(status: 2), StringComparison.Ordinal);
         Assert.Contains("AdamW", (await Fude.Run("inspect", folder.Path, "--train", "--context", "32")).Output, StringComparison.Ordinal);
         Assert.Contains("context", (await Fude.Run("inspect", folder.Path, "--train", "--context", "100000")).Failure(status: 2), StringComparison.Ordinal);
         Assert.Contains("--train", (await Fude.Run("inspect", folder.Path, "--rows", "8")).Failure(status: 2), StringComparison.Ordinal);

@@ -40,6 +40,24 @@ public sealed class TrainingFootprintTests
         Assert.InRange(narrow, 1, TrainingFootprint.Of(config, 1, 8, recomputes: false, threads: 1, adapter).WeightBytes / 2);
     }
 
+    [Theory]
+    [InlineData(null)]
+    [InlineData(QuantizationMix.Q8_0)]
+    [InlineData(QuantizationMix.Q4_K_M)]
+    public void The_base_beside_an_adapter_counts_as_it_is_stored_or_quantised(QuantizationMix? mix)
+    {
+        using TemporaryFolder place = new();
+        using (TrainableModel written = TrainableModel.Create(Large(layers: 2, width: 256, vocabulary: 500), new InitialNumbers(1)))
+            written.Save(place.Path, NumberFormat.BF16);
+        ModelFolder folder = ModelFolder.Open(place.Path);
+        byte[] adapter = Encoding.UTF8.GetBytes(Adapter);
+        TrainingFootprint footprint = TrainingFootprint.Of(folder, 1, 8, recomputes: false, threads: 1, adapter, mix);
+        ModelSummary summary = ModelSummary.Of(folder.Config);
+        using TrainableModel model = TrainableModel.LoadWithAdapter(place.Path, adapter, 1, mix);
+        Assert.Equal(mix is { } quantised ? summary.BytesIn(quantised) : summary.BytesIn(NumberFormat.BF16), footprint.WeightBytes - (model.Count * sizeof(float)));
+        Assert.Equal(summary.BytesIn(NumberFormat.F32), TrainingFootprint.Of(folder, 1, 8, recomputes: false, threads: 1, mix: mix).WeightBytes);
+    }
+
     [Fact]
     public void More_rows_than_can_be_counted_are_refused() => Assert.Throws<ArgumentException>(() =>
         TrainingFootprint.Of(ModelConfig.Load(Path.Combine(Folder("llama-gqa"), "config.json")), 2_000_000_000, 128, recomputes: false));

@@ -6,14 +6,20 @@ namespace Fude.Tensors;
 /// from config.json alone.</summary>
 /// <remarks>Every name exists. The weights have addresses of their own, but no memory: computing with them is an error of the caller that
 /// nothing catches. A <see cref="PassMeter"/> computes nothing and so can take them.</remarks>
-/// <param name="format">The number format that the model's matrices would have.</param>
-public sealed class ShapeWeights(NumberFormat format = NumberFormat.F32) : IWeightStore
+/// <param name="formatOf">The number format that a matrix of a name would have.</param>
+public sealed class ShapeWeights(Func<string, NumberFormat> formatOf) : IWeightStore
 {
     // Addresses beyond what any system maps: no two weights of a process overlap.
     private static long _next = 1L << 52;
 
     private readonly Dictionary<string, Weight> _weights = new(StringComparer.Ordinal);
     private readonly List<Weight> _inOrder = [];
+
+    /// <summary>Weights whose matrices would all be in one format.</summary>
+    /// <param name="format">The number format.</param>
+    public ShapeWeights(NumberFormat format = NumberFormat.F32) : this(_ => format)
+    {
+    }
 
     /// <summary>Every tensor that was asked for, once, in the order of asking.</summary>
     public IReadOnlyList<Weight> Weights => _inOrder;
@@ -28,7 +34,7 @@ public sealed class ShapeWeights(NumberFormat format = NumberFormat.F32) : IWeig
     public bool Contains(string name) => true;
 
     /// <inheritdoc/>
-    public Weight Matrix(string name, int rows, int columns, bool transposed = false) => Note(name, format, rows, columns);
+    public Weight Matrix(string name, int rows, int columns, bool transposed = false) => Note(name, formatOf(name), rows, columns);
 
     /// <inheritdoc/>
     public Weight Vector(string name, int length) => Note(name, NumberFormat.F32, 1, length);

@@ -80,6 +80,10 @@ internal static class TrainCommand
             long all = args.GetValue(tokens) is { } wanted ? StepsFor(wanted, step, read, perStep) : args.GetValue(steps)!.Value;
             long rise = args.GetValue(warmUpTokens) is > 0 and { } rising
                 ? Math.Max(0, step + (long)Math.Floor((decimal)(rising - read) / perStep)) : args.GetValue(warmUp);
+            if (args.GetValue(decay) is { } last && last > Math.Max(0, all - rise))
+                throw Failure.OfUsage(
+                    $"--decay-steps {last} is more than the {Math.Max(0, all - rise)} steps that a warm-up of {rise} leaves of {all}.",
+                    $"--decay-steps {last} が、全 {all} ステップからウォームアップ {rise} ステップを除いた {Math.Max(0, all - rise)} ステップを超えています。");
             float dropped = learning.Dropout(args);
             PretrainingSettings settings = new()
             {
@@ -102,8 +106,8 @@ internal static class TrainCommand
                 Threads = learning.Threads(args),
                 Trainer = new TrainerOptions
                 {
-                    Schedule = new Schedule(args.GetValue(rate), learning.Schedule(args), all, Math.Min(rise, all), learning.FinalRate(args),
-                        args.GetValue(decay) ?? Math.Max(1, all / 10)),
+                    Schedule = new Schedule(args.GetValue(rate), learning.Schedule(args), all, rise, learning.FinalRate(args),
+                        args.GetValue(decay) ?? Schedule.DecayOf(all, rise)),
                     RowsPerBatch = args.GetValue(rows),
                     BatchesPerStep = args.GetValue(accumulate),
                     ClipNorm = learning.ClipNorm(args),

@@ -176,7 +176,7 @@ internal static class TuneCommand
             ("format", data.Encoder.Format), ("system", settings.System), ("held-out", string.Join(", ", settings.HeldOut)), ("held-out-share", settings.HeldOutShare),
             ("context", settings.Context ?? data.Folder.Config.Context), ("too-long", settings.TooLong), ("lora-rank", settings.Lora?.Rank), ("lora-alpha", settings.Lora?.Alpha),
             ("lora-dropout", settings.Lora?.Dropout), ("lora-targets", settings.Lora?.Targets is { } targets ? string.Join(", ", targets) : null), ("weights", settings.BaseFormat),
-            ("preference-loss", settings.Preference), ("epochs", settings.Epochs), ("batch", settings.Batch), ("tokens-per-batch", settings.TokensPerBatch),
+            ("preference-loss", settings.Preference), ("epochs", settings.Epochs), ("batch", settings.Batch), ("tokens-per-batch", settings.Preference is null ? settings.TokensPerBatch : null),
             ("learning-rate", settings.LearningRate), ("schedule", settings.Schedule), ("warmup", settings.WarmUp), ("final-rate", settings.FinalRate),
             ("weight-decay", settings.WeightDecay), ("beta1", settings.AdamW.Beta1), ("beta2", settings.AdamW.Beta2), ("epsilon", settings.AdamW.Epsilon),
             ("clip", settings.ClipNorm), ("label-smoothing", settings.Loss.LabelSmoothing), ("z-loss", settings.Loss.ZLoss), ("dropout", settings.Dropout),

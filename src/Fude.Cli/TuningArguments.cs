@@ -44,7 +44,7 @@ internal sealed class TuningArguments
     private readonly Option<double> _epochs = Of("--epochs", Say("How often the data are gone through.", "データを何周するか。"), 1.0, Above(0.0));
     private readonly Option<int> _batch;
     private readonly Option<int> _tokens = Of(
-        "--tokens-per-batch", Say("Tokens in memory at a time; a step may take several such parts.", "一度にメモリーに載せるトークン数。1 ステップはいくつかに分かれることがある。"), 4096, AtLeast(1));
+        "--tokens-per-batch", Say("Tokens in memory at a time; a step may take several such parts.", "一度にメモリーに載せるトークン数。1 ステップはいくつかに分かれることがある。"), TuningSettings.UsualTokensPerBatch, AtLeast(1));
     private readonly Option<double?> _rate;
     private readonly Option<double> _warmUp = Of("--warmup", Say("The part of the steps over which the rate rises.", "学習率を上げていくステップの割合。"), 0.03, Within(0.0, 1.0));
     private readonly Option<int?> _context = Optional<int>(
@@ -66,6 +66,7 @@ internal sealed class TuningArguments
         Say("Chooses the order of examples, the adapter's first numbers and what is dropped.", "例の順、アダプターの初期値、ドロップアウトの乱数の種。"),
         Say("The number format of the model at the end; adapters are f32.", "最後に書くモデルの数値形式（アダプターは f32）。"));
     private readonly double _fullRate, _loraRate;
+    private readonly bool _dividesSteps;
 
     /// <summary>The options.</summary>
     /// <param name="command">Gets them.</param>
@@ -102,8 +103,11 @@ internal sealed class TuningArguments
             "Quantise the frozen base to this format while it is loaded (QLoRA); as it is stored when absent.", "凍結した元の重みを読み込みながらこの形式に量子化する（QLoRA）。省略時は保存形式のまま。");
         command.Add(_model);
         foreach (Option option in (Option[])[_data, _output, _format, _system, _rank, _alpha, _loraDropout, _targets, _rankStabilised, _weights, _epochs, _batch,
-                     _tokens, _rate, _warmUp, _context, _tooLong, _skipBad, _heldOut, _share])
+                     _rate, _warmUp, _context, _tooLong, _skipBad, _heldOut, _share])
             command.Add(option);
+        // A pass of preferences holds one pair.
+        _dividesSteps = mayCut;
+        if (_dividesSteps) command.Add(_tokens);
         _learning.AddTo(command, _heldOut, _share);
         command.Validators.Add(result =>
         {
@@ -142,7 +146,7 @@ internal sealed class TuningArguments
             BaseFormat = args.GetValue(_weights),
             Epochs = args.GetValue(_epochs),
             Batch = args.GetValue(_batch),
-            TokensPerBatch = args.GetValue(_tokens),
+            TokensPerBatch = _dividesSteps ? args.GetValue(_tokens) : TuningSettings.UsualTokensPerBatch,
             LearningRate = args.GetValue(_rate) ?? (lora is null ? _fullRate : _loraRate),
             Schedule = _learning.Schedule(args),
             WarmUp = args.GetValue(_warmUp),

@@ -1,4 +1,5 @@
 using Fude.Tensors;
+using static Fude.Tokenizers.Wording;
 
 namespace Fude.Training;
 
@@ -41,6 +42,11 @@ public sealed record Parameter(Weight Weight, bool IsVector, bool IsTransposed)
         for (int i = 0; i < rows; i++)
         {
             for (int j = 0; j < columns; j++) row[j] = IsTransposed ? source[(nint)j * rows + i] : source[(nint)i * columns + j];
+            // An infinity would be found when the model is used, long after the run.
+            if (format == NumberFormat.F16 && Array.Find(row, number => float.IsFinite(number) && !Half.IsFinite((Half)number)) is not 0f and var number)
+                throw new InvalidDataException(Say(
+                    $"{Name} holds {number}, which F16 cannot. The same command with --save-format bf16 or f32 writes the model.",
+                    $"{Name} に F16 では表せない {number} があります。同じコマンドに --save-format bf16 か f32 を付けると、モデルを書き出せます。"));
             format.Narrow(row, bytes);
             stream.Write(bytes);
         }

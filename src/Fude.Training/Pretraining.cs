@@ -94,6 +94,7 @@ public sealed class Pretraining : IDisposable
             _model = settings.Base is { } folder
                 ? TrainableModel.Load(folder)
                 : TrainableModel.Create(File.ReadAllBytes(settings.Config!), settings.Initial);
+            if (settings.Tokenizer is { } others) _model.TakeTokenizer(others);
             ModelConfig config = _model.Model.Config;
             if (settings.Context > config.Context)
                 throw new ArgumentException(Say(
@@ -106,10 +107,12 @@ public sealed class Pretraining : IDisposable
                 throw new ArgumentException(Say(
                     $"The tokenizer {_tokenizerFolder} has {tokenizer.VocabularySize} entries, but the model's vocabulary has {config.Vocabulary}: it could not read what the tokenizer gives. Set vocab_size to {tokenizer.VocabularySize} or more.",
                     $"トークナイザー {_tokenizerFolder} は {tokenizer.VocabularySize} 語ですが、モデルの語彙は {config.Vocabulary} 語しかなく、読めないトークンが出ます。vocab_size を {tokenizer.VocabularySize} 以上にしてください。"), nameof(settings));
-            foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
+            Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
+            // The shards of a run that goes on were looked through when it began: its identity tells them from others.
+            if (checkpoints.Steps.Count == 0)
+                foreach (TokenShard shard in _shards) CheckTokens(shard, entries, whose);
             List<SupervisedBatch> heldOut = ReadHeldOut(tokenizer, entries, whose);
             _lock = new RunLock(settings.Output);
-            Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));
             RunIdentity.Check(settings.Output, Identity(), checkpoints.Steps.Count > 0);
             RunLeftovers.Clear(settings.Output);
             _device = new CpuOps(settings.Threads) { Precision = settings.Precision };
@@ -178,7 +181,7 @@ public sealed class Pretraining : IDisposable
         _trainer.Run(progress, stop);
         if (!_trainer.IsDone) return false;
         _trainer.TakeResult();
-        _model.SaveWhole(ModelPath, _settings.SaveFormat, _settings.Tokenizer);
+        _model.SaveWhole(ModelPath, _settings.SaveFormat);
         return true;
     }
 

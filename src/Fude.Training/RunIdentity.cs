@@ -59,6 +59,8 @@ public static class RunIdentity
             }
             throw Another(file, name, old, value, place);
         }
+        // Earlier versions noted of preferences what does nothing there.
+        if (CommandOf(begun) == "dpo") begun.RemoveAll(trait => trait.Name == "tokens per micro-batch");
         if (begun.Find(trait => traits.All(now => now.Name != trait.Name)) is { Name: { } gone } missing) throw Another(file, gone, missing.Value, null, null);
         if (isNew) Write(file, begun);
     }

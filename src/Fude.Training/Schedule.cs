@@ -26,6 +26,9 @@ public enum ScheduleForm
 /// <remarks>As transformers has it: step k of the warm-up has rate k / WarmUp of the peak, so the first update has rate 0.</remarks>
 public sealed record Schedule(double Peak, ScheduleForm Form, long Steps, long WarmUp = 0, double Final = 0, long Decay = 0)
 {
+    /// <summary>Steps of the final decay where nobody says how many: a tenth of the run, or what the warm-up leaves of it.</summary>
+    public static long DecayOf(long steps, long warmUp) => Math.Clamp(steps / 10, 1, Math.Max(1, steps - warmUp));
+
     /// <summary>The rate of a step.</summary>
     /// <param name="step">Steps taken before it.</param>
     public double RateOf(long step)

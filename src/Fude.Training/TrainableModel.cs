@@ -15,7 +15,9 @@ public sealed partial class TrainableModel : IDisposable
     private static readonly string[] OfTokenizer =
         ["tokenizer.json", "tokenizer.model", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"];
 
-    private static readonly string[] OfModel = ["generation_config.json", "chat_template.jinja", PromptFormat.RecordName];
+    private static readonly string[] OfPrompts = ["chat_template.jinja", PromptFormat.RecordName];
+
+    private static readonly string[] OfModel = ["generation_config.json", .. OfPrompts];
 
     private static readonly JsonWriterOptions Indented = new() { Indented = true, Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping };
 
@@ -23,12 +25,18 @@ public sealed partial class TrainableModel : IDisposable
     private readonly byte[] _config;
     private readonly string? _folder;
 
+    // As they were when the run began: at its end they may be gone, or others.
+    private readonly Dictionary<string, byte[]> _beside = new(StringComparer.Ordinal);
+    private string? _ownTemplate;
+    private bool _hasOthersTokenizer;
+
     private TrainableModel(LanguageModel model, TrainableWeights weights, byte[] config, string? folder)
     {
         (Model, _weights, _config, _folder) = (model, weights, config, folder);
         Parameters = weights.Parameters;
         try
         {
+            if (folder is not null) TakeBeside(folder, [.. OfTokenizer, .. OfModel]);
             Gradients = new Gradients(weights.Parameters.Select(parameter => parameter.Weight));
         }
         catch
@@ -109,18 +117,25 @@ public sealed partial class TrainableModel : IDisposable
     /// what else somebody has put into it, such as a GGUF file made from it, is in the new one too.</summary>
     /// <param name="folder">The folder, which need not exist.</param>
     /// <param name="format">F32, or BF16 or F16 to round the numbers to.</param>
-    /// <param name="tokenizer">A folder whose tokenizer goes with the model; null for the one it was loaded from.</param>
     /// <param name="more">Writes further files of the model into the folder it is given; or null.</param>
     /// <exception cref="IOException">The disk is full, for instance; what was there stays as it is.</exception>
-    internal void SaveWhole(string folder, NumberFormat format, string? tokenizer = null, Action<string>? more = null) => WholeFolder.Write(folder, pending =>
+    internal void SaveWhole(string folder, NumberFormat format, Action<string>? more = null) => WholeFolder.Write(folder, pending =>
     {
-        Save(pending, format, tokenizer);
+        Save(pending, format);
         more?.Invoke(pending);
     }, IsOfOthers);
 
-    /// <summary>Whether a file of a model's folder is none that a training writes. A generation_config.json may be the user's own.</summary>
-    internal static bool IsOfOthers(string name) => name is "generation_config.json"
-        || !(name is "config.json" or "adapter_config.json" or "model.safetensors.index.json" || OwnFile().IsMatch(name));
+    /// <summary>Whether a file of a model's folder that is written anew goes into the new one too, as none that the training writes. A
+    /// generation_config.json may be the user's own, and so may a tokenizer or a prompt's format where the new folder has none.</summary>
+    /// <param name="written">The new folder.</param>
+    /// <param name="name">The file.</param>
+    internal static bool IsOfOthers(string written, string name)
+    {
+        if (name is "config.json" or "adapter_config.json" or "model.safetensors.index.json" || OwnFile().IsMatch(name)) return false;
+        foreach (string[] together in (ReadOnlySpan<string[]>)[OfTokenizer, OfPrompts])
+            if (together.Contains(name)) return !Array.Exists(together, one => File.Exists(Path.Combine(written, one)));
+        return true;
+    }
 
     // Weights, and what a killed process of an earlier version left while it wrote them in place.
     [GeneratedRegex(@"^(model(-\d{5}-of-\d{5})?|adapter_model)\.safetensors$|^\..*\.safetensors(\.index\.json)?\.[a-z0-9]{8}\.[a-z0-9]{3}$|\.[0-9a-f]{32}\.tmp$", RegexOptions.CultureInvariant)]
@@ -129,9 +144,9 @@ public sealed partial class TrainableModel : IDisposable
     /// <summary>Writes what was trained into a folder, in Hugging Face's layout or in PEFT's.</summary>
     /// <param name="folder">The folder, which need not exist; each file is replaced when it is complete.</param>
     /// <param name="format">F32, or BF16 or F16 to round the numbers to.</param>
-    /// <param name="tokenizer">A folder whose tokenizer goes with the model; null for the one it was loaded from.</param>
     /// <exception cref="ArgumentException">Another format.</exception>
-    public void Save(string folder, NumberFormat format = NumberFormat.F32, string? tokenizer = null)
+    /// <exception cref="InvalidDataException">F16 cannot hold a number.</exception>
+    public void Save(string folder, NumberFormat format = NumberFormat.F32)
     {
         RequireSaveFormat(format, nameof(format));
         _ = Directory.CreateDirectory(folder);
@@ -144,20 +159,28 @@ public sealed partial class TrainableModel : IDisposable
             return;
         }
         SafeTensors.WriteSharded(folder, tensors);
-        // How a model generates and is talked with is the model's, also where it gets another's tokenizer, in whose tokenizer_config.json a template may be.
-        foreach ((string? source, string[] names) in (ReadOnlySpan<(string?, string[])>)[(tokenizer ?? _folder, OfTokenizer), (_folder, OfModel)])
-            if (source is not null && Path.GetFullPath(source) != Path.GetFullPath(folder))
-                foreach (string name in names)
-                    if (File.Exists(Path.Combine(source, name))) AtomicFile.Write(Path.Combine(folder, name), File.ReadAllBytes(Path.Combine(source, name)));
+        foreach ((string name, byte[] bytes) in _beside) AtomicFile.Write(Path.Combine(folder, name), bytes);
         if (Format is not null) Format.Record(folder);
-        else if (tokenizer is not null) PromptFormat.WriteTemplate(folder, OwnTemplate());
+        else if (_hasOthersTokenizer) PromptFormat.WriteTemplate(folder, _ownTemplate);
     }
 
-    private string? OwnTemplate()
+    /// <summary>Has the model be saved with another tokenizer than that of the folder it was loaded from. How it generates and is talked with stays the
+    /// model's: a template in the tokenizer's tokenizer_config.json is not it.</summary>
+    /// <param name="folder">The tokenizer's folder.</param>
+    public void TakeTokenizer(string folder)
     {
-        if (_folder is null) return null;
+        foreach (string name in OfTokenizer) _ = _beside.Remove(name);
+        TakeBeside(folder, OfTokenizer);
+        _hasOthersTokenizer = true;
+        if (_folder is null) return;
         string config = Path.Combine(_folder, "tokenizer_config.json");
-        return ChatTemplate.TextOf(_folder, File.Exists(config) ? ConfigReader.Load(config) : null)?.Text;
+        _ownTemplate = ChatTemplate.TextOf(_folder, File.Exists(config) ? ConfigReader.Load(config) : null)?.Text;
+    }
+
+    private void TakeBeside(string folder, string[] names)
+    {
+        foreach (string name in names)
+            if (Path.Combine(folder, name) is var path && File.Exists(path)) _beside[name] = File.ReadAllBytes(path);
     }
 
     /// <summary>Refuses a format that models are not saved in.</summary>

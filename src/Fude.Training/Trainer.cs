@@ -203,8 +203,9 @@ public sealed class Trainer(
             }
         }
         if (saved == State.Step) return;
-        // No step comes that would show that the last one diverged, where its weights are the result.
+        // No step comes that would show that the last one diverged. Where the result is the best of before, that is no failure, but no checkpoint either.
         if (ResultStep == State.Step) RequireFiniteLoss();
+        else if (IsDone && !IsGood()) return;
         Save();
         if (IsDone) checkpoints.DropOld(_options.KeepCheckpoints);
     }
@@ -221,8 +222,7 @@ public sealed class Trainer(
     private void Save()
     {
         foreach (Parameter parameter in model.Parameters)
-            // At the end of a run whose result is the best of before they do not matter.
-            if ((!IsDone || ResultStep == State.Step) && !double.IsFinite(device.SumOfSquares(parameter.Weight.Address, parameter.Count)))
+            if (!IsFinite(parameter))
                 throw Diverged(Say(
                     $"{parameter.Name} holds no finite numbers after step {State.Step}",
                     $"ステップ {State.Step} の後、{parameter.Name} に有限でない数があります"), _lessons[0], _lessons.Count > 1);
@@ -234,10 +234,19 @@ public sealed class Trainer(
         });
     }
 
-    private void RequireFiniteLoss()
+    private bool IsFinite(Parameter parameter) => double.IsFinite(device.SumOfSquares(parameter.Weight.Address, parameter.Count));
+
+    private bool IsGood() => model.Parameters.All(IsFinite) && double.IsFinite(LossAfterLastStep());
+
+    private double LossAfterLastStep()
     {
         model.Gradients.Clear();
-        double loss = _lessons[0].Add(_learner);
+        return _lessons[0].Add(_learner);
+    }
+
+    private void RequireFiniteLoss()
+    {
+        double loss = LossAfterLastStep();
         if (!double.IsFinite(loss)) throw Diverged(Say(
             $"after step {State.Step}, the last, the loss is {loss}", $"最後のステップ {State.Step} の後、損失が {loss} になりました"), _lessons[0], _lessons.Count > 1);
     }

@@ -73,8 +73,10 @@ public sealed class Tuning : IDisposable
                 IReadOnlyList<SupervisedBatch> heldOut = InstructionLessons.Batches(data.HeldOut, settings.TokensPerBatch);
                 if (heldOut.Count > 0) (heldOutLoss, heldOutMark) = (learner => Trainer.MeanLoss(learner, heldOut), HeldOutMark.Of(heldOut));
             }
+            long warmUp = WarmUpSteps(settings.WarmUp, _lessons.Steps);
             Schedule = new Schedule(
-                settings.LearningRate, settings.Schedule, _lessons.Steps, WarmUpSteps(settings.WarmUp, _lessons.Steps), settings.FinalRate, Math.Max(1, _lessons.Steps / 10));
+                settings.LearningRate, settings.Schedule, _lessons.Steps, warmUp, settings.FinalRate,
+                Schedule.DecayOf(_lessons.Steps, warmUp));
             _trainer = new Trainer(_model, _device, _optimizer, _lessons, checkpoints, new TrainerOptions
             {
                 Schedule = Schedule,
@@ -200,11 +202,13 @@ public sealed class Tuning : IDisposable
             ("both speakers", _settings.Reader.TakesBothSpeakers), ("all replies", _settings.Reader.TakesAllReplies), ("held-out share", _settings.HeldOutShare),
             ("lora", _settings.Lora is { } lora ? $"rank {Number(lora.Rank)}, alpha {Number(lora.Alpha)}, dropout {Number(lora.Dropout)}, targets " +
                 $"{(lora.Targets is null ? "all" : string.Join(' ', lora.Targets))}{(lora.RankStabilised ? ", rank-stabilised" : "")}" : "none"),
-            ("preference", Words(_settings.Preference)), ("epochs", _settings.Epochs), ("batch", _settings.Batch), ("tokens per micro-batch", _settings.TokensPerBatch),
+            ("preference", Words(_settings.Preference)), ("epochs", _settings.Epochs), ("batch", _settings.Batch),
             ("learning rate", _settings.LearningRate), ("schedule", _settings.Schedule), ("warm-up", _settings.WarmUp), ("final rate", _settings.FinalRate),
             ("weight decay", _settings.WeightDecay), ("AdamW", Words(_settings.AdamW)), ("clip", _settings.ClipNorm), ("loss", Words(_settings.Loss)),
             ("dropout", _settings.Dropout), ("seed", _settings.Seed),
         ];
+        // A pass of preferences holds one pair.
+        if (_settings.Preference is null) traits.Add(("tokens per micro-batch", _settings.TokensPerBatch));
         List<RunTrait> all = [new("model", ModelFingerprint.Of(_settings.Model), _settings.Model), .. traits.Select(trait => new RunTrait(trait.Name, string.Create(CultureInfo.InvariantCulture, $"{trait.Value}")))];
         for (int i = 0; i < _settings.Data.Count; i++)
         {

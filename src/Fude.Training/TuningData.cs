@@ -65,7 +65,7 @@ public sealed class TuningData
                 $"{files}: there is nothing to learn in it{(why.Length > 0 ? $": {why}" : "")}.",
                 $"{files}: 学習できるものがありません{(why.Length > 0 ? $"（{why}）" : "")}。"));
         }
-        if (settings is { HeldOut.Count: > 0 } or { HeldOutShare: > 0 } && _heldOut.Count + _heldOutPairs.Count == 0)
+        if (_heldOut.Count + _heldOutPairs.Count == 0)
         {
             if (settings.HeldOut.Count > 0)
                 throw new InvalidDataException(Say(

@@ -13,6 +13,9 @@ public readonly record struct DataSource(string File, double Weight = 1);
 /// <summary>What a model is tuned with and how: on instructions, or on preferences.</summary>
 public sealed record TuningSettings
 {
+    /// <summary><see cref="TokensPerBatch"/> where nobody sets it.</summary>
+    public const int UsualTokensPerBatch = 4096;
+
     /// <summary>The model's folder; with an adapter it may be a GGUF file.</summary>
     public required string Model { get; init; }
 
@@ -75,7 +78,7 @@ public sealed record TuningSettings
     public int Batch { get; init; } = 32;
 
     /// <summary>Tokens of a micro-batch at most: what is in memory at a time.</summary>
-    public int TokensPerBatch { get; init; } = 4096;
+    public int TokensPerBatch { get; init; } = UsualTokensPerBatch;
 
     /// <summary>The highest learning rate.</summary>
     public required double LearningRate { get; init; }

@@ -204,6 +204,16 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_decay_longer_than_the_warm_up_leaves_is_refused_and_a_warm_up_is_as_long_as_asked_for()
+    {
+        string shard = await Shard();
+        Assert.Contains("--decay-steps 10 is more than the 5 steps that a warm-up of 5 leaves of 10.",
+            (await Fude.Run(Train(shard, "--schedule", "wsd", "--steps", "10", "--warmup-steps", "5", "--decay-steps", "10"))).Failure(status: 2), StringComparison.Ordinal);
+        await Succeed(Train(shard, "--steps", "2", "--warmup-steps", "4"));
+        Assert.Equal([0, 2.5e-3], File.ReadLines(_folder["run/metrics.jsonl"]).Select(line => (double)JsonNode.Parse(line)!["learning_rate"]!));
+    }
+
+    [Fact]
     public async Task A_decay_of_no_steps_is_none()
     {
         await Succeed(Train(await Shard(), "--steps", "20", "--schedule", "wsd", "--decay-steps", "0"));

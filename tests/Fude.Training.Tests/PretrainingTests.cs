@@ -105,7 +105,12 @@ public sealed class PretrainingTests : IDisposable
             Config = _folder.Write("large.json", TinyRun.Config(Tokenizer.Load(model).VocabularySize)),
             Tokenizer = model,
         };
-        using (Pretraining run = new(settings)) Assert.True(run.Run());
+        using (Pretraining run = new(settings))
+        {
+            // A run takes hours: the tokenizer is the one that it began with, whatever becomes of the folder.
+            Directory.Move(model, model + ".gone");
+            Assert.True(run.Run());
+        }
         string[] written = [.. Directory.GetFiles(_folder["run/model"]).Select(file => Path.GetFileName(file)!)];
         Assert.DoesNotContain("generation_config.json", written);
         Assert.DoesNotContain("prompt_format.json", written);

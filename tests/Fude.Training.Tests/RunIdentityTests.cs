@@ -72,6 +72,15 @@ public sealed class RunIdentityTests : IDisposable
     }
 
     [Fact]
+    public void What_earlier_versions_noted_of_preferences_for_nothing_binds_nobody()
+    {
+        RunIdentity.Check(_folder.Path, Traits(("preference", "PreferenceLoss { Form = Sigmoid }"), ("tokens per micro-batch", "4096"), ("seed", "2")), hasBegun: false);
+        RunIdentity.Check(_folder.Path, Traits(("preference", "PreferenceLoss { Form = Sigmoid }"), ("seed", "2")));
+        RunIdentity.Check(_folder.Path, Traits(("preference", ""), ("tokens per micro-batch", "4096")), hasBegun: false);
+        Assert.Contains("--tokens-per-batch", Refusal(("preference", "")), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public void A_run_of_another_command_is_called_that()
     {
         RunIdentity.Check(_folder.Path, Traits(("model", "x"), ("preference", ""), ("seed", "1")), hasBegun: false);

@@ -27,6 +27,21 @@ public sealed class ScheduleTests
         Assert.Equal([1, 1, 1, 0.75, 0.5, 0.25, 0, 0], new[] { 2, 10, 16, 17, 18, 19, 20, 25 }.Select(step => stable.RateOf(step)));
     }
 
+    [Theory]
+    [InlineData(100, 5, 10)]
+    [InlineData(100, 95, 5)]
+    [InlineData(100, 200, 1)]
+    [InlineData(4, 0, 1)]
+    public void The_decay_that_nobody_sets_is_a_tenth_or_what_the_warm_up_leaves(long steps, long warmUp, long expected) =>
+        Assert.Equal(expected, Schedule.DecayOf(steps, warmUp));
+
+    [Fact]
+    public void A_warm_up_beyond_the_end_rises_as_in_a_longer_run()
+    {
+        foreach (ScheduleForm form in Enum.GetValues<ScheduleForm>())
+            Assert.Equal([0, 1, 2, 3, 4], Enumerable.Range(0, 5).Select(step => new Schedule(10, form, 5, WarmUp: 10, Decay: 1).RateOf(step)));
+    }
+
     [Fact]
     public void The_final_rate_is_a_part_of_the_peak() =>
         Assert.Equal(0.2, new Schedule(2, ScheduleForm.Cosine, 10, Final: 0.1).RateOf(10), 1e-15);

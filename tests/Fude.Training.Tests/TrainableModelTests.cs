@@ -211,6 +211,46 @@ public sealed class TrainableModelTests : IDisposable
     }
 
     [Fact]
+    public void A_folder_written_anew_keeps_what_others_put_into_it_and_no_half_of_another_tokenizer()
+    {
+        using TemporaryFolder folder = new();
+        string model = folder["model"];
+        using TrainableModel trained = TrainableModel.Create(Config("llama"), new InitialNumbers(3));
+        trained.SaveWhole(model, NumberFormat.F32);
+        foreach (string name in (string[])["notes.md", "generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"])
+            File.WriteAllText(Path.Combine(model, name), "{}");
+        trained.SaveWhole(model, NumberFormat.F32);
+        Assert.Equal(
+            ["chat_template.jinja", "config.json", "generation_config.json", "model.safetensors", "notes.md", "tokenizer.json", "tokenizer_config.json"], Names());
+        trained.TakeTokenizer(TinyTuning.Model(_folder));
+        trained.Format = PromptFormat.FudeChat;
+        trained.SaveWhole(model, NumberFormat.F32);
+        Assert.NotEqual("{}", File.ReadAllText(Path.Combine(model, "chat_template.jinja")));
+        Assert.DoesNotContain("tokenizer.json", Names());
+        Assert.Contains("tokenizer.model", Names());
+        Assert.Contains("notes.md", Names());
+
+        string[] Names() => [.. Directory.GetFiles(model).Select(file => Path.GetFileName(file)!).Order(StringComparer.Ordinal)];
+    }
+
+    [Fact]
+    public void A_number_that_F16_cannot_hold_is_told_by_the_name_of_its_weight()
+    {
+        using TemporaryFolder folder = new();
+        using TrainableModel model = TrainableModel.Create(Config("llama"), new InitialNumbers(3));
+        model.Parameters[0].Values[2] = 70000;
+        UserLanguage.Fails(() => Save(NumberFormat.F16),
+            $"{model.Parameters[0].Name} holds 70000, which F16 cannot. The same command with --save-format bf16 or f32", $"{model.Parameters[0].Name} に F16 では表せない 70000 があります");
+        Assert.Null(Save(NumberFormat.BF16));
+
+        object? Save(NumberFormat format)
+        {
+            model.Save(folder["m"], format);
+            return null;
+        }
+    }
+
+    [Fact]
     public void Dropping_what_an_adapter_reads_is_seeded_and_has_the_gradient_of_what_was_kept()
     {
         using (TrainableModel whole = TrainableModel.Create(Config("llama"), new InitialNumbers(3, 0.2f))) whole.Save(_folder["base"]);

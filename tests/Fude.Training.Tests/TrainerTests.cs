@@ -238,6 +238,16 @@ public sealed class TrainerTests : IDisposable
         Same(WeightsIn(new Checkpoints(Path.Combine(folder, "run")).PathOfBest(best!.Value)), result);
     }
 
+    [Theory, InlineData(float.NaN), InlineData(1e30f)]
+    public void A_last_step_that_diverged_takes_no_good_checkpoint_with_it(float number)
+    {
+        string folder = Folder("a");
+        TrainableModel? trained = null;
+        TinyRun.Run(folder, report => { if (report.Step == TinyRun.Steps) trained!.Parameters[1].Values.Fill(number); },
+            prepare: model => trained = model, change: options => TinyRun.KeepingBest(options) with { KeepCheckpoints = 1 });
+        Assert.Equal([36L], new Checkpoints(Path.Combine(folder, "run")).Steps);
+    }
+
     [Fact]
     public void Weights_that_are_no_numbers_are_not_kept()
     {

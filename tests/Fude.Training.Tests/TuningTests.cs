@@ -219,6 +219,8 @@ public sealed class TuningTests : IDisposable
             () => new TuningData(settings with { Data = [new DataSource(bad)], SkipBad = 9 })).Message, StringComparison.Ordinal);
         Assert.Contains("24 held out for evaluation", Assert.Throws<InvalidDataException>(
             () => new TuningData(settings with { Context = null, HeldOutShare = 0.999999999 })).Message, StringComparison.Ordinal);
+        Assert.Contains("Nothing is held out", Assert.Throws<InvalidDataException>(
+            () => new TuningData(settings with { Context = null, HeldOutShare = 0, Patience = 2 })).Message, StringComparison.Ordinal);
     }
 
     [Fact]

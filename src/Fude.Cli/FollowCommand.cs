@@ -15,8 +15,8 @@ internal static class FollowCommand
 {
     private const int AtOnce = 32, DefaultLimit = 100, DefaultNewTokens = 128;
 
-    /// <summary>An instruction, what the model answered, and whether that is what was asked for.</summary>
-    private sealed record Answered(MinedInstruction Instruction, string Answer, bool IsFollowed);
+    /// <summary>An instruction, what the model answered, whether it ended by itself, and whether that is what was asked for.</summary>
+    private sealed record Answered(MinedInstruction Instruction, string Answer, bool HasEnded, bool IsFollowed);
 
     public static Command Create(Terminal terminal)
     {
@@ -32,7 +32,7 @@ internal static class FollowCommand
         Option<int> limit = NumberOption.Of("--limit", Say(
             "Instructions of each task at most, chosen by their hash; 0 for all.", "種類ごとの指示の数の上限。ハッシュ値で選ぶ。0 ならすべて。"), DefaultLimit, NumberOption.AtLeast(0));
         Option<int> tokens = NumberOption.Of("--max-new-tokens", Say(
-            "Tokens of an answer at most.", "応答のトークン数の上限。"), DefaultNewTokens, NumberOption.AtLeast(1), "-n");
+            "Tokens of an answer at most; one that has not ended by then is not followed.", "応答のトークン数の上限。そこまでに終わらない応答は、守れたものに数えない。"), DefaultNewTokens, NumberOption.AtLeast(1), "-n");
         Option<string?> format = Arguments.PromptFormatName(Say(
             $"The prompt format; guessed from the model when absent: {string.Join(", ", PromptFormat.All)}, {PromptFormat.TemplateName} (the folder's own).",
             $"プロンプトの書式。省略時はモデルから推定: {string.Join("、", PromptFormat.All)}、{PromptFormat.TemplateName}（モデルのフォルダーのもの）。"));
@@ -44,13 +44,14 @@ internal static class FollowCommand
         {
             HelpName = "FILE",
             Description = Say(
-                "Write the table to a file: .json or Markdown; or every answer: .jsonl.", "表をファイルに書く（.json 以外は Markdown）。.jsonl ならすべての応答を書く。"),
+                "Write the table to a file: .json or Markdown; or every answer, and whether it ended by itself (\"finish\": \"stop\", not \"length\"): .jsonl.",
+                "表をファイルに書く（.json 以外は Markdown）。.jsonl ならすべての応答を、自分で終わったか（\"finish\" が \"stop\" か \"length\" か）と共に書く。"),
         };
         Option<bool> force = new("--force") { Description = Say("Replace a file that is there.", "既にあるファイルを置き換える。") };
         Option<bool> json = Arguments.Json();
         Command command = new("follow", Say(
-            "Count how many instructions a model follows, where that can be checked: words, numbers of items, exact texts. It answers with its likeliest tokens.",
-            "モデルが従えた指示の数を、確かめられるもの（言葉、個数、正確な文など）について数える。応答は最も確からしいトークンで作る。"))
+            "Count how many instructions a model follows, where that can be checked: words, numbers of items, exact texts. It answers with its likeliest tokens, and has to end by itself.",
+            "モデルが守れた指示の数を、確かめられるもの（言葉、個数、正確な文など）について数える。応答は最も確からしいトークンで作り、自分で終わったものだけを数える。"))
         { model, files, limit, tokens, format, adapter, threads, skipBad, output, force, json };
         FormatArguments weights = FormatArguments.AddTo(command, FormatArguments.Alias);      // --format is that of the prompt
         command.SetAction((args, stop) => Task.Run(async () =>
@@ -81,6 +82,10 @@ internal static class FollowCommand
                     $"note: prompt format {guess.Format} is a guess. {guess.Reason} --format NAME chooses another.",
                     $"注意: プロンプト書式 {guess.Format} は推定です。{guess.Reason}--format NAME で変えられます。"));
             Answered[] answers = await AnswerAsync(terminal, generator, guess.Format, instructions, args.GetValue(tokens), stop).ConfigureAwait(false);
+            if (answers.Count(answer => !answer.HasEnded) is > 0 and int endless)
+                terminal.Error.WriteLine(Say(
+                    $"note: {Count(endless, "answer")} of {answers.Length:N0} had not ended at the limit of {Count(args.GetValue(tokens), "token")} or of the context, and {(endless == 1 ? "counts" : "count")} as not followed",
+                    $"注意: {answers.Length:N0} 件のうち {endless:N0} 件の応答は、上限の {args.GetValue(tokens):N0} トークンか文脈長までに終わらなかったため、守れたものに数えません"));
             terminal.Output.Write(args.GetValue(json) ? Json(answers) : Markdown(answers));
             if (args.GetValue(output) is { } path)
                 AtomicFile.Write(path, Encoding.UTF8.GetBytes(
@@ -141,8 +146,12 @@ internal static class FollowCommand
                 int[] ids = generator.Encode(prompt.Text, prompt.AddSpecialTokens);
                 int room = generator.Config.Context - ids.Length;
                 // An instruction that leaves no room for an answer has none.
-                string answer = room < 1 ? "" : (await generator.GenerateAsync(ids, greedy with { MaxNewTokens = Math.Min(tokens, room) }, stop).ConfigureAwait(false))[0].Text!;
-                answers[i] = new Answered(instructions[i], answer.Trim(), instructions[i].Check.IsMetBy(answer));
+                GenerationResult? result = room < 1
+                    ? null : (await generator.GenerateAsync(ids, greedy with { MaxNewTokens = Math.Min(tokens, room) }, stop).ConfigureAwait(false))[0];
+                string answer = result?.Text?.Trim() ?? "";
+                // What is cut off, as endless repetition is, may have the form that was asked for, and is no answer.
+                bool hasEnded = result?.Finish == FinishReason.Stop;
+                answers[i] = new Answered(instructions[i], answer, hasEnded, hasEnded && instructions[i].Check.IsMetBy(answer));
             })).ConfigureAwait(false);
         }
         progress.Clear();
@@ -157,7 +166,7 @@ internal static class FollowCommand
 
     private static string Markdown(Answered[] answers) => TextTable.Write(
     [
-        [Say("task", "種類"), Say("instructions", "指示"), Say("followed", "従えた数"), "%"],
+        [Say("task", "種類"), Say("instructions", "指示"), Say("followed", "守れた数"), "%"],
         .. Rows(answers).Select(row => (string[])
         [
             Failure.OneLine(row.Task.Replace("|", "\\|", StringComparison.Ordinal)), row.Count.ToString("N0", CultureInfo.InvariantCulture),
@@ -198,6 +207,7 @@ internal static class FollowCommand
                 json.WriteString("task", answer.Instruction.Task);
                 json.WriteString("instruction", answer.Instruction.Question);
                 json.WriteString("answer", answer.Answer);
+                json.WriteString("finish", answer.HasEnded ? "stop" : "length");
                 json.WriteBoolean("followed", answer.IsFollowed);
                 json.WritePropertyName("check");
                 answer.Instruction.Check.WriteTo(json);

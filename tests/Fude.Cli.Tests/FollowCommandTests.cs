@@ -15,23 +15,40 @@ public sealed class FollowCommandTests : IDisposable
     [Fact]
     public async Task Answers_are_counted_by_what_they_are_held_to()
     {
-        string model = Model(), answered = _folder["answers.jsonl"];
+        string model = Model("""{"eos_token_id": 2, "forced_eos_token_id": 2}"""), answered = _folder["answers.jsonl"];      // every answer ends by itself
         string[] questions = ["猫は無い。", "名前はまだ無い。", "吾輩は猫である。", "無い猫。"];
         string unmet = Instructions("a.jsonl", questions.Select(question => ("words", question, """{"contains": ["決して書かれない言葉"]}""")));
-        Fude.Result result = await Fude.Run("follow", model, unmet, "--format", "fude-chat", "-n", "6", "--out", answered);
+        Fude.Result result = await Fude.Run("follow", model, unmet, "--format", "fude-chat", "-n", "7", "--out", answered);
         Assert.Equal((0, ""), (result.Status, result.Error));
         Assert.Equal(["words", "all"], Rows(result.Output).Select(row => row[0]));
         Assert.All(Rows(result.Output), row => Assert.Equal(["4", "0", "0.0"], row[1..]));
         Dictionary<string, string> answers = Lines(answered).ToDictionary(line => line.GetProperty("instruction").GetString()!, line => line.GetProperty("answer").GetString()!);
         Assert.Equal(questions.Order(StringComparer.Ordinal), answers.Keys.Order(StringComparer.Ordinal));
         Assert.All(answers.Values, answer => Assert.NotEqual("", answer));
+        Assert.All(Lines(answered), line => Assert.Equal("stop", line.GetProperty("finish").GetString()));
         // What it answered, asked for: of two tasks, one of which has an answer too much.
         string met = Instructions("b.jsonl", questions.Select((question, i) =>
             (i == 0 ? "begin" : "repeat", question, JsonSerializer.Serialize(new { exactly = i == 3 ? "別の答え" : answers[question] }))));
-        result = await Fude.Run("follow", model, met, "--format", "fude-chat", "-n", "6");
+        result = await Fude.Run("follow", model, met, "--format", "fude-chat", "-n", "7");
         Assert.Equal(["begin 1 1 100.0", "repeat 3 2 66.7", "all 4 3 75.0"], Rows(result.Output).Select(row => string.Join(' ', row)));
-        JsonElement json = (await Fude.Run("follow", model, met, "--format", "fude-chat", "-n", "6", "--json", "--threads", "1")).Json;
+        JsonElement json = (await Fude.Run("follow", model, met, "--format", "fude-chat", "-n", "7", "--json", "--threads", "1")).Json;
         Assert.Equal((4, 3), (json.GetProperty("instructions").GetInt32(), json.GetProperty("followed").GetInt32()));
+    }
+
+    [Fact]
+    public async Task An_answer_that_is_cut_off_is_not_followed_whatever_its_form()
+    {
+        string model = Model("""{"eos_token_id": 2, "suppress_tokens": [2]}"""), answered = _folder["answers.jsonl"];
+        string[] follow = ["follow", model, "--format", "fude-chat", "-n", "6", "--out", answered];
+        Assert.Equal(0, (await Fude.Run([.. follow, Instructions("a.jsonl", [("words", "猫は無い。", """{"sentences": 1}""")])])).Status);
+        JsonElement line = Assert.Single(Lines(answered));
+        Assert.Equal("length", line.GetProperty("finish").GetString());
+        Assert.False(line.GetProperty("followed").GetBoolean());
+        string exact = Instructions("b.jsonl", [("words", "猫は無い。", JsonSerializer.Serialize(new { exactly = line.GetProperty("answer").GetString() }))]);
+        Fude.Result result = await Fude.Run([.. follow, exact, "--force"]);
+        Assert.Equal(["words 1 0 0.0", "all 1 0 0.0"], Rows(result.Output).Select(row => string.Join(' ', row)));
+        Assert.Contains("note: 1 answer of 1 had not ended at the limit of 6 tokens or of the context, and counts as not followed\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("守れた数", (await Fude.RunInJapanese([.. follow, exact, "--force"])).Said, StringComparison.Ordinal);
     }
 
     [Fact]
@@ -108,7 +125,7 @@ public sealed class FollowCommandTests : IDisposable
     private string Instructions(string name, IEnumerable<(string Task, string Question, string Check)> instructions) => _folder.Write(name, string.Concat(
         instructions.Select(one => $$"""{"task": "{{one.Task}}", "messages": [{"role": "user", "content": "{{one.Question}}"}, {"role": "assistant", "content": "x"}], "check": {{one.Check}}}""" + "\n")));
 
-    private string Model()
+    private string Model(string? generation = null)
     {
         string folder = _folder["model"];
         using TrainableModel model = TrainableModel.Create(Encoding.UTF8.GetBytes("""
@@ -119,6 +136,7 @@ public sealed class FollowCommandTests : IDisposable
         TrainedTokenizer trained = UnigramTrainer.Train(new TrainingText(_folder.Write("train.txt", "吾輩は猫である。\n名前はまだ無い。\n猫は無い。\n")),
             new TokenizerTrainerOptions { VocabularySize = 276, AddDummyPrefix = false, AddBegin = true, Threads = 1, ControlPieces = ["<|system|>", "<|user|>", "<|assistant|>"] });
         trained.SaveHuggingFace(folder);
+        if (generation is not null) _folder.Write("model/generation_config.json", generation);
         return folder;
     }
 }

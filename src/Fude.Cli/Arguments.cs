@@ -13,8 +13,8 @@ internal static class Arguments
     {
         HelpName = "MODEL",
         Description = Say(
-            "Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer; or a GGUF file.",
-            "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー、または GGUF ファイル。"),
+            $"Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer; a GGUF file; or {DefaultModel.Name}, which comes with fude.",
+            $"config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー、GGUF ファイル、または付属の {DefaultModel.Name}。"),
     };
 
     /// <summary>A model whose own weights are needed: no GGUF file.</summary>
@@ -22,8 +22,8 @@ internal static class Arguments
     {
         HelpName = "MODEL",
         Description = Say(
-            "Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer.",
-            "config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー。"),
+            $"Folder with config.json, *.safetensors or pytorch_model*.bin, and a tokenizer; or {DefaultModel.Name}, which comes with fude.",
+            $"config.json、*.safetensors または pytorch_model*.bin、トークナイザーのあるフォルダー、または付属の {DefaultModel.Name}。"),
     };
 
     /// <summary>A model to tune: also a GGUF file, beside which an adapter is trained.</summary>
@@ -53,8 +53,8 @@ internal static class Arguments
     {
         HelpName = "MODEL",
         Description = Say(
-            "A model's folder (read as transformers reads it), one tokenizer.json or .model file (as SentencePiece reads it), or a GGUF file.",
-            "モデルのフォルダー（transformers と同じ読み方）、tokenizer.json か .model のファイル（SentencePiece と同じ読み方）、または GGUF ファイル。"),
+            $"A model's folder (read as transformers reads it), one tokenizer.json or .model file (as SentencePiece reads it), a GGUF file, or {DefaultModel.Name}.",
+            $"モデルのフォルダー（transformers と同じ読み方）、tokenizer.json か .model のファイル（SentencePiece と同じ読み方）、GGUF ファイル、または {DefaultModel.Name}。"),
     };
 
     public static Option<bool> NoSpecial() => new("--no-special")

@@ -1,3 +1,4 @@
+using System.CommandLine;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -18,6 +19,25 @@ internal static class DefaultModel
         $"No model was named, and {Path}, which comes with fude, is not there. Name a model's folder or GGUF file.",
         $"モデルが指定されておらず、付属の {Path} もありません。モデルのフォルダーか GGUF ファイルを指定してください。"));
 
+    /// <summary>Where a model lies that a word names: the default model's folder where it is its name, and no file or folder is called so.</summary>
+    public static string Named(string word) => word == Name && !File.Exists(word) && !Directory.Exists(word) && Directory.Exists(Path) ? Path : word;
+
+    /// <summary>Has a command and those below it take the default model's name wherever a model or a tokenizer is named.</summary>
+    public static void AcceptName(Command command)
+    {
+        foreach (Argument argument in command.Arguments)
+        {
+            if (argument is Argument<string?> { HelpName: "MODEL" } model)
+                model.CustomParser = result => result.Tokens is [{ Value: string word }] ? Named(word) : null;
+            else if (argument is Argument<string[]> { HelpName: "MODEL" } models)
+                models.CustomParser = result => [.. result.Tokens.Select(word => Named(word.Value))];
+        }
+        foreach (Option option in command.Options)
+            if (option is Option<string?> { Name: "--from" or "--tokenizer" } model)
+                model.CustomParser = result => result.Tokens is [{ Value: string word }] ? Named(word) : null;
+        foreach (Command part in command.Subcommands) AcceptName(part);
+    }
+
     /// <summary>What MODEL and TEXT are of the words of a command line: one alone is a model if there is such a file or folder, and a text for the default model otherwise.</summary>
     /// <returns>The model, or null for the default one; and the text, if any.</returns>
     /// <param name="first">The first word, if any.</param>
@@ -30,6 +50,9 @@ internal static class DefaultModel
             $"{first} looks like the name of a model, but there is no such folder or file. Give the path of the model's folder or GGUF file; if it is a text for {Name}, name the model too: {Path}.",
             $"{first} はモデルの名前のようですが、そのようなフォルダーやファイルはありません。モデルのフォルダーか GGUF ファイルのパスを指定してください。{Name} に渡すテキストなら、モデルも指定してください: {Path}")
         : ((string?)null, first);
+
+    /// <summary>Whether a word alone is a text: it is no file or folder, nor like the path or the name of one.</summary>
+    public static bool IsText(string word) => !LooksLikePath(word) && !LooksLikeName(word);
 
     // As llm-jp-13b-v1.0, 01-ai/Yi-6B and models/llm-jp are, and COVID-19, e-mail, and/or and 2026-11-23 are not.
     private static bool LooksLikeName(string word) =>

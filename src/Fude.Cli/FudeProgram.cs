@@ -103,6 +103,7 @@ internal sealed class FudeProgram(Terminal terminal)
         bool isNamed = commands.Any(command => command.Name == first);
         foreach ((string name, Func<Command> create) in commands)
             if (!isNamed || name == first) root.Add(create());
+        DefaultModel.AcceptName(root);
         CommandLineWords.Adopt(root);
         CommandLineWords.RefuseMisspeltOptions(root, literal ?? []);
         return root;

@@ -23,7 +23,7 @@ internal static class InspectCommand
 
     public static Command Create(Terminal terminal)
     {
-        Argument<string> model = Arguments.Model();
+        Argument<string?> model = Arguments.ModelOrDefault();
         Option<bool> tensors = new("--tensors")
         {
             Description = Say("List every weight with its shape.", "すべての重みと形を一覧にする。"),
@@ -77,7 +77,7 @@ internal static class InspectCommand
         });
         command.SetAction(args =>
         {
-            ModelFolder folder = ModelFolder.Open(args.GetRequiredValue(model));
+            ModelFolder folder = ModelFolder.Open(DefaultModel.Or(args.GetValue(model)));
             if (args.GetValue(train))
             {
                 ReadOnlyMemory<byte>? adapter = args.GetValue(lora) is { } file ? TextInput.ReadBytes(file)

@@ -54,6 +54,26 @@ public sealed class DefaultModelTests
     public void Other_words_are_texts(string word) => Assert.Equal((null, word), DefaultModel.Of(word, null, hasText: false));
 
     [Fact]
+    public async Task It_is_named_by_its_name_wherever_a_model_is()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Equal(DefaultModel.Path, DefaultModel.Named(DefaultModel.Name));
+        Assert.Equal("fude-mini", DefaultModel.Named("fude-mini"));
+        Assert.Equal((await Fude.Run("tokenize", "吾輩は")).Output, (await Fude.Run("tokenize", DefaultModel.Name, "吾輩は")).Output);
+        Assert.Equal(await Greedy("吾輩は"), await Greedy(DefaultModel.Name, "吾輩は"));
+        string tensors = (await Fude.Run("inspect", "--tensors", "--json")).Json.GetProperty("tensors").GetRawText();
+        Assert.Equal(tensors, (await Fude.Run("inspect", DefaultModel.Name, "--tensors", "--json")).Json.GetProperty("tensors").GetRawText());
+        string text = folder.Write("text.txt", "吾輩は猫である。\n");
+        Fude.Result shard = await Fude.Run("corpus", "tokenize", text, "--tokenizer", DefaultModel.Name, "--out", folder["shard"]);
+        Assert.True(shard.Status == 0, shard.Error);
+        // A recipe takes it too.
+        string recipe = folder.Write("recipe.json", """{"steps": [{"step": "tokenize", "files": ["text.txt"], "tokenizer": "fude-mini-ja", "out": "new"}]}""");
+        Fude.Result run = await Fude.Run("run", recipe, "--dry-run");
+        Assert.True(run.Status == 0, run.Error);
+        Assert.Contains(DefaultModel.Name, (await Fude.Run("evaluate", "--help")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_conversation_that_outgrows_the_context_forgets_its_first_turns()
     {
         // generation_config.json asks for 128 new tokens of a context of 512.

@@ -79,6 +79,7 @@ internal sealed partial class Recipe
     private readonly string _folder;
     private readonly Dictionary<string, string> _variables = new(StringComparer.Ordinal);
     private readonly Dictionary<string, IReadOnlyList<RecipeValue>> _lists = new(StringComparer.Ordinal);
+    private readonly HashSet<string> _outputs = new(StringComparer.Ordinal);        // of the steps so far
 
     private Recipe(string file) => _folder = Path.GetDirectoryName(Path.GetFullPath(file))!;
 
@@ -108,6 +109,7 @@ internal sealed partial class Recipe
         foreach (RecipeValue step in Require(steps.Value, RecipeValueKind.Array, StepsKey).Items)
         {
             read.Add(recipe.ReadStep(step, terminal));
+            recipe._outputs.UnionWith(read[^1].Outputs.Select(output => output.Path));
             if (read.FindIndex(other => other.Name == read[^1].Name) is int first && first < read.Count - 1)
                 throw read[^1].Place.Wrong(
                     $"two steps are called '{read[^1].Name}'; the other is at line {read[first].Place.Line}. Give one of them another \"name\".",
@@ -255,7 +257,10 @@ internal sealed partial class Recipe
         if (text.Contains("${", StringComparison.Ordinal))
             throw value.Place.Wrong($"'{name}' has a '${{' that no '}}' follows: a variable is ${{name}}.", $"'{name}' に閉じていない '${{' があります。変数は ${{名前}} と書きます。");
         if (text.Length == 0 || text.Contains('\0', StringComparison.Ordinal)) throw value.Place.Wrong($"'{name}' is no path.", $"'{name}' がパスになっていません。");
-        return Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, _folder));
+        string path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, _folder));
+        // The model that comes with fude is named as on the command line, unless something of the recipe is called so.
+        return text == DefaultModel.Name && name is "model" or "from" or "tokenizer" or "tokenizers" && !_outputs.Contains(path)
+            && !Fingerprint.Exists(path) && Directory.Exists(DefaultModel.Path) ? DefaultModel.Path : path;
     }
 
     /// <summary>A value, or those of the list that it stands for.</summary>

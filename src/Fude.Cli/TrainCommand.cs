@@ -20,8 +20,8 @@ internal static class TrainCommand
         Option<string> output = Text("--out", "DIR", Say("The run's folder: checkpoints, metrics and at the end the folder model. A run that is there goes on.",
             "実行フォルダー。チェックポイント、記録、最後に model フォルダーを書く。途中の実行があれば再開する。"));
         output.Required = true;
-        Option<string?> config = Optional("--config", "FILE", Say("config.json of a new model.", "新しいモデルの config.json。"));
-        Option<string?> from = Optional("--from", "MODEL", Say("The folder of a model to go on with (continued pre-training).", "継続事前学習の元になるモデルのフォルダー。"));
+        Option<string?> config = Optional("--config", "FILE", Say("config.json of a new model; this or --from is needed.", "新しいモデルの config.json。これか --from が必要。"));
+        Option<string?> from = Optional("--from", "MODEL", Say("The folder of a model to go on with (continued pre-training), instead of --config.", "--config の代わりに、継続事前学習の元になるモデルのフォルダー。"));
         Option<string?> tokenizer = Optional("--tokenizer", "DIR", Say("A folder whose tokenizer goes with the model.", "モデルに付けるトークナイザーのフォルダー。"));
         Option<string[]> data = Many("--data", Say("A token shard to learn from (NAME of NAME.bin and NAME.idx); several are read one after another, not mixed.", "学習するシャード（NAME.bin と NAME.idx の NAME）。複数なら混ぜずに順に使う。"));
         data.Required = true;
@@ -31,7 +31,7 @@ internal static class TrainCommand
             "--context", Say("Tokens of a row; the model's context, at most 512, when absent.", "1 行のトークン数。省略時はモデルの文脈長（512 まで）。"), Within(1, Most));
         Option<int> rows = Of("--rows", Say("Rows of a micro-batch: what is in memory at a time.", "マイクロバッチの行数（同時にメモリーに載る量）。"), 4, Within(1, Most));
         Option<int> accumulate = Of("--accumulate", Say("Micro-batches of a step (gradient accumulation).", "1 ステップのマイクロバッチ数（勾配累積）。"), 1, Within(1, Most));
-        Option<long?> steps = Optional<long>("--steps", Say("Steps of the whole run.", "全体のステップ数。"), AtLeast(1L));
+        Option<long?> steps = Optional<long>("--steps", Say("Steps of the whole run; this or --tokens is needed.", "全体のステップ数。これか --tokens が必要。"), AtLeast(1L));
         Option<long?> tokens = Optional<long>("--tokens", Say("Tokens of the whole run, instead of --steps.", "--steps の代わりに、全体のトークン数。"), AtLeast(1L));
         Option<double> rate = Of("--learning-rate", Say("The highest learning rate.", "学習率の最大値。"), 1e-3, AtLeast(0.0));
         Option<long> warmUp = Of("--warmup-steps", Say("Steps over which the rate rises.", "学習率を上げていくステップ数。"), 0L, AtLeast(0L));

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.Text;
 using Fude.Generation;
 using Fude.Models;
+using Fude.Tokenizers.Training;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -47,9 +48,11 @@ internal static class ChatCommand
                 InTheirWords = failure => generation.InTheirWords(args, failure),
             };
             conversation.RequireOptions();
+            string title = args.GetValue(adapter) is { } beside
+                ? Say($"{generator.Folder.Title} with {ModelFolder.TitleOf(beside)}", $"{generator.Folder.Title} + {ModelFolder.TitleOf(beside)}") : generator.Folder.Title;
             terminal.Error.WriteLine(Say(
-                $"{generator.Folder.Name}, prompt format {guess.Format}{(guess.IsSure ? "" : $", which is a guess. {guess.Reason} --format NAME chooses another")}. /help lists the commands.",
-                $"{generator.Folder.Name}、プロンプト書式 {guess.Format}{(guess.IsSure ? "" : $"（推定: {guess.Reason}--format NAME で変えられます）")}。/help で命令の一覧。"));
+                $"{title}, prompt format {guess.Format}{(guess.IsSure ? "" : $", which is a guess. {guess.Reason} --format NAME chooses another")}. /help lists the commands.",
+                $"{title}、プロンプト書式 {guess.Format}{(guess.IsSure ? "" : $"（推定: {guess.Reason}--format NAME で変えられます）")}。/help でコマンドの一覧。"));
             if (!guess.Format.HasTurns)
                 terminal.Error.WriteLine(Say(
                     "This format has no place for earlier turns: each message is answered by itself.",
@@ -63,6 +66,7 @@ internal static class ChatCommand
     private sealed class Conversation(Terminal terminal, Interrupts interrupts, TextGenerator generator, GenerationOptions options)
     {
         private const int DefaultNewTokens = 512;
+        private const string Force = "--force";
 
         private readonly List<Exchange> _history = [];
 
@@ -75,6 +79,15 @@ internal static class ChatCommand
         /// <summary>Fails where the options would make every answer fail.</summary>
         public void RequireOptions()
         {
+            if (options.MaxNewTokens is { } wanted && wanted > generator.Config.Context / 2)
+            {
+                Prompt empty = Format.Write("", system: System);
+                int context = generator.Config.Context, frame = generator.Encode(empty.Text, empty.AddSpecialTokens).Length;
+                if (wanted > context - frame)
+                    throw Failure.OfUsage(
+                        $"--max-new-tokens {wanted} leaves no message room: the model reads {Count(context, "token")}, of which the prompt format takes {frame}. With --max-new-tokens {context / 2} half of them are left.",
+                        $"--max-new-tokens {wanted} では発言の入る場所がありません。モデルが読めるのは {context:N0} トークンで、書式だけで {frame:N0} トークンになります。--max-new-tokens {context / 2} なら半分が残ります。");
+            }
             try
             {
                 generator.Require(Call(promptLength: 1));
@@ -239,19 +252,62 @@ internal static class ChatCommand
                     foreach (Exchange turn in _history) terminal.Output.WriteLine($"> {turn.Question}\n{turn.Answer}");
                     return true;
                 case "/save":
-                    if (rest.Length == 0) throw new Failure("/save needs the name of a file.", "/save にはファイル名が必要です。");
-                    await File.WriteAllTextAsync(rest, string.Concat(_history.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))).ConfigureAwait(false);
-                    terminal.Error.WriteLine(Say($"[wrote {rest}]", $"[{rest} に保存しました]"));
+                    Save(rest);
                     return true;
                 default:
-                    throw new Failure($"{parts[0]} is no command here. {Help()}", $"{parts[0]} という命令はありません。{Help()}");
+                    throw new Failure($"{parts[0]} is no command here. {Help()}", $"{parts[0]} というコマンドはありません。{Help()}");
             }
         }
 
+        /// <summary>Writes the conversation into a file: as an example that fude tune reads where the file's name is one of JSON, and for people elsewhere.</summary>
+        /// <param name="words">The file's name, and --force behind it where a file that is there is to be replaced.</param>
+        private void Save(string words)
+        {
+            bool isForced = words == Force || words.EndsWith($" {Force}", StringComparison.Ordinal);
+            string file = isForced ? words[..^Force.Length].TrimEnd() : words;
+            if (file.Length == 0) throw new Failure("/save needs the name of a file.", "/save にはファイル名が必要です。");
+            if (_history.Count == 0) throw new Failure("there is nothing to save yet.", "保存する会話がまだありません。");
+            if (file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase))
+                throw new Failure(
+                    $"/save {file} would be packed by its name, and it is not: leave off .gz.", $"/save {file}: gzip では書き出しません。末尾の .gz を外してください。");
+            OutputPlace.RequireNew(file, isForced);
+            bool isJson = file.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase) || file.EndsWith(".json", StringComparison.OrdinalIgnoreCase);
+            AtomicFile.Write(file, Encoding.UTF8.GetBytes(isJson ? AsExample(System, _history) : string.Concat(_history.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))));
+            terminal.Error.WriteLine(Say($"[wrote {file}]", $"[{file} に保存しました]"));
+        }
+
+        private static string AsExample(string? system, IEnumerable<Exchange> turns)
+        {
+            using StringWriter text = new() { NewLine = "\n" };
+            JsonLine.Write(text, json =>
+            {
+                json.WriteStartObject();
+                json.WriteStartArray("messages");
+                if (!string.IsNullOrEmpty(system)) WriteMessage("system", system);
+                foreach (Exchange turn in turns)
+                {
+                    WriteMessage("user", turn.Question);
+                    WriteMessage("assistant", turn.Answer);
+                }
+                json.WriteEndArray();
+                json.WriteEndObject();
+
+                void WriteMessage(string role, string content)
+                {
+                    json.WriteStartObject();
+                    json.WriteString("role", role);
+                    json.WriteString("content", content);
+                    json.WriteEndObject();
+                }
+            });
+            return text.ToString();
+        }
+
         private static string Help() => Say(
-            "/clear new conversation, /retry another answer, /undo forget the last turn, /system TEXT, /format NAME, /history, /save FILE, /exit. " +
+            "/clear new conversation, /retry another answer, /undo forget the last turn, /system TEXT, /format NAME, /history, " +
+            "/save FILE (.jsonl: as fude tune reads it; --force behind it replaces a file), /exit. " +
             "Alt+Enter or a final \\ starts a new line; Ctrl+C stops an answer.",
-            "/clear 新しい会話、/retry 答え直し、/undo 直前を取り消す、/system 役割の文、/format 書式名、/history 履歴、/save ファイル、/exit 終了。" +
+            "/clear 新しい会話、/retry 答え直し、/undo 直前を取り消す、/system 役割の文、/format 書式名、/history 履歴、/save ファイル（.jsonl なら fude tune で読める形。後に --force を付ければ上書き）、/exit 終了。" +
             "改行は Alt+Enter か行末の \\。回答の中断は Ctrl+C。");
     }
 }

@@ -24,8 +24,14 @@ internal static class DetokenizeCommand
             model, skipSpecial, json,
         };
         // A read that waits for input cannot be stopped, only left behind.
-        command.SetAction((args, stop) => Task.Run(() => Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(args.GetValue(model))),
-            args.GetValue(skipSpecial), args.GetValue(json), stop), stop).WaitAsync(stop));
+        command.SetAction((args, stop) => Task.Run(() =>
+        {
+            if (!terminal.InputIsRedirected)
+                throw Failure.OfUsage(
+                    "There is nothing to detokenize: give lines such as {\"ids\":[1,2,3]} on standard input, as `fude tokenize --json` prints them.",
+                    "テキストに戻すトークン ID がありません。`fude tokenize --json` が出力する {\"ids\":[1,2,3]} のような行を標準入力で渡してください。");
+            return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(args.GetValue(model))), args.GetValue(skipSpecial), args.GetValue(json), stop);
+        }, stop).WaitAsync(stop));
         return command;
     }
 

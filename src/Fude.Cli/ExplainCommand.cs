@@ -21,12 +21,15 @@ internal static class ExplainCommand
         Option<bool> noSpecial = Arguments.NoSpecial();
         Option<bool> json = Arguments.Json();
         Command command = new("explain", Say(
-            "Show how a text becomes tokens, and warn of what a prompt should not have.",
-            "テキストがトークンになる過程を見せ、プロンプトの問題を知らせる。")) { model, text, noSpecial, json };
+            "Show how a text becomes tokens, and warn of what a prompt should not have. Places are counted in characters (Unicode code points) from 0, also in JSON (start, end).",
+            "テキストがトークンになる過程を見せ、プロンプトの問題を知らせる。位置は 0 から数えた文字（Unicode 符号位置）で、JSON の start と end も同じ。")) { model, text, noSpecial, json };
         // A read that waits for input cannot be stopped, only left behind.
         command.SetAction((args, stop) => Task.Run(() =>
         {
             (string? named, string? given) = DefaultModel.Of(args.GetValue(model), args.GetValue(text), hasText: false);
+            if (given is null && !terminal.InputIsRedirected)
+                throw Failure.OfUsage(
+                    "There is nothing to explain: give TEXT, or a text on standard input.", "調べるテキストがありません。TEXT か標準入力で渡してください。");
             return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given ?? TextInput.ReadText(terminal.Input),
                 addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(json));
         }, stop).WaitAsync(stop));
@@ -37,6 +40,7 @@ internal static class ExplainCommand
     {
         TokenizerExplanation explanation = tokenizer.Explain(text, addSpecialTokens);
         IReadOnlyList<PromptWarning> warnings = PromptWarnings.Of(tokenizer, text, explanation);
+        int[] places = Places(text);
         if (json)
             JsonLine.Write(terminal.Output, writer =>
             {
@@ -50,8 +54,8 @@ internal static class ExplainCommand
                     writer.WriteStartObject();
                     writer.WriteNumber("id", token.Piece.Id);
                     writer.WriteString("piece", token.Piece.Text);
-                    writer.WriteNumber("start", token.Start);
-                    writer.WriteNumber("end", token.End);
+                    writer.WriteNumber("start", places[token.Start]);
+                    writer.WriteNumber("end", places[token.End]);
                     writer.WriteString("text", token.Text);
                     writer.WritePropertyName("score");
                     writer.WriteFloat((float)token.Piece.Score);
@@ -73,18 +77,18 @@ internal static class ExplainCommand
             });
         else
         {
-            Print(terminal.Output, tokenizer, text, explanation);
+            Print(terminal.Output, tokenizer, places, explanation);
             foreach (PromptWarning warning in warnings)
                 terminal.Error.WriteLine(Failure.OneLine(Say($"warning: {warning.Message}", $"注意: {warning.Message}")));
         }
         return 0;
     }
 
-    private static void Print(TextWriter output, Tokenizer tokenizer, string text, TokenizerExplanation explanation)
+    private static void Print(TextWriter output, Tokenizer tokenizer, int[] places, TokenizerExplanation explanation)
     {
         output.WriteLine(Say($"model       {tokenizer.Model}, {tokenizer.VocabularySize} entries", $"モデル      {tokenizer.Model}、{tokenizer.VocabularySize} 項目"));
         foreach (string piece in explanation.NormalizedText) output.WriteLine(Say($"normalized  {Visible(piece)}", $"正規化後    {Visible(piece)}"));
-        int characters = new StringInfo(text).LengthInTextElements;
+        int characters = places[^1];
         output.WriteLine(Say(
             $"tokens      {explanation.Tokens.Count} for {Count(characters, "character")}",
             $"トークン    {characters} 文字に対して {explanation.Tokens.Count} 個"));
@@ -92,10 +96,19 @@ internal static class ExplainCommand
         {
             string piece = Visible(token.Piece.Text);
             string padding = new(' ', Math.Max(1, 20 - LineEditor.Cells(piece)));
-            string place = token.Start == token.End ? "" : $"[{token.Start}..{token.End}) {Visible(token.Text)}";
+            string place = token.Start == token.End ? "" : $"[{places[token.Start]}..{places[token.End]}) {Visible(token.Text)}";
             output.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{token.Piece.Id,8}  {piece}{padding}{token.Piece.Kind,-12} {token.Piece.Score,10:0.####}  {place}"));
         }
+    }
+
+    // How many code points stand before each UTF-16 unit of a text, and before its end: what people and other languages count, where .NET counts units.
+    private static int[] Places(string text)
+    {
+        int[] places = new int[text.Length + 1];
+        for (int i = 0; i < text.Length; i++)
+            places[i + 1] = places[i] + (char.IsHighSurrogate(text[i]) && i + 1 < text.Length && char.IsLowSurrogate(text[i + 1]) ? 0 : 1);
+        return places;
     }
 
     /// <summary>The text on one line: its line breaks and tabs as pictures.</summary>

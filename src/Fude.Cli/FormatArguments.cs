@@ -54,7 +54,7 @@ internal sealed class FormatArguments
         command.Validators.Add(result =>
         {
             if (result.GetResult(arguments._save) is not null && result.GetResult(arguments._format) is null)
-                result.AddError(Say($"--save needs {name}.", $"--save には {name} が必要です。"));
+                result.AddError(Say($"--save needs {Alias}.", $"--save には {Alias} が必要です。"));
         });
         return arguments;
     }

@@ -48,6 +48,17 @@ internal static class GenerateCommand
                     + Say(" A text that begins with - is given by --prompt, or after --.", "- で始まるテキストは --prompt で、または -- の後に指定してください。"));
             if (result.GetValue(text) is not null && (result.GetResult(prompt) is not null || result.GetResult(ids) is not null))
                 result.AddError(Say("Give the text once: as TEXT, by --prompt or by --ids.", "テキストは TEXT、--prompt、--ids のどれかひとつで指定してください。"));
+            // One word alone is a model beside --prompt or --ids, and a text without.
+            if (result.GetValue(text) is null && result.GetValue(model) is { } alone)
+            {
+                bool hasText = result.GetResult(prompt) is not null || result.GetResult(ids) is not null;
+                if (hasText && DefaultModel.IsText(alone))
+                    result.AddError(Say(
+                        $"There is no folder or file '{alone}' of a model. If it is the text, give the text once: as TEXT, by --prompt or by --ids.",
+                        $"'{alone}' というモデルのフォルダーやファイルはありません。テキストなら、TEXT、--prompt、--ids のどれかひとつで指定してください。"));
+                if (!hasText && alone.Length == 0)
+                    result.AddError(Say("The text is empty: there is nothing to continue.", "テキストが空です。続きを書くテキストを指定してください。"));
+            }
         });
         command.SetAction(async (args, stop) =>
         {
@@ -58,6 +69,7 @@ internal static class GenerateCommand
             using TextGenerator generator = format.LoadGenerator(
                 args, DefaultModel.Or(named), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, stop);
             TimeSpan loaded = Stopwatch.GetElapsedTime(loading);
+            TextInput.TellReplaced(terminal, given ?? args.GetValue(prompt));
             // A read that waits for input cannot be stopped, only left behind.
             int[] promptIds = args.Given(ids) ?? generator.Encode(
                 given ?? args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),

@@ -55,6 +55,15 @@ internal static class TextInput
         }
     }
 
+    /// <summary>Says that a text of the command line holds U+FFFD: it may be meant, but it is also what the bytes of an argument become that are not UTF-8.</summary>
+    public static void TellReplaced(Terminal terminal, string? text)
+    {
+        if (text is null || !text.Contains('\uFFFD', StringComparison.Ordinal)) return;
+        terminal.Error.WriteLine(Language.Say(
+            "note: the text holds U+FFFD (�), which an argument's bytes become where they are not UTF-8. A text in another encoding goes through `iconv -t UTF-8` first.",
+            "注意: テキストに U+FFFD（�）があります。引数の UTF-8 でないバイトはこの文字になります。ほかの文字コードのテキストは、先に `iconv -t UTF-8` で変換してください。"));
+    }
+
     private static string Decode(ReadOnlySpan<byte> bytes, string source, int? line)
     {
         try

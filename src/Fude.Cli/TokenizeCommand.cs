@@ -34,6 +34,7 @@ internal static class TokenizeCommand
         command.SetAction((args, stop) => Task.Run(() =>
         {
             (string? named, string? given) = DefaultModel.Of(args.GetValue(model), args.GetValue(text), hasText: false);
+            TextInput.TellReplaced(terminal, given);
             return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given is null ? TextInput.ReadLines(terminal.Input) : [given],
                 addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop);
         }, stop).WaitAsync(stop));

@@ -49,6 +49,10 @@ public sealed class ModelFolder
         ? System.IO.Path.GetFileNameWithoutExtension(Path)
         : System.IO.Path.GetFileName(System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(Path)));
 
+    /// <summary>What tells it from others, for people: its <see cref="Name"/>, and where that is "model", as the results of all runs are called, the run's
+    /// folder before it, as in full/model.</summary>
+    public string Title => IsGguf ? Name : TitleOf(Path);
+
     /// <summary>The hyper-parameters.</summary>
     public ModelConfig Config { get; }
 
@@ -114,6 +118,14 @@ public sealed class ModelFolder
                 (isAdapter ? "これはアダプターです。ベースモデルのフォルダーを指定し、このフォルダーはアダプターとして指定してください。" : "")));
         }
         return new ModelFolder(path, ConfigReader.Load(config), File.Exists(generation) ? ConfigReader.Load(generation) : null);
+    }
+
+    /// <summary>The last part of a folder's path; of a run's folder model or adapter the last two.</summary>
+    public static string TitleOf(string folder)
+    {
+        ArgumentNullException.ThrowIfNull(folder);
+        string full = System.IO.Path.TrimEndingDirectorySeparator(System.IO.Path.GetFullPath(folder)), name = System.IO.Path.GetFileName(full);
+        return name is "model" or "adapter" && new DirectoryInfo(full).Parent is { Parent: not null } run ? $"{run.Name}/{name}" : name;
     }
 
     /// <summary>The tokenizer of a model's folder, of one of the files that <see cref="Tokenizer.Load"/> reads, or of a GGUF file, which

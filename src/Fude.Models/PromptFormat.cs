@@ -423,8 +423,8 @@ public sealed class PromptFormat
                 "config.json looks like llm-jp's; its name does not say whether it follows instructions.",
                 "config.json は llm-jp のもののようですが、指示に従うモデルかどうかは名前から分かりません。"))
             : new(Plain, false, Say(
-                $"Neither the name '{folder.Name}' nor config.json says how its instructions were written.",
-                $"'{folder.Name}' という名前からも config.json からも、指示の書式が分かりません。"));
+                $"Neither the name '{folder.Title}' nor config.json says how its instructions were written.",
+                $"'{folder.Title}' という名前からも config.json からも、指示の書式が分かりません。"));
     }
 
     /// <summary>Writes a conversation with its answers, as a model is trained on it.</summary>

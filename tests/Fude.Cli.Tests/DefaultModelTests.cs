@@ -74,6 +74,42 @@ public sealed class DefaultModelTests
     }
 
     [Fact]
+    public async Task A_conversation_is_saved_as_what_tuning_reads_and_over_nothing_unasked()
+    {
+        using TemporaryFolder folder = new();
+        string talk = folder["talk.jsonl"], mine = folder.Write("mine.txt", "mine"), deep = folder["new/talk.txt"];
+        Fude.Result chat = await Fude.RunWith(
+            $"/save {talk}\n/system 短く答えてください。\nこんにちは。\n/save {talk}\n/save {mine}\n/save {mine}.gz\n/save {deep}\n/save {deep} --force\n/save --force\n",
+            "chat", DefaultModel.Name, "--seed", "1", "-n", "8");
+        Assert.True(chat.Status == 0, chat.Error);
+        Assert.Contains("fude: there is nothing to save yet.\n", chat.Error, StringComparison.Ordinal);
+        Assert.Contains($"[wrote {talk}]\nfude: {mine} is there already: choose another name, or replace it with --force.\n", chat.Error, StringComparison.Ordinal);
+        Assert.Contains($"leave off .gz.\n[wrote {deep}]\n[wrote {deep}]\nfude: /save needs the name of a file.\n", chat.Error, StringComparison.Ordinal);
+        Assert.Equal("mine", File.ReadAllText(mine));
+        Assert.StartsWith("> こんにちは。\n", File.ReadAllText(deep), StringComparison.Ordinal);
+        using (JsonDocument example = JsonDocument.Parse(Assert.Single(File.ReadAllLines(talk))))
+        {
+            JsonElement messages = example.RootElement.GetProperty("messages");
+            Assert.Equal(["system", "user", "assistant"], messages.EnumerateArray().Select(message => message.GetProperty("role").GetString()));
+            Assert.Equal("短く答えてください。", messages[0].GetProperty("content").GetString());
+            Assert.Equal("こんにちは。", messages[1].GetProperty("content").GetString());
+        }
+        Fude.Result audit = await Fude.Run("tune", DefaultModel.Name, "--data", talk, "--audit");
+        Assert.True(audit.Status == 0, audit.Error);
+    }
+
+    [Fact]
+    public async Task An_answer_that_leaves_no_message_room_is_refused_with_what_works()
+    {
+        foreach (string most in (string[])["512", "600"])
+            Assert.Contains(
+                $"--max-new-tokens {most} leaves no message room: the model reads 512 tokens, of which the prompt format takes ",
+                (await Fude.RunWith("", "chat", "-n", most)).Failure(2), StringComparison.Ordinal);
+        Fude.Result chat = await Fude.RunWith("こんにちは。\n", "chat", "-n", "256", "--seed", "1");
+        Assert.True(chat.Status == 0, chat.Error);
+    }
+
+    [Fact]
     public async Task A_conversation_that_outgrows_the_context_forgets_its_first_turns()
     {
         // generation_config.json asks for 128 new tokens of a context of 512.

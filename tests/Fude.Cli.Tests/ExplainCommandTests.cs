@@ -1,3 +1,4 @@
+using System.Text.Json;
 using Fude.Models;
 using Fude.TestData;
 
@@ -65,6 +66,17 @@ public sealed class ExplainCommandTests
     {
         Assert.Contains(" for 1 character\n", (await Fude.Run("explain", Bare, "猫")).Output, StringComparison.Ordinal);
         Assert.Contains(" for 2 characters\n", (await Fude.Run("explain", Bare, "猫猫")).Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Characters_and_their_places_are_counted_in_code_points()
+    {
+        string output = (await Fude.Run("explain", Bare, "𠮷野家👩‍👩‍👧")).Output;
+        Assert.Contains(" for 8 characters\n", output, StringComparison.Ordinal);
+        Assert.Contains("[0..1) 𠮷", output, StringComparison.Ordinal);
+        JsonElement tokens = (await Fude.Run("explain", Bare, "𠮷野家👩‍👩‍👧", "--json")).Json.GetProperty("tokens");
+        Assert.Equal(8, tokens[tokens.GetArrayLength() - 1].GetProperty("end").GetInt32());
+        Assert.Contains("code points", (await Fude.Run("explain", "--help")).Output, StringComparison.Ordinal);
     }
 
     private static IEnumerable<string?> Kinds(Fude.Result result) =>

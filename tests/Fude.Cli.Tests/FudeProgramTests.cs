@@ -66,6 +66,21 @@ public sealed class FudeProgramTests
     }
 
     [Fact]
+    public async Task An_option_that_is_unlike_all_is_told_without_a_guess() =>
+        Assert.Contains("There is no option --json. Try ", (await Fude.Run("chat", "--json")).Failure(2), StringComparison.Ordinal);
+
+    [Theory]
+    [InlineData("explain", "There is nothing to explain: ")]
+    [InlineData("detokenize", "There is nothing to detokenize: ")]
+    public async Task At_a_terminal_no_text_is_waited_for(string command, string said)
+    {
+        using StringWriter output = new() { NewLine = "\n" };
+        using StringWriter error = new() { NewLine = "\n" };
+        Assert.Equal(2, await new FudeProgram(new Terminal(Stream.Null, output, error, InputIsRedirected: false)).RunAsync([command]));
+        Assert.StartsWith($"fude: {said}", error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_folder_in_the_place_of_a_recipe_is_named()
     {
         using TemporaryFolder folder = new();
@@ -170,6 +185,8 @@ public sealed class FudeProgramTests
         Assert.Contains("--out <DIR> (REQUIRED)", help.Output, StringComparison.Ordinal);
         Assert.Contains("--control <PIECE...>", help.Output, StringComparison.Ordinal);
         Assert.Matches(@"--model <unigram\|bpe> .*\[default: unigram\]\n", help.Output);
+        string train = (await Fude.Run("train", "--help")).Output;
+        foreach (string said in (string[])["this or --from is needed.", "this or --tokens is needed."]) Assert.Contains(said, train, StringComparison.Ordinal);
         Assert.Contains("FILE is missing. Try 'fude tokenizer train --help'.", (await Fude.Run("tokenizer", "train", "--out", "b")).Failure(status: 2), StringComparison.Ordinal);
     }
 

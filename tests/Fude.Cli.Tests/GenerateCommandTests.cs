@@ -134,6 +134,28 @@ public sealed class GenerateCommandTests
         Assert.Contains("; 1 new token in ", (await Fude.Run("generate", "吾輩は", "-n", "1", "--do-sample=false")).Error, StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_word_alone_beside_ids_is_told_to_be_a_text_and_an_empty_one_to_be_none()
+    {
+        foreach (string[] other in (string[][])[["--ids", "1,2"], ["--prompt", "猫"]])
+            Assert.Contains("If it is the text, give the text once: as TEXT, by --prompt or by --ids.", (await Fude.Run(["generate", "吾輩は", .. other])).Failure(2), StringComparison.Ordinal);
+        Assert.Contains("The text is empty: there is nothing to continue.", (await Fude.Run("generate", "", "-n", "10")).Failure(2), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Bytes_of_an_argument_that_were_not_UTF_8_are_told()
+    {
+        Fude.Result result = await Fude.Run("generate", "\uFFFD", "-n", "1");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("note: the text holds U+FFFD", result.Error, StringComparison.Ordinal);
+        Assert.Contains("note: the text holds U+FFFD", (await Fude.Run("tokenize", "\uFFFD")).Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("U+FFFD", (await Fude.Run("generate", "猫", "-n", "1")).Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task What_save_needs_is_called_as_everywhere() =>
+        Assert.Contains("--save needs --weights.", (await Fude.Run("generate", "猫", "--save", "z.gguf")).Failure(2), StringComparison.Ordinal);
+
     [Theory]
     [InlineData("--ids", "5,x")]
     [InlineData("--top-k", "many", "--ids", "5")]

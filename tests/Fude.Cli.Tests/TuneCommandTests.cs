@@ -44,7 +44,7 @@ public sealed class TuneCommandTests : IDisposable
             Assert.True(File.Exists(Path.Combine(run, file)), file);
         Fude.Result chat = await Fude.RunWith("犬と3\n", "chat", Path.Combine(run, "model"), "--max-new-tokens", "8");
         Assert.Equal("猫です。\n", chat.Output);
-        Assert.Contains("prompt format dialogue.", chat.Error, StringComparison.Ordinal);
+        Assert.Contains("run/model, prompt format dialogue. /help ", chat.Error, StringComparison.Ordinal);
 
         // The same command finds everything done; another one is refused.
         Assert.Equal(0, (await Fude.Run(command)).Status);
@@ -81,7 +81,7 @@ public sealed class TuneCommandTests : IDisposable
         Assert.Equal((8, 16), (config.RootElement.GetProperty("r").GetInt32(), config.RootElement.GetProperty("lora_alpha").GetInt32()));
         Fude.Result chat = await Fude.RunWith("犬と3\n", "chat", _model, "--adapter", Path.Combine(run, "adapter"), "--weights", "q8_0", "--max-new-tokens", "8");
         Assert.Equal("猫です。\n", chat.Output);
-        Assert.Contains("prompt format alpaca.", chat.Error, StringComparison.Ordinal);
+        Assert.Contains("base with run/adapter, prompt format alpaca.", chat.Error, StringComparison.Ordinal);
     }
 
     [Fact]

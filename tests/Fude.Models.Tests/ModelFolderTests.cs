@@ -18,6 +18,14 @@ public sealed class ModelFolderTests
         Assert.True(folder.HasWeights);
     }
 
+    [Theory]
+    [InlineData("runs/full/model", "full/model")]
+    [InlineData("runs/full/model/", "full/model")]
+    [InlineData("lora/adapter", "lora/adapter")]
+    [InlineData("full/llama", "llama")]
+    [InlineData("/model", "model")]
+    public void The_result_of_a_run_is_told_from_others_by_the_run(string folder, string title) => Assert.Equal(title, ModelFolder.TitleOf(folder));
+
     [Fact]
     public void A_missing_folder_is_an_error() =>
         Fails.With<DirectoryNotFoundException>(() => ModelFolder.Open("no-such-model"), "no-such-model");

@@ -12,11 +12,14 @@ internal static class NearestName
     {
         string[] names = [.. known];
         (string Name, int Distance) best = names.Select(name => (name, Distance(given, name))).OrderBy(pair => pair.Item2).FirstOrDefault();
-        string? meant = best.Name is not null && best.Distance <= Math.Max(1, Math.Min(given.Length, best.Name.Length) / 2)
+        string? meant = best.Name is not null && best.Distance <= Math.Max(1, Math.Min(Letters(given), Letters(best.Name)) / 2)
             ? best.Name
             : Array.Find(names, name => given.Length >= ShortestBeginning && name.StartsWith(given, StringComparison.Ordinal));      // a name cut short
         return meant is null ? "" : Say($" Did you mean '{meant}'?", $"'{meant}' のことですか。");
     }
+
+    // The dashes of options are alike in all of them, and bring none nearer.
+    private static int Letters(string name) => name.TrimStart('-').Length;
 
     /// <summary>Letters to change, add, drop or swap with the next until one name is the other (Damerau; _ and - count as the same letter).</summary>
     internal static int Distance(string a, string b)

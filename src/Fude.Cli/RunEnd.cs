@@ -4,9 +4,46 @@ using static Fude.Cli.Language;
 
 namespace Fude.Cli;
 
-/// <summary>What is said of the settings that a run goes on with and of the weights that it ends with.</summary>
+/// <summary>What is said of a run whatever it learns from: of its size, of what it is evaluated on, of the settings that it goes on with, and of the weights
+/// that it ends with.</summary>
 internal static class RunEnd
 {
+    /// <summary>A number of weights, as in 0.046 M.</summary>
+    public static string Millions(long weights) => string.Create(CultureInfo.InvariantCulture, $"{weights / 1e6:0.###} M");
+
+    /// <summary>Says that examples which are to be evaluated on are learnt from too.</summary>
+    public static void TellAlsoLearnt(TextWriter output, int alsoLearnt, int heldOut)
+    {
+        if (alsoLearnt > 0)
+            output.WriteLine(Say(
+                $"note: {alsoLearnt:N0} of the {Count(heldOut, "held-out example")} {(alsoLearnt == 1 ? "is" : "are")} also in what is learnt from: the held-out loss is lower than that of examples never seen",
+                $"注意: 検証用の {heldOut:N0} 例のうち {alsoLearnt:N0} 例は学習用のデータにもあります。検証損失は、学習していない例での損失より低く出ます"));
+    }
+
+    /// <summary>Says that shards which are to be evaluated on are learnt from too.</summary>
+    public static void TellAlsoLearnt(TextWriter output, IReadOnlyList<string> heldOut, IReadOnlyList<string> learnt)
+    {
+        string[] both = [.. heldOut.Where(shard => learnt.Any(other => IsSameShard(shard, other)))];
+        if (both.Length > 0)
+            output.WriteLine(Say(
+                $"note: held out, but also learnt from: {string.Join(", ", both)}; the held-out loss is lower than that of texts never seen",
+                $"注意: 検証用ですが、学習用のデータにもあります: {string.Join("、", both)}。検証損失は、学習していないテキストでの損失より低く出ます"));
+    }
+
+    // By what they hold, where they are two: their indices tell nearly all apart before the tokens are read.
+    private static bool IsSameShard(string shard, string other)
+    {
+        (shard, other) = (WithoutEnding(shard), WithoutEnding(other));
+        return Path.GetFullPath(shard) == Path.GetFullPath(other)
+            || (HoldTheSame(shard + ".idx", other + ".idx") && HoldTheSame(shard + ".bin", other + ".bin"));
+    }
+
+    private static bool HoldTheSame(string file, string other) =>
+        new FileInfo(file).Length == new FileInfo(other).Length && RunIdentity.FingerprintOf(file) == RunIdentity.FingerprintOf(other);
+
+    private static string WithoutEnding(string shard) =>
+        shard.EndsWith(".bin", StringComparison.Ordinal) || shard.EndsWith(".idx", StringComparison.Ordinal) ? shard[..^4] : shard;
+
     /// <summary>Says at the beginning that the best weights so far are missing, or are those on another held-out text.</summary>
     public static void TellLost(TextWriter output, double? lost, double? other)
     {

@@ -144,8 +144,8 @@ internal static class TrainCommand
         // Steps before the checkpoint may have had another number of tokens.
         double passes = (run.State.Tokens + ((double)(asked - run.State.Step) * run.TokensOfStep)) / run.TokensOfData;
         terminal.Error.WriteLine(Say(
-            $"{run.Model.Count / 1e6:F1} M weights; {Count(run.TokensOfStep, "token")} a step, {Count(settings.Trainer.Schedule.Steps, "step")} = {passes:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
-            $"重み {run.Model.Count / 1e6:F1} M、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {passes:F2} 回、ステップ {run.State.Step:N0} から"));
+            $"{RunEnd.Millions(run.Model.Count)} weights; {Count(run.TokensOfStep, "token")} a step, {Count(settings.Trainer.Schedule.Steps, "step")} = {passes:F2} passes over {run.TokensOfData:N0} tokens; from step {run.State.Step:N0}",
+            $"重み {RunEnd.Millions(run.Model.Count)}、1 ステップ {run.TokensOfStep:N0} トークン × {settings.Trainer.Schedule.Steps:N0} ステップ = {run.TokensOfData:N0} トークンを {passes:F2} 周、ステップ {run.State.Step:N0} から"));
         if (!run.HasTokenizer)
             terminal.Error.WriteLine(Say(
                 "note: no --tokenizer: the model is written without one, and whether the shards are of one tokenizer is not checked",
@@ -154,6 +154,7 @@ internal static class TrainCommand
             terminal.Error.WriteLine(Say(
                 $"note: less than a row of {settings.Context} tokens, not evaluated on: {string.Join(", ", run.ShortHeldOut)}",
                 $"注意: 1 行 {settings.Context} トークンに満たないため、評価に使いません: {string.Join("、", run.ShortHeldOut)}"));
+        RunEnd.TellAlsoLearnt(terminal.Error, settings.HeldOut, settings.Shards);
         RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
         if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);

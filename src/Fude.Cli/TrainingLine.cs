@@ -5,11 +5,14 @@ using static Fude.Cli.Language;
 namespace Fude.Cli;
 
 /// <summary>What a person sees of a run: on a screen one line that is drawn anew with every step, elsewhere a line now and then.</summary>
-/// <remarks>Loss and speed are means that forget: a step weighs half as much after <see cref="HalfLifeSeconds"/>. The time that is left is
-/// counted by the clock, evaluations and checkpoints included, and forgets more slowly, so that one evaluation does not upset it.</remarks>
+/// <remarks>The line that is drawn anew has a mean loss, so that it is calm, and says so; the first and the last line, and one with a held-out loss, have
+/// the step's own, which is what metrics.jsonl has and what a held-out loss may stand beside. Mean loss and speed forget: a step weighs half as much after
+/// <see cref="HalfLifeSeconds"/>, or after a tenth of the run where that is sooner. The first step, in which code is compiled and memory is first touched,
+/// does not count for the speed once there is another. The time that is left is counted by the clock, evaluations and checkpoints included, and forgets
+/// more slowly, so that one evaluation does not upset it.</remarks>
 internal sealed class TrainingLine : IDisposable
 {
-    private const double HalfLifeSeconds = 10, PaceHalfLifeSeconds = 300, PlainSeconds = 30, PeakIsWorthSeconds = 20, PeakAgainSeconds = 60;
+    private const double HalfLifeSeconds = 10, HalfLifeShare = 0.1, PaceHalfLifeSeconds = 300, PlainSeconds = 30, PeakIsWorthSeconds = 20, PeakAgainSeconds = 60;
 
     private readonly Terminal _terminal;
     private readonly ProgressLine _line;
@@ -19,8 +22,8 @@ internal sealed class TrainingLine : IDisposable
     private readonly TimeProvider _time;
     private double? _peak;
     private long _peakMeasured;
-    private long _last, _lastPlain, _tokens;
-    private double _weight, _loss, _speed, _paceSeconds, _paceSteps;
+    private long _last, _lastPlain, _tokens, _shown;
+    private double _lossWeight, _loss, _speedWeight, _speed, _paceSeconds, _paceSteps;
 
     /// <summary>A line for a run.</summary>
     /// <param name="terminal">Where it is drawn.</param>
@@ -43,7 +46,7 @@ internal sealed class TrainingLine : IDisposable
     {
         long now = _time.GetTimestamp();
         double whole = Math.Max(1e-9, _time.GetElapsedTime(_last, now).TotalSeconds);
-        bool isFirst = _weight == 0;
+        bool isFirst = _shown++ == 0;
         Follow(report, whole);
         if (IsPeakDue(report, now))
         {
@@ -51,7 +54,8 @@ internal sealed class TrainingLine : IDisposable
             _peakMeasured = now;
         }
         _last = _time.GetTimestamp();
-        string line = Line(report);
+        bool isLast = report.Step >= _steps;
+        string line = Line(report, isOwnLoss: isFirst || isLast || report.HeldOutLoss is not null);
         if (_terminal.ErrorIsScreen)
         {
             if (report.HeldOutLoss is not null)
@@ -65,7 +69,7 @@ internal sealed class TrainingLine : IDisposable
             }
             return;
         }
-        if (!isFirst && report.HeldOutLoss is null && report.Step < _steps && _time.GetElapsedTime(_lastPlain, now).TotalSeconds < PlainSeconds) return;
+        if (!isFirst && report.HeldOutLoss is null && !isLast && _time.GetElapsedTime(_lastPlain, now).TotalSeconds < PlainSeconds) return;
         _lastPlain = now;
         _terminal.Error.WriteLine(line);
     }
@@ -77,16 +81,18 @@ internal sealed class TrainingLine : IDisposable
     private bool IsPeakDue(in StepReport report, long now) =>
         _measurePeak is not null && (_peak is not { } peak
             ? SecondsLeft(report) > PeakIsWorthSeconds
-            : _speed / _weight * _flopsPerToken > peak && _time.GetElapsedTime(_peakMeasured, now).TotalSeconds >= PeakAgainSeconds);
+            : _speed / _speedWeight * _flopsPerToken > peak && _time.GetElapsedTime(_peakMeasured, now).TotalSeconds >= PeakAgainSeconds);
 
     private void Follow(in StepReport report, double whole)
     {
-        double kept = Math.Pow(0.5, whole / HalfLifeSeconds), weight = 1 - kept;
+        double kept = Math.Pow(0.5, Math.Max(whole / HalfLifeSeconds, 1 / (HalfLifeShare * _steps))), weight = 1 - kept;
+        if (_shown == 2) (_speed, _speedWeight, _paceSeconds, _paceSteps) = (0, 0, 0, 0);
         double speed = report.Seconds > 0 ? (report.Tokens - _tokens) / report.Seconds : 0;
         _tokens = report.Tokens;
         _loss = kept * _loss + weight * report.Loss;
+        _lossWeight = kept * _lossWeight + weight;
         _speed = kept * _speed + weight * speed;
-        _weight = kept * _weight + weight;
+        _speedWeight = kept * _speedWeight + weight;
         double keptPace = Math.Pow(0.5, whole / PaceHalfLifeSeconds);
         _paceSeconds = keptPace * _paceSeconds + whole;
         _paceSteps = keptPace * _paceSteps + 1;
@@ -94,11 +100,11 @@ internal sealed class TrainingLine : IDisposable
 
     private double SecondsLeft(in StepReport report) => (_steps - report.Step) * _paceSeconds / _paceSteps;
 
-    private string Line(in StepReport report)
+    private string Line(in StepReport report, bool isOwnLoss)
     {
-        double speed = _speed / _weight;
+        double speed = _speed / _speedWeight;
         string percent = string.Create(CultureInfo.InvariantCulture, $"{100.0 * report.Step / _steps:F1} %");
-        string loss = (_loss / _weight).ToString("F4", CultureInfo.InvariantCulture), tokens = speed.ToString("N0", CultureInfo.InvariantCulture);
+        string loss = (isOwnLoss ? report.Loss : _loss / _lossWeight).ToString("F4", CultureInfo.InvariantCulture), tokens = speed.ToString("N0", CultureInfo.InvariantCulture);
         string peak = "";
         if (_flopsPerToken > 0 && _peak is > 0)
         {
@@ -110,8 +116,8 @@ internal sealed class TrainingLine : IDisposable
             : "";
         string left = Left(SecondsLeft(report));
         return Say(
-            $"step {report.Step}/{_steps} ({percent})  loss {loss}{heldOut}  {tokens} tokens/s{peak}  {left} left",
-            $"ステップ {report.Step}/{_steps} ({percent})  損失 {loss}{heldOut}  {tokens} トークン/秒{peak}  残り {left}");
+            $"step {report.Step}/{_steps} ({percent})  {(isOwnLoss ? "loss" : "mean loss")} {loss}{heldOut}  {tokens} tokens/s{peak}  {left} left",
+            $"ステップ {report.Step}/{_steps} ({percent})  {(isOwnLoss ? "損失" : "平均損失")} {loss}{heldOut}  {tokens} トークン/秒{peak}  残り {left}");
     }
 
     private static string Left(double seconds)

@@ -12,7 +12,7 @@ namespace Fude.Cli;
 /// <summary>fude tune: teaches a model to follow instructions and to converse, all of it or an adapter beside it.</summary>
 internal static class TuneCommand
 {
-    private const int AuditedByDefault = 3;
+    private const int AuditedByDefault = 3, FewSteps = 10;
 
     public static Command Create(Terminal terminal)
     {
@@ -103,6 +103,7 @@ internal static class TuneCommand
             terminal.Error.WriteLine(Say(
                 $"note: a share of {settings.HeldOutShare} of so few records is none: nothing is held out",
                 $"注意: レコードが少なく、割合 {settings.HeldOutShare} では 0 件のため、検証用に除かれたものはありません"));
+        RunEnd.TellAlsoLearnt(terminal.Error, data.HeldOutAlsoLearnt, data.HeldOut.Count + data.HeldOutPairs.Count);
         if (settings.BaseFormat is { } format) FormatArguments.TellQuantizedTwice(terminal.Error, data.Folder, format);
         using ProgressLine loading = new(terminal);
         int toJudge = data.Pairs.Sum(source => source.Count) + data.HeldOutPairs.Count;
@@ -110,8 +111,12 @@ internal static class TuneCommand
             done => loading.Draw(Say($"reference: {done:N0} of {toJudge:N0} pairs judged", $"参照モデルの評価: {done:N0} / {toJudge:N0} 組")), stop);
         loading.Clear();
         terminal.Error.WriteLine(Say(
-            $"{run.Model.Count / 1e6:0.###} M trained weights{(run.Model.IsAdapter ? " of an adapter" : "")}; {Count(run.Schedule.Steps, "step")} of {Count(settings.Batch, "example")}{(run.IsResumed ? $", from step {run.State.Step:N0} on" : "")}",
-            $"学習する重み {run.Model.Count / 1e6:0.###} M{(run.Model.IsAdapter ? "（アダプター）" : "")}、{settings.Batch:N0} 例 × {run.Schedule.Steps:N0} ステップ{(run.IsResumed ? $"、ステップ {run.State.Step:N0} から再開" : "")}"));
+            $"{RunEnd.Millions(run.Model.Count)} trained weights{(run.Model.IsAdapter ? " of an adapter" : "")}; {Count(run.Schedule.Steps, "step")} of {Count(run.ExamplesOfStep, "example")}{(run.IsResumed ? $", from step {run.State.Step:N0} on" : "")}",
+            $"学習する重み {RunEnd.Millions(run.Model.Count)}{(run.Model.IsAdapter ? "（アダプター）" : "")}、{run.ExamplesOfStep:N0} 例 × {run.Schedule.Steps:N0} ステップ{(run.IsResumed ? $"、ステップ {run.State.Step:N0} から再開" : "")}"));
+        if (!run.IsDone && run.Schedule.Steps < FewSteps)
+            terminal.Error.WriteLine(Say(
+                $"note: little is learnt in {Count(run.Schedule.Steps, "step")}: a smaller --batch or more --epochs give more of them, and a higher --learning-rate (now {settings.LearningRate:0.########}) teaches more in each",
+                $"注意: {run.Schedule.Steps:N0} ステップではほとんど学習されません。--batch を小さくするか --epochs を増やすとステップ数が増え、--learning-rate（今は {settings.LearningRate:0.########}）を上げると 1 ステップで多く学習します"));
         RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest);
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
         if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);

@@ -109,6 +109,9 @@ public sealed class Tuning : IDisposable
     /// <summary>The learning rate of each step.</summary>
     public Schedule Schedule { get; }
 
+    /// <summary>Examples of a step: no more than the whole run has.</summary>
+    public int ExamplesOfStep => (int)Math.Min(_settings.Batch, _lessons.Examples);
+
     /// <summary>How far the run is.</summary>
     public RunState State => _trainer.State;
 

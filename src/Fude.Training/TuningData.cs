@@ -75,6 +75,10 @@ public sealed class TuningData
                     $"Nothing is held out: a share of {settings.HeldOutShare} of so few records is none. Give a larger --held-out-share, or --held-out.",
                     $"検証用に除かれたものがありません。レコードが少なく、割合 {settings.HeldOutShare} では 0 件です。--held-out-share を大きくするか、--held-out を指定してください。"));
         }
+        HeldOutAlsoLearnt = HeldOutMark.CountAlsoLearnt(
+            [.. _heldOut.Select(example => HeldOutMark.Of(example)), .. _heldOutPairs.Select(one => HeldOutMark.Of(one.Pair))],
+            _examples.SelectMany(source => source).Select(example => HeldOutMark.Of(example))
+                .Concat(_pairs.SelectMany(source => source).Select(one => HeldOutMark.Of(one.Pair))));
         if (settings.Replay.Count > 0) Replay();
         Mixture = new Mixture([.. _sources.Select(source => (source.Examples, source.Weight))], settings.Seed);
     }
@@ -102,6 +106,9 @@ public sealed class TuningData
 
     /// <summary>Preferences that are only evaluated on.</summary>
     public IReadOnlyList<(PreferencePair Pair, string Place)> HeldOutPairs => _heldOutPairs;
+
+    /// <summary>How many of the examples or preferences that are only evaluated on are learnt from too, token by token the same.</summary>
+    public int HeldOutAlsoLearnt { get; }
 
     /// <summary>The order in which they are learnt.</summary>
     public Mixture Mixture { get; }

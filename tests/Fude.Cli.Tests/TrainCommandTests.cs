@@ -440,6 +440,21 @@ public sealed class TrainCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_shard_that_is_held_out_and_learnt_from_is_told_also_under_another_name()
+    {
+        string shard = await Shard(), copy = _folder["shards/copy"];
+        foreach (string ending in (string[])[".bin", ".idx"]) File.Copy(shard + ending, copy + ending);
+        Fude.Result result = await Fude.Run([.. Train(shard, "--steps", "1"), "--held-out", shard + ".bin", copy]);
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains($"note: held out, but also learnt from: {shard}.bin, {copy}; ", result.Error, StringComparison.Ordinal);
+        Assert.Contains("0.021 M weights; ", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("also learnt from", (await Fude.Run(Train(shard, "--steps", "1"))).Error, StringComparison.Ordinal);
+        string said = (await Fude.RunInJapanese([.. Train(shard, "--steps", "2"), "--held-out", shard])).Said;
+        Assert.Contains($"注意: 検証用ですが、学習用のデータにもあります: {shard}。", said, StringComparison.Ordinal);
+        Assert.Contains(" 周、ステップ 1 から", said, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task One_step_and_one_document_of_one_character_are_no_plurals()
     {
         Assert.Contains(" tokens a step, 1 step = ", (await Fude.Run(Train(await Shard(), "--steps", "1"))).Error, StringComparison.Ordinal);

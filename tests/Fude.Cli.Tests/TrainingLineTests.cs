@@ -76,6 +76,47 @@ public sealed class TrainingLineTests
             .Select(text => text.Split('(')[2].Split(' ')[0]));
     }
 
+    [Fact]
+    public void First_and_last_lines_and_evaluations_have_the_loss_of_their_step_and_others_say_that_theirs_is_a_mean()
+    {
+        // The loss is 21 minus the step, so that a mean lags.
+        using StringWriter error = new() { NewLine = "\n" };
+        SteppingTime time = new();
+        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), 20, 0, 0, null, time))
+        {
+            for (int step = 1; step <= 20; step++)
+            {
+                time.Seconds = 3 * step;
+                line.Show(new StepReport(step, 21 - step, 1, 1e-3, step * 512L, 0.5, step == 15 ? 7.5 : null));
+            }
+        }
+        string[] lines = error.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Equal(4, lines.Length);
+        Assert.StartsWith("step 1/20 (5.0 %)  loss 20.0000  ", lines[0], StringComparison.Ordinal);
+        // It forgets by steps too: half after a tenth of the run, which are two.
+        Assert.StartsWith("step 11/20 (55.0 %)  mean loss 12.1", lines[1], StringComparison.Ordinal);
+        Assert.StartsWith("step 15/20 (75.0 %)  loss 6.0000  held-out 7.5000  ", lines[2], StringComparison.Ordinal);
+        Assert.StartsWith("step 20/20 (100.0 %)  loss 1.0000  ", lines[3], StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public void The_first_step_which_is_slower_does_not_count_for_the_speed()
+    {
+        using StringWriter error = new() { NewLine = "\n" };
+        SteppingTime time = new();
+        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), 5, 0, 0, null, time))
+        {
+            for (int step = 1; step <= 5; step++)
+            {
+                time.Seconds++;
+                line.Show(new StepReport(step, 2, 1, 1e-3, step * 512L, step == 1 ? 8 : 0.5, null));
+            }
+        }
+        string[] lines = error.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        Assert.Contains("  64 tokens/s", lines[0], StringComparison.Ordinal);
+        Assert.Contains("  1,024 tokens/s", lines[^1], StringComparison.Ordinal);
+    }
+
     private static string Lines(bool isScreen)
     {
         using StringWriter error = new() { NewLine = "\n" };

@@ -322,6 +322,37 @@ public sealed class TuneCommandTests : IDisposable
         Assert.True(result.Status == 0, result.Error);
         Assert.Contains("1 example × 1; ", result.Error, StringComparison.Ordinal);
         Assert.Contains("; 1 step of 1 example\n", result.Error, StringComparison.Ordinal);
+        Assert.Contains("note: little is learnt in 1 step: a smaller --batch or more --epochs give more of them, and a higher --learning-rate (now 0.00002) teaches more in each\n",
+            result.Error, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task A_step_has_no_more_examples_than_the_run_and_a_run_of_many_steps_is_not_warned_of()
+    {
+        Fude.Result result = await Fude.Run("tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["few"]);
+        Assert.Contains("; 1 step of 12 examples\n", result.Error, StringComparison.Ordinal);
+        result = await Fude.Run("tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["many"], "--batch", "4", "--epochs", "5");
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("; 15 steps of 4 examples\n", result.Error, StringComparison.Ordinal);
+        Assert.DoesNotContain("little is learnt", result.Error, StringComparison.Ordinal);
+        Assert.Contains("12 例 × 1 ステップ\n注意: 1 ステップではほとんど学習されません。",
+            (await Fude.RunInJapanese("tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["ja"])).Said, StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task Held_out_examples_that_are_learnt_too_are_told()
+    {
+        string some = _folder.Write("some.jsonl", string.Join('\n', File.ReadLines(_data).Take(2)) + "\n{\"instruction\": \"鳥\", \"output\": \"猫です。\"}\n");
+        string[] tune = ["tune", _model, "--data", _data, "--format", "dialogue", "--held-out", some, "--out", _folder["run"]];
+        Fude.Result result = await Fude.Run(tune);
+        Assert.True(result.Status == 0, result.Error);
+        Assert.Contains("note: 2 of the 3 held-out examples are also in what is learnt from: ", result.Error, StringComparison.Ordinal);
+        Assert.Contains("注意: 検証用の 3 例のうち 2 例は学習用のデータにもあります。", (await Fude.RunInJapanese([.. tune[..^1], _folder["ja"]])).Said, StringComparison.Ordinal);
+        // What is set aside of the data themselves is in them no more.
+        Assert.DoesNotContain("also in", (await Fude.Run("tune", _model, "--data", _data, "--format", "dialogue", "--held-out-share", "0.3", "--out", _folder["share"])).Error, StringComparison.Ordinal);
+        string pairs = _folder.Write("pairs.jsonl", "{\"prompt\": \"犬\", \"chosen\": \"はい\", \"rejected\": \"猫です。\"}\n");
+        Assert.Contains("note: 1 of the 1 held-out example is also in what is learnt from: ",
+            (await Fude.Run("dpo", _model, "--data", pairs, "--held-out", pairs, "--format", "dialogue", "--out", _folder["dpo"])).Error, StringComparison.Ordinal);
     }
 
     [Fact]

@@ -1,4 +1,5 @@
 using System.Text;
+using Fude.Tokenizers.Text;
 
 namespace Fude.Cli;
 
@@ -73,11 +74,11 @@ internal static class TextInput
         catch (DecoderFallbackException e)
         {
             bool isUtf16 = bytes is [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..];
-            string from = isUtf16 ? "UTF-16" : "SHIFT_JIS";
+            string remedy = isUtf16 ? NotUtf8.Remedy("UTF-16") : NotUtf8.Remedy();
             string where = line is null ? source : Language.Say($"{source}, line {line}", $"{source} の {line} 行目");
             throw new Failure(
-                $"{where}: byte {e.Index + 1} is not UTF-8. {(isUtf16 ? "It is UTF-16. " : "")}Convert the text first, e.g. `iconv -f {from} -t UTF-8`.",
-                $"{where}: {e.Index + 1} バイト目が UTF-8 ではありません{(isUtf16 ? "（UTF-16 です）" : "")}。`iconv -f {from} -t UTF-8` などで変換してください。");
+                $"{where}: byte {e.Index + 1} is not UTF-8. {(isUtf16 ? "It is UTF-16. " : "")}{remedy}",
+                $"{where}: {e.Index + 1} バイト目が UTF-8 ではありません{(isUtf16 ? "（UTF-16 です）" : "")}。{remedy}");
         }
     }
 }

@@ -59,7 +59,7 @@ public sealed class TokenizeCommandTests
     {
         Fude.Result result = await Fude.RunWith([.. "abc\n"u8, 0xE3, 0x81, (byte)'\n'], "tokenize", Tokenizer, "--json");
         Assert.Equal(1, result.Status);
-        Assert.Contains("line 2: byte 1 is not UTF-8", result.Error, StringComparison.Ordinal);
+        Assert.Contains("line 2: byte 1 is not UTF-8. Convert the text first, e.g. `iconv -f CP932 -t UTF-8`.", result.Error, StringComparison.Ordinal);
     }
 
     [Theory]

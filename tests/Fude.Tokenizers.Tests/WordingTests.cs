@@ -105,6 +105,8 @@ public sealed class WordingTests : IDisposable
     [InlineData("""{"text": 01}""", "数の先頭に余分な 0 があります")]
     [InlineData("""{"text": 1x}""", "数の終わりに 'x' があります")]
     [InlineData("""{"text": "\x"}""", "文字列の中の \\ の後に 'x' があります")]
+    [InlineData("""{"text": 東}""", "値があるべき所に '東' があります")]
+    [InlineData("""{"text": "犬" 𠮷}""", "値の後に '𠮷' があります")]
     [InlineData("{\"text\": \"\t\"}", "文字列の中に、エスケープされていない '")]
     [InlineData("""{"text": "犬""", "文字列が閉じていません")]
     public void What_is_wrong_with_JSON_is_told_in_Japanese(string line, string japanese) =>

@@ -81,7 +81,31 @@ public sealed class WordingTests : IDisposable
         UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), $"{file}:1: a JSON object is expected, not a list. ", $"{file}:1: JSON のオブジェクトではなくリストです。");
         _folder.Write("a.jsonl", "[\n{,}]\n");
         UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), "broken JSON (line 2, column 2: ", "JSON が壊れています（2 行目の 2 文字目: ");
+        _folder.Write("a.jsonl", [.. "{\"instruction\": \""u8, 0x87, 0x8A, .. "\"}\n"u8]);
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(),
+            $"{file}:1: the text is no UTF-8. Convert the text first, e.g. `iconv -f CP932 -t UTF-8`. Where a few records alone are bad, they can be left out (--skip-bad N).",
+            $"{file}:1: UTF-8 ではありません。`iconv -f CP932 -t UTF-8` などで変換してください。壊れたレコードがわずかなら、--skip-bad N で除くこともできます。");
+        _folder.Write("a.jsonl", [.. "[\""u8, 0x87, 0x8A, .. "\"]"u8]);
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(),
+            $"{file}: the text is no UTF-8. Convert the text first, e.g. `iconv -f CP932 -t UTF-8`.", $"{file}: UTF-8 ではありません。`iconv -f CP932 -t UTF-8` などで変換してください。");
         UserLanguage.Fails(() => new DialogueReader().Read(_folder["b"], new DataTally()).Count(), $"{_folder["b"]}: there is no such file of examples.", $"{_folder["b"]}: そのような学習例のファイルはありません。");
+    }
+
+    [Theory]
+    [InlineData("東京は日本の首都です。\n")]
+    [InlineData("\n質問,答え\n犬は？,猫です。\n")]
+    [InlineData("\"質問\",\"答え\"\n")]
+    public void Plain_text_and_tables_are_no_broken_JSON(string text)
+    {
+        string file = _folder.Write("a.csv", text);
+        int line = text[0] == '\n' ? 2 : 1;
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(),
+            $"{file}:{line}: is no JSONL, which has one JSON object a line, such as {{\"instruction\": \"…\", \"output\": \"…\"}}",
+            $"{file}:{line}: JSONL ではありません。1 行に 1 つの JSON オブジェクトが必要です（例: {{\"instruction\": \"…\", \"output\": \"…\"}}");
+        UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), "Plain text is learnt by `fude corpus tokenize` and then `fude train`.",
+            "プレーンテキストは `fude corpus tokenize` と `fude train` で学習できます。");
+        // Whoever lets bad records be left out has this one left out too.
+        Assert.Empty(new DialogueReader().Read(file, new DataTally(9)));
     }
 
     public void Dispose() => _folder.Dispose();

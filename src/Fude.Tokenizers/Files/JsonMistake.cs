@@ -1,3 +1,5 @@
+using System.Buffers;
+using System.Text;
 using System.Text.Json;
 using Fude.Shared;
 using Fude.Tokenizers.Training;
@@ -16,7 +18,8 @@ internal static class JsonMistake
     {
         if (IsEmpty(json)) return What(mistake, json);
         (long line, int column) = PlaceOf(mistake, json);
-        return Say($"line {line}, column {column}: {What(mistake)}", $"{line} 行目の {column} 文字目: {What(mistake)}");
+        string what = What(mistake, json);
+        return Say($"line {line}, column {column}: {what}", $"{line} 行目の {column} 文字目: {what}");
     }
 
     /// <summary>The same of a text on one line, whose number is told already: "column 5: what".</summary>
@@ -29,18 +32,32 @@ internal static class JsonMistake
         int column = before + PlaceOf(mistake, json).Column;
         string what = EndsWithin(json)
             ? Say("the object does not end on its line; JSONL has one object a line, as jq -c . writes them", "オブジェクトが行の終わりまでに閉じていません。JSONL は 1 行に 1 オブジェクトです（jq -c . で変換できます）")
-            : What(mistake);
+            : What(mistake, json);
         return Say($"column {column}: {what}", $"{column} 文字目: {what}");
     }
 
     /// <summary>What alone, where the place is told in another way; of a text without anything in it, that it is empty.</summary>
-    public static string What(JsonException mistake, ReadOnlySpan<byte> json) => IsEmpty(json) ? Say("it is empty", "空です") : What(mistake);
+    public static string What(JsonException mistake, ReadOnlySpan<byte> json) => IsEmpty(json) ? Say("it is empty", "空です") : InWords(WithCharacter(English(mistake), mistake, json));
 
     /// <summary>What alone, without a full stop; also of another exception that reading JSON ends with.</summary>
-    public static string What(Exception mistake)
+    public static string What(Exception mistake) => InWords(English(mistake));
+
+    private static string InWords(string what) => Say(what, JsonWords.Japanese(what));
+
+    private static string English(Exception mistake) =>
+        mistake.Message.Split(" LineNumber:")[0].Replace(" Change the reader options.", "", StringComparison.Ordinal).TrimEnd('.');
+
+    // .NET names a character beyond ASCII by its first byte, as in '0xE6'.
+    private static string WithCharacter(string what, JsonException mistake, ReadOnlySpan<byte> json)
     {
-        string what = mistake.Message.Split(" LineNumber:")[0].Replace(" Change the reader options.", "", StringComparison.Ordinal).TrimEnd('.');
-        return Say(what, JsonWords.Japanese(what));
+        long start = 0;
+        for (long line = mistake.LineNumber ?? 0; line > 0; line--) start += json[(int)start..].IndexOf((byte)'\n') + 1;
+        long at = start + (mistake.BytePositionInLine ?? 0);
+        if (at >= json.Length) return what;
+        ReadOnlySpan<byte> rest = json[(int)at..];
+        return rest[0] >= 0x80 && Rune.DecodeFromUtf8(rest, out Rune character, out _) == OperationStatus.Done
+            ? what.Replace($"'0x{rest[0]:X2}'", $"'{character}'", StringComparison.Ordinal)
+            : what;
     }
 
     // Whether nothing is wrong but that more has to follow, as in JSON that is laid out on several lines. These end between two words of it: one that

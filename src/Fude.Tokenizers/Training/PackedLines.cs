@@ -1,3 +1,4 @@
+using Fude.Tokenizers.Text;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
@@ -124,10 +125,10 @@ internal sealed class PackedLines : IDisposable
     private void RequireNoUtf16(ReadOnlySpan<byte> head)
     {
         bool isMarked = head is [0xFF, 0xFE, ..] or [0xFE, 0xFF, ..];
-        if (isMarked || head is [not 0, 0, not 0, 0, ..] or [0, not 0, 0, not 0, ..])
-            throw new InvalidDataException(Say(
-                $"{_file}: is UTF-16; fude reads UTF-8 only. Convert it, as by iconv -f UTF-16{(isMarked ? "" : head[0] == 0 ? "BE" : "LE")} -t UTF-8.",
-                $"{_file}: UTF-16 です。読めるのは UTF-8 だけです。iconv -f UTF-16{(isMarked ? "" : head[0] == 0 ? "BE" : "LE")} -t UTF-8 などで変換してください。"));
+        if (!isMarked && head is not ([not 0, 0, not 0, 0, ..] or [0, not 0, 0, not 0, ..])) return;
+        string remedy = NotUtf8.Remedy(isMarked ? "UTF-16" : head[0] == 0 ? "UTF-16BE" : "UTF-16LE");
+        throw new InvalidDataException(Say(
+            $"{_file}: is UTF-16; fude reads UTF-8 only. {remedy}", $"{_file}: UTF-16 です。読めるのは UTF-8 だけです。{remedy}"));
     }
 
     private ReadOnlyMemory<byte> Trim(int start, int end)

@@ -2,6 +2,7 @@ using System.Text;
 using System.Text.Json;
 using System.Text.Unicode;
 using Fude.Tokenizers.Files;
+using Fude.Tokenizers.Text;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
@@ -304,9 +305,11 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     private string? LineText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
     {
         if (Utf8.IsValid(line)) return Encoding.UTF8.GetString(line);
-        Bad(file, number, Say("invalid UTF-8; fude reads training text in UTF-8 only", "UTF-8 ではありません。学習用のテキストは UTF-8 でなければ読めません"), tally);
+        Bad(file, number, InvalidUtf8(), tally, NotUtf8.Remedy());
         return null;
     }
+
+    private static string InvalidUtf8() => Say("invalid UTF-8; fude reads text in UTF-8 only", "UTF-8 ではありません。テキストは UTF-8 でなければ読めません");
 
     private string? JsonText(ReadOnlySpan<byte> line, string file, long number, Tally tally)
     {
@@ -341,13 +344,19 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
         catch (JsonException e)
         {
-            return Broken(Say($"broken JSON ({JsonMistake.InLine(e, line)})", $"JSON が壊れています（{JsonMistake.InLine(e, line)}）"));
+            return !Utf8.IsValid(line) ? NoUtf8() : Broken(Say($"broken JSON ({JsonMistake.InLine(e, line)})", $"JSON が壊れています（{JsonMistake.InLine(e, line)}）"));
         }
         catch (InvalidOperationException e)
         {
-            return Broken(Say(
+            return !Utf8.IsValid(line) ? NoUtf8() : Broken(Say(
                 $"a JSON string that is no Unicode text: {JsonMistake.What(e)}",
                 $"JSON の文字列が Unicode になっていません: {JsonMistake.What(e)}"));
+        }
+
+        string? NoUtf8()
+        {
+            Bad(file, number, InvalidUtf8(), tally, NotUtf8.Remedy());
+            return null;
         }
 
         string? Broken(string what)
@@ -373,7 +382,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         return string.Join(", ", names);
     }
 
-    private void Bad(string file, long line, string what, Tally tally)
+    // A remedy is for the file: what may be skipped comes after it.
+    private void Bad(string file, long line, string what, Tally tally, string? remedy = null)
     {
         if (++tally.BadLines <= SkipBadLines)
         {
@@ -382,7 +392,10 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
         }
         throw new InvalidDataException(
             Say(FormattableString.Invariant($"{file}:{line}: {what}. "), FormattableString.Invariant($"{file}:{line}: {what}。"))
-            + (SkipBadLines == 0
+            + (remedy is null ? "" : Say($"{remedy} ", remedy))
+            + (SkipBadLines == 0 && remedy is not null
+                ? Say("Where a few lines alone are broken, they can be skipped (--skip-bad N).", "壊れた行がわずかなら、--skip-bad N で読み飛ばすこともできます。")
+                : SkipBadLines == 0
                 ? Say("Correct the line, or allow a number of broken lines to be skipped (--skip-bad N).", "行を直すか、読み飛ばしてよい行数を --skip-bad N で指定してください。")
                 : Say(
                     FormattableString.Invariant($"This is broken line {tally.BadLines}; {SkipBadLines} were to be skipped at most."),

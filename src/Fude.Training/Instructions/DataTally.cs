@@ -11,6 +11,9 @@ public sealed class DataTally(long skipBad = 0)
 
     private readonly Dictionary<string, Entry> _bad = new(StringComparer.Ordinal), _notes = new(StringComparer.Ordinal);
 
+    /// <summary>Whether a bad record may be left out at all.</summary>
+    internal bool MaySkip => skipBad > 0;
+
     /// <summary>Records left out because they are broken, empty or of no use.</summary>
     public long Bad { get; private set; }
 
@@ -25,13 +28,17 @@ public sealed class DataTally(long skipBad = 0)
     /// <param name="line">Its line.</param>
     /// <param name="reason">What is wrong with it: what it counts under.</param>
     /// <param name="detail">Where in it and what exactly, for the error; or null.</param>
+    /// <param name="remedy">What to do about the whole file, in a sentence; or null where the record alone is to be corrected.</param>
     /// <exception cref="InvalidDataException">It is one too many.</exception>
-    public void AddBad(string file, long line, string reason, string? detail = null)
+    public void AddBad(string file, long line, string reason, string? detail = null, string? remedy = null)
     {
         if (++Bad > skipBad)
         {
             string place = string.Create(CultureInfo.InvariantCulture, $"{file}:{line}"), what = detail is null ? reason : Say($"{reason} ({detail})", $"{reason}（{detail}）");
-            throw new InvalidDataException(skipBad == 0
+            if (remedy is not null) what = Say($"{what}. {remedy.TrimEnd('.')}", $"{what}。{remedy.TrimEnd('。')}");
+            throw new InvalidDataException(skipBad == 0 && remedy is not null
+                ? Say($"{place}: {what}. Where a few records alone are bad, they can be left out (--skip-bad N).", $"{place}: {what}。壊れたレコードがわずかなら、--skip-bad N で除くこともできます。")
+                : skipBad == 0
                 ? Say($"{place}: {what}. Correct it, or allow a number of bad records to be left out (--skip-bad N).", $"{place}: {what}。直すか、除いてよい件数を --skip-bad N で指定してください。")
                 : Say(
                     $"{place}: {what}. This is bad record {Bad}; {skipBad} may be left out at most (--skip-bad).",

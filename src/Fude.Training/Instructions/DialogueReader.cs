@@ -38,6 +38,11 @@ public sealed class DialogueReader
     /// every message the best ranked reply, or the first where there are no ranks.</summary>
     public bool TakesAllReplies { get; init; }
 
+    /// <summary>Whether a record has the keys of one kind.</summary>
+    internal static bool Knows(JsonElement record) =>
+        Array.Exists(Lists, key => record.TryGetProperty(key, out _))
+        || Array.Exists(Pairs, pair => record.TryGetProperty(pair.Question, out _) && record.TryGetProperty(pair.Answer, out _));
+
     /// <summary>The dialogues of a file, in its order.</summary>
     /// <param name="file">The file.</param>
     /// <param name="tally">Hears of every record that is left out.</param>

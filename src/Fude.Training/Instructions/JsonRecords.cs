@@ -1,6 +1,7 @@
 using System.Text.Json;
 using System.Text.Unicode;
 using Fude.Tokenizers.Files;
+using Fude.Tokenizers.Text;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -46,11 +47,19 @@ internal static class JsonRecords
                 foreach ((JsonElement, long) element in Elements(file, tally)) yield return element;
                 yield break;
             }
+            if (Parse(line, out (string Reason, string? Detail, string? Remedy) problem, before: indent) is { } record) yield return (record, number);
+            else if (isFirst && !tally.MaySkip && problem.Detail is not null && line.Span[0] != (byte)'{') throw NotJson(file, number);
+            else tally.AddBad(file, number, problem.Reason, problem.Detail, problem.Remedy);
             isFirst = false;
-            if (Parse(line, out (string Reason, string? Detail) problem, before: indent) is { } record) yield return (record, number);
-            else tally.AddBad(file, number, problem.Reason, problem.Detail);
         }
     }
+
+    // A text as it stands, or a table.
+    private static InvalidDataException NotJson(string file, long line) => new(Say(
+        $"{file}:{line}: is no JSONL, which has one JSON object a line, such as {{\"instruction\": \"…\", \"output\": \"…\"}}, or for preferences " +
+        "{\"prompt\": \"…\", \"chosen\": \"…\", \"rejected\": \"…\"}. Plain text is learnt by `fude corpus tokenize` and then `fude train`.",
+        $"{file}:{line}: JSONL ではありません。1 行に 1 つの JSON オブジェクトが必要です（例: {{\"instruction\": \"…\", \"output\": \"…\"}}、選好なら " +
+        "{\"prompt\": \"…\", \"chosen\": \"…\", \"rejected\": \"…\"}）。プレーンテキストは `fude corpus tokenize` と `fude train` で学習できます。"));
 
     // An array stands on many lines, or on one of any length: it is read whole.
     private static IEnumerable<(JsonElement Record, long Line)> Elements(string file, DataTally tally)
@@ -70,9 +79,11 @@ internal static class JsonRecords
         }
         ReadOnlyMemory<byte> bytes = all.GetBuffer().AsMemory(0, (int)all.Length);
         if (bytes.Span.StartsWith("\uFEFF"u8)) bytes = bytes[3..];
-        JsonElement root = Parse(bytes, out (string Reason, string? Detail) problem, JsonValueKind.Array)
-            ?? throw new InvalidDataException(problem.Detail is null ? Say($"{file}: {problem.Reason}", $"{file}: {problem.Reason}") : Say(
-                $"{file}: {problem.Reason} ({problem.Detail})", $"{file}: {problem.Reason}（{problem.Detail}）"));
+        JsonElement root = Parse(bytes, out (string Reason, string? Detail, string? Remedy) problem, JsonValueKind.Array)
+            ?? throw new InvalidDataException(problem.Detail is { } detail
+                ? Say($"{file}: {problem.Reason} ({detail})", $"{file}: {problem.Reason}（{detail}）")
+                : problem.Remedy is { } remedy ? Say($"{file}: {problem.Reason}. {remedy}", $"{file}: {problem.Reason}。{remedy}")
+                : Say($"{file}: {problem.Reason}", $"{file}: {problem.Reason}"));
         long number = 0;
         foreach (JsonElement element in root.EnumerateArray())
         {
@@ -84,14 +95,15 @@ internal static class JsonRecords
 
     /// <summary>One JSON text.</summary>
     /// <param name="json">The text.</param>
-    /// <param name="problem">What is wrong with it where there is none, and where.</param>
+    /// <param name="problem">What is wrong with it where there is none, where, and what to do about the whole file.</param>
     /// <param name="kind">What it has to be.</param>
     /// <param name="before">Bytes that stand before it in its line; a text of an array stands from the beginning of its file.</param>
-    private static JsonElement? Parse(ReadOnlyMemory<byte> json, out (string Reason, string? Detail) problem, JsonValueKind kind = JsonValueKind.Object, int before = 0)
+    private static JsonElement? Parse(
+        ReadOnlyMemory<byte> json, out (string Reason, string? Detail, string? Remedy) problem, JsonValueKind kind = JsonValueKind.Object, int before = 0)
     {
         if (!Utf8.IsValid(json.Span))
         {
-            problem = (Say("the text is no UTF-8", "UTF-8 ではありません"), null);
+            problem = (Say("the text is no UTF-8", "UTF-8 ではありません"), null, NotUtf8.Remedy());
             return null;
         }
         try
@@ -100,19 +112,19 @@ internal static class JsonRecords
             using JsonDocument document = JsonDocument.Parse(json);
             problem = default;
             if (document.RootElement.ValueKind == kind) return document.RootElement.Clone();
-            problem = (Unexpected(kind, document.RootElement.ValueKind), null);
+            problem = (Unexpected(kind, document.RootElement.ValueKind), null, null);
             return null;
         }
         catch (JsonException e)
         {
             problem = (Say("broken JSON", "JSON が壊れています"),
                 // The line of JSONL is named already.
-                kind == JsonValueKind.Array ? JsonMistake.InFile(e, json.Span) : JsonMistake.InLine(e, json.Span, before));
+                kind == JsonValueKind.Array ? JsonMistake.InFile(e, json.Span) : JsonMistake.InLine(e, json.Span, before), null);
             return null;
         }
         catch (InvalidOperationException)
         {
-            problem = (Say("a JSON string holds half a surrogate pair", "JSON の文字列にサロゲートペアの片方だけがあります"), null);
+            problem = (Say("a JSON string holds half a surrogate pair", "JSON の文字列にサロゲートペアの片方だけがあります"), null, null);
             return null;
         }
     }

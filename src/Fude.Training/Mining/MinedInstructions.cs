@@ -44,6 +44,7 @@ public static class MinedInstructions
         IEnumerable<TextDocument> documents = texts is null || texts.Files.Count == 0 ? [] : texts.Documents(
             progress, line => tally.AddBad(line.File, line.Line, Say("a broken line", "壊れた行です")), stop: stop);
         foreach (string file in dialogues) JsonRecords.Require(file);
+        if (texts is not null) RequireNoDialogues(texts);
         Dictionary<string, long> counts = InstructionMiner.Tasks.ToDictionary(task => task, _ => 0L);
         HashSet<ulong> seen = [];
         JsonLinesFile? made = null;
@@ -53,10 +54,7 @@ public static class MinedInstructions
                 foreach (Dialogue dialogue in new DialogueReader().Read(file, tally))
                     if (!dialogue.IsHeldOut(heldOutShare)) Add(miner.OfDialogue(dialogue));
             foreach (TextDocument document in documents) Add(miner.OfText(document.Text));
-            if (made is null)
-                throw new InvalidDataException(Say(
-                    $"{string.Join(", ", read)}: no instruction could be made of it. Japanese texts with sentences are expected; --share says of how many of these.",
-                    $"{string.Join(", ", read)}: 指示を一つも作れませんでした。文のある日本語のテキストが必要です。--share は使う文の割合です。"));
+            if (made is null) throw Nothing(read, texts is { Files.Count: > 0 }, dialogues.Count > 0);
             made.Complete();
         }
         finally
@@ -76,6 +74,32 @@ public static class MinedInstructions
                 (made ??= new JsonLinesFile(path)).Add(json => Write(json, one));
             }
         }
+    }
+
+    // Records of conversations among the texts have no text in them.
+    private static void RequireNoDialogues(TrainingText texts)
+    {
+        foreach (string file in texts.Files.Where(TrainingText.IsJsonName))
+        {
+            (JsonElement first, long line) = JsonRecords.Read(file, new DataTally(long.MaxValue)).FirstOrDefault();
+            if (first.ValueKind == JsonValueKind.Object && !first.TryGetProperty(texts.Field, out _) && DialogueReader.Knows(first))
+                throw new InvalidDataException(Say(
+                    FormattableString.Invariant($"{file}:{line}: has no field '{texts.Field}', but is a record of instructions or conversations. Give such files as --dialogues {file}."),
+                    FormattableString.Invariant($"{file}:{line}: フィールド '{texts.Field}' がなく、指示や対話のレコードです。--dialogues {file} として指定してください。")));
+        }
+    }
+
+    private static InvalidDataException Nothing(string[] read, bool hasTexts, bool hasDialogues)
+    {
+        string files = string.Join(", ", read);
+        string texts = hasTexts ? Say(
+            " Of texts, Japanese ones with whole sentences are needed; --share says of how many of these.",
+            "日本語の文を含むテキストが必要です。--share は使う文の割合です。") : "";
+        string dialogues = hasDialogues ? Say(
+            " Of conversations these are needed, in Japanese: a question whose answer is a list, an answer of several sentences, or further turns of a conversation.",
+            "対話では、日本語の箇条書きの答え、複数の文からなる答え、二往復目以降のやり取りのいずれかが必要です。") : "";
+        return new InvalidDataException(Say(
+            $"{files}: no instruction could be made of it.{texts}{dialogues}", $"{files}: 指示を一つも作れませんでした。{texts}{dialogues}"));
     }
 
     /// <summary>Reads instructions whose answers can be checked; those that say of no check are passed over.</summary>

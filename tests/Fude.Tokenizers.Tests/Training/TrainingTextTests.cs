@@ -81,6 +81,22 @@ public sealed class TrainingTextTests : IDisposable
         Assert.Equal(["良い", "行"], Lines(new(file) { SkipBadLines = 1 }));
     }
 
+    [Theory]
+    [InlineData("sjis.txt")]
+    [InlineData("sjis.jsonl")]
+    public void Text_in_Shift_JIS_is_told_how_to_convert_and_only_then_what_may_be_skipped(string name)
+    {
+        // {"text": "㈱表"}, whose last byte of 表 is a backslash.
+        string file = _folder.Write(name, [.. "{\"text\": \""u8, 0x87, 0x8A, 0x95, 0x5C, .. "\"}\n"u8]);
+        UserLanguage.Fails(() => Lines(new(file)),
+            $"{file}:1: invalid UTF-8; fude reads text in UTF-8 only. Convert the text first, e.g. `iconv -f CP932 -t UTF-8`. Where a few lines alone are broken, they can be skipped (--skip-bad N).",
+            $"{file}:1: UTF-8 ではありません。テキストは UTF-8 でなければ読めません。`iconv -f CP932 -t UTF-8` などで変換してください。壊れた行がわずかなら、--skip-bad N で読み飛ばすこともできます。");
+        byte[] line = File.ReadAllBytes(file);
+        _folder.Write(name, [.. line, .. line]);
+        UserLanguage.Fails(() => Lines(new(file) { SkipBadLines = 1 }),
+            "`iconv -f CP932 -t UTF-8`. This is broken line 2;", "などで変換してください。壊れた行はこれで 2 行目です。");
+    }
+
     [Fact]
     public void Broken_gzip_is_an_error_that_names_the_file()
     {

@@ -48,6 +48,25 @@ public sealed class MinedInstructionsTests : IDisposable
         Assert.Equal([text], Directory.GetFiles(_folder.Path));
     }
 
+    [Fact]
+    public void What_is_needed_is_told_of_what_was_given()
+    {
+        string talks = _folder.Write("talks.jsonl", "{\"instruction\": \"犬\", \"output\": \"猫\"}\n"), text = _folder.Write("text.txt", "Only English here.\n");
+        const string OfTalks = "Of conversations these are needed", OfTexts = "--share says of how many of these";
+        UserLanguage.Fails(() => Write(null, talks), OfTalks, "対話では、日本語の箇条書きの答え、複数の文からなる答え、二往復目以降のやり取りのいずれかが必要です。");
+        UserLanguage.Fails(() => Write(new TrainingText(text)), OfTexts, "日本語の文を含むテキストが必要です。--share は使う文の割合です。");
+        Assert.DoesNotContain("--share", Assert.Throws<InvalidDataException>(() => Write(null, talks)).Message, StringComparison.Ordinal);
+        Assert.DoesNotContain(OfTalks, Assert.Throws<InvalidDataException>(() => Write(new TrainingText(text))).Message, StringComparison.Ordinal);
+        // Conversations that are given as texts.
+        UserLanguage.Fails(() => Write(new TrainingText(talks)), $"{talks}:1: has no field 'text', but is a record of instructions or conversations. Give such files as --dialogues {talks}.",
+            $"{talks}:1: フィールド 'text' がなく、指示や対話のレコードです。--dialogues {talks} として指定してください。");
+        string both = _folder.Write("both.jsonl", $$"""{"instruction": "花", "output": "桜", "text": "{{Sentences}}"}""");
+        Assert.NotEmpty(Write(new TrainingText(both)));
+
+        IReadOnlyDictionary<string, long> Write(TrainingText? texts, params string[] dialogues) =>
+            MinedInstructions.Write(texts, dialogues, 0, _folder["out.jsonl"], new InstructionMiner() { Share = 1 }, new DataTally());
+    }
+
     [Theory]
     [InlineData("""{"messages": [{"role": "user", "content": "a"}], "check": {}}""", "messages")]
     [InlineData("""{"messages": [{"role": "assistant", "content": "a"}, {"role": "user", "content": "b"}], "check": {}}""", "messages")]

@@ -94,20 +94,22 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
             string head = string.Create(CultureInfo.InvariantCulture, $"[{i + 1}/{recipe.Steps.Count}] {step.Name}");
             if (isDry)
             {
-                // What a step before would write anew is not known yet.
-                bool waits = step.Inputs.Any(input => changed.Any(path => input.Path == path || input.Path.StartsWith(path + Path.DirectorySeparatorChar, StringComparison.Ordinal)));
-                bool isAdopted = adopted.Contains(step.Name), isKept = false, goesOn = false;
+                bool isAdopted = adopted.Contains(step.Name), isKept = false, goesOn = false, waits = false;
+                string why = "";
                 if (isAdopted) isKept = !(goesOn = IsUnfinished(step, stop));
-                else if (!waits)
+                else if (StepState.Read(step) is { } before)
                 {
-                    StepState now = Now(step, stop);
-                    StepState? before = StepState.Read(step);
+                    waits = step.Inputs.Any(input => IsWithin(input.Path, changed));
+                    StepState now = Assumed(step, Now(step, stop), before, changed);
                     (isKept, goesOn) = (IsCurrent(step, before, now, stop), GoesOn(step, before, now));
+                    if (!isKept) why = Why(step, before, now, stop);
                 }
                 if (isAdopted && isKept) _ = Results(step, stop);
-                if (!isKept) changed.UnionWith(step.Outputs.Select(output => output.Path));
-                terminal.Output.WriteLine($"{head}: {(isKept ? isAdopted ? Say("to be taken as it is", "あるものを採用する") : Say("up to date", "変更なし")
-                    : goesOn ? Say("to go on", "続きから実行する") : Say("to be done", "実行する"))}");
+                if (!isKept || waits) changed.UnionWith(step.Outputs.Select(output => output.Path));
+                terminal.Output.WriteLine($"{head}: {(isAdopted && isKept ? Say("to be taken as it is", "あるものを採用する")
+                    : isKept && waits ? Say("to be done if the result of an earlier step changes", "前の手順の結果が変われば実行する")
+                    : isKept ? Say("up to date", "変更なし")
+                    : goesOn ? Say("to go on", "続きから実行する") : Say("to be done", "実行する"))}{why}");
             }
             else
             {
@@ -165,6 +167,39 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
         return 0;
     }
 
+    private static bool IsWithin(string path, HashSet<string> folders) =>
+        folders.Any(folder => path == folder || path.StartsWith(folder + Path.DirectorySeparatorChar, StringComparison.Ordinal));
+
+    // What a step before would write anew is taken to be what it was: most steps make the same of the same.
+    private static StepState Assumed(RecipeStep step, StepState now, StepState before, HashSet<string> changed)
+    {
+        Dictionary<string, string> inputs = new(now.Inputs, StringComparer.Ordinal);
+        foreach ((string key, string path) in InputsOf(step))
+            if (IsWithin(path, changed) && before.Inputs.TryGetValue(key, out string? was)) inputs[key] = was;
+        return now with { Inputs = inputs };
+    }
+
+    // Why a step that was begun is not up to date, in brackets.
+    private static string Why(RecipeStep step, StepState before, StepState now, CancellationToken stop)
+    {
+        if (!before.IsDone) return Say(" (it did not come to its end)", "（最後まで終わっていない）");
+        foreach ((string key, string path) in InputsOf(step))
+            if (!before.Inputs.TryGetValue(key, out string? was) || now.Inputs[key] != was)
+                return now.Inputs[key].Length == 0 ? Gone(path) : Say($" ({path} is another)", $"（{path} が前と違う）");
+        if (!before.IsOf(now)) return Say(" (its settings are others)", "（設定が前と違う）");
+        Dictionary<string, string> found = Found(step, stop);
+        foreach (StepSetting setting in step.Settings.Where(setting => step.Kind.Outputs.Contains(setting.Name)))
+            foreach (string ending in step.Kind.Beside.Prepend(""))
+                if (before.Outputs.TryGetValue(setting.Name + ending, out string? was) && found.GetValueOrDefault(setting.Name + ending) is var there && there != was)
+                {
+                    string path = ending.Length == 0 ? ResultOf(step, setting.Values[0]) : setting.Values[0] + ending;
+                    return there is null ? Gone(path) : Say($" ({path} was changed)", $"（{path} が書き換えられている）");
+                }
+        return "";
+
+        static string Gone(string path) => Say($" ({path} is missing)", $"（{path} がない）");
+    }
+
     // A training in the midst.
     private static bool IsUnfinished(RecipeStep step, CancellationToken stop) =>
         step.Kind.MayChange is not null && Directory.Exists(step.Outputs.First().Path) && Missing(step, Found(step, stop)) is not null;
@@ -184,13 +219,21 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
     private static StepState Now(RecipeStep step, CancellationToken stop)
     {
         Dictionary<string, string> inputs = new(StringComparer.Ordinal);
-        foreach (StepSetting setting in step.Settings.Where(setting => step.Kind.Inputs.Contains(setting.Name)))
-            for (int i = 0; i < setting.Values.Count; i++)
-                inputs[string.Create(CultureInfo.InvariantCulture, $"{setting.Name}[{i}]")] =
-                    setting.Contents is { } contents ? Fingerprint.OfText(contents) : Fingerprint.Of(setting.Values[i], stop) ?? "";
+        foreach (StepSetting setting in step.Settings.Where(setting => setting.Contents is not null && step.Kind.Inputs.Contains(setting.Name)))
+            for (int i = 0; i < setting.Values.Count; i++) inputs[KeyOf(setting, i)] = Fingerprint.OfText(setting.Contents!);
+        foreach ((string key, string path) in InputsOf(step)) inputs[key] = Fingerprint.Of(path, stop) ?? "";
         string[] paths = [.. step.Kind.Inputs, .. step.Kind.Outputs, .. step.Kind.Neutral];
         return new StepState(Settings(step, paths), Settings(step, [.. paths, .. step.Kind.MayChange ?? []]), inputs, new Dictionary<string, string>(), false);
     }
+
+    // What it reads that it does not write itself, by the names under which its state has them.
+    private static IEnumerable<(string Key, string Path)> InputsOf(RecipeStep step) =>
+        from setting in step.Settings
+        where setting.Contents is null && step.Kind.Inputs.Contains(setting.Name)
+        from i in Enumerable.Range(0, setting.Values.Count)
+        select (KeyOf(setting, i), setting.Values[i]);
+
+    private static string KeyOf(StepSetting setting, int number) => string.Create(CultureInfo.InvariantCulture, $"{setting.Name}[{number}]");
 
     private static string Settings(RecipeStep step, string[] without) => string.Join('\n', step.Settings
         // An input that names no file, as "calibrate": true, is a setting.

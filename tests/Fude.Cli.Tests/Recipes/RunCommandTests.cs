@@ -143,12 +143,38 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
         byte[] model = File.ReadAllBytes(_folder["work/run/model/model.safetensors"]);
         File.Delete(_folder["work/shards/held-out.bin"]);
         Directory.Delete(_folder["work/run/model"], recursive: true);
-        Assert.Equal(["up to date", "up to date", "up to date", "to be done", "to be done", "to be done", "to be done", "to be done"], await States());
+        string[] states = await States();
+        Assert.Equal(["up to date", "up to date", "up to date", $"to be done ({_folder["work/shards/held-out"]} is missing)",
+            $"to go on ({_folder["work/run/model"]} is missing)"], states[..5]);
+        Assert.All(states[5..], state => Assert.Equal("to be done if the result of an earlier step changes", state));
         await Done();
         Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
         File.AppendAllText(_folder["work/tokenizer/tokenizer.json"], " ");
         await Done();
         Assert.Equal(model, File.ReadAllBytes(_folder["work/run/model/model.safetensors"]));
+    }
+
+    [Fact]
+    public async Task A_dry_run_says_why_a_step_is_to_be_done_and_what_only_may_have_to_be()
+    {
+        _done.CopyTo(_folder["work"]);
+        const string Perhaps = "to be done if the result of an earlier step changes";
+        File.Delete(_folder["work/held-out.jsonl"]);
+        string[] states = await States();
+        // The tokenizer reads train.jsonl alone, which the same step writes.
+        Assert.Equal([$"to be done ({_folder["work/held-out.jsonl"]} is missing)", Perhaps, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps], states);
+        Fude.Result result = await Run();
+        Assert.Contains("[1/8] hold-out: begins\n", result.Error, StringComparison.Ordinal);
+        Assert.Equal(7, result.Error.Split(": up to date\n").Length - 1);
+        Edit("\"format\": \"f16\"", "\"format\": \"q4_0\"");
+        Assert.Equal("to be done (its settings are others)", (await States())[6]);
+        Assert.Contains("[7/8] quantize: 実行する（設定が前と違う）\n", (await Fude.RunInJapanese("run", _file, "--dry-run")).Said, StringComparison.Ordinal);
+        Edit("\"format\": \"q4_0\"", "\"format\": \"f16\"");
+        File.AppendAllText(_folder["work/evaluation.md"], "more");
+        Assert.Equal($"to be done ({_folder["work/evaluation.md"]} was changed)", (await States())[7]);
+        File.AppendAllText(_folder["data/sft.jsonl"], "{\"instruction\": \"犬\", \"output\": \"である\"}\n");
+        states = await States();
+        Assert.Equal(($"to be done ({_folder["data/sft.jsonl"]} is another)", Perhaps), (states[5], states[6]));
     }
 
     // A longer run begins like the shorter one: it goes on from its checkpoint.
@@ -267,7 +293,9 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
     {
         _done.CopyTo(_folder["work"]);
         File.Delete(_folder["work/shards/train.tokenizer"]);
-        Assert.Equal(["up to date", "up to date", "to be done", "up to date", "to be done", "to be done", "to be done", "to be done"], await States());
+        string[] states = await States();
+        Assert.Equal(["up to date", "up to date", $"to be done ({_folder["work/shards/train.tokenizer"]} is missing)", "up to date"], states[..4]);
+        Assert.All(states[4..], state => Assert.Equal("to be done if the result of an earlier step changes", state));
         Assert.Equal(0, (await Run("--until", "shard")).Status);
         Assert.True(File.Exists(_folder["work/shards/train.tokenizer"]));
         Assert.All(await States(), state => Assert.Equal("up to date", state));
@@ -361,7 +389,7 @@ public sealed class RunCommandTests : IClassFixture<DoneRecipe>, IDisposable
 
     private async Task<string[]> Steps(params string[] options) => (await Run(options)).Output.Split('\n', StringSplitOptions.RemoveEmptyEntries);
 
-    private async Task<string[]> States() => [.. (await Steps("--dry-run")).Select(line => line[(line.LastIndexOf(": ", StringComparison.Ordinal) + 2)..])];
+    private async Task<string[]> States() => [.. (await Steps("--dry-run")).Select(line => line[(line.IndexOf(": ", StringComparison.Ordinal) + 2)..])];
 
     private void Edit(string old, string changed)
     {

@@ -61,20 +61,19 @@ internal static class RunEnd
     public static void TellChanges(TextWriter output, IReadOnlyList<SettingChange> changes)
     {
         if (changes.Count == 0) return;
-        string list = string.Join(Say(", ", "、"), changes.Select(change => $"{Option(change.Name)} {Value(change.Name, change.Before)} → {Value(change.Name, change.Now)}"));
+        string list = string.Join(Say(", ", "、"), changes.Select(change => $"{Option(change.Name)} {Value(change.Before)} → {Value(change.Now)}"));
         output.WriteLine(Say($"note: settings that differ from those of the run so far: {list}", $"注意: これまでの実行と異なる設定: {list}"));
     }
 
     // A setting of one word is an option; others are what a run found in its files.
     private static string Option(string name) => name.Contains(' ', StringComparison.Ordinal) ? name : $"--{name}";
 
-    // As it is typed: an option without a value is there or not, and what has a choice of words is written in small letters.
-    private static string Value(string name, string? value) => value switch
+    // As it is typed: an option without a value is there or not.
+    private static string Value(string? value) => value switch
     {
-        null or "False" => Say("none", "なし"),
-        "True" => Say("given", "あり"),
-        nameof(ScheduleForm.WarmupStableDecay) => "wsd",
-        _ => name is "schedule" or "save-format" or "too-long" ? value.ToLowerInvariant() : value,
+        null or "false" => Say("none", "なし"),
+        "true" => Say("given", "あり"),
+        _ => value,
     };
 
     /// <summary>Says at the end whether it was an early one, and which weights are written unless they are the last.</summary>

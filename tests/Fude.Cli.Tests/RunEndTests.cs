@@ -9,7 +9,7 @@ public sealed class RunEndTests
     {
         using StringWriter output = new() { NewLine = "\n" };
         RunEnd.TellChanges(output, [
-            new("schedule", "Cosine", "WarmupStableDecay"), new("keep-best", "True", "False"), new("held-out", null, "a.jsonl"), new("save-format", "BF16", "F32"),
+            new("schedule", "cosine", "wsd"), new("keep-best", "true", "false"), new("held-out", null, "a.jsonl"), new("save-format", "bf16", "f32"),
             new("learning-rate", "0.001", "0.002"), new("examples of a.jsonl", "3", "4")]);
         Assert.Equal("note: settings that differ from those of the run so far: --schedule cosine → wsd, --keep-best given → none, --held-out none → a.jsonl, " +
             "--save-format bf16 → f32, --learning-rate 0.001 → 0.002, examples of a.jsonl 3 → 4\n", output.ToString());

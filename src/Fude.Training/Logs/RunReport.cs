@@ -9,6 +9,9 @@ namespace Fude.Training;
 /// <summary>The report of a run: one page with its curves and settings, in Japanese and English, that needs nothing but itself.</summary>
 public static class RunReport
 {
+    // The beginnings of settings that are no options.
+    private const string ExamplesOf = "examples of ", LeftOut = "left out: ", Note = "note: ";
+
     /// <summary>The name of the page in the run's folder.</summary>
     public const string FileName = "report.html";
 
@@ -127,15 +130,31 @@ public static class RunReport
         page.Append("<section><h2>").Append(Both("Settings", "設定")).Append("</h2><table class=\"settings\"><tbody>\n");
         foreach (string name in names)
         {
-            page.Append("<tr><th>").Append(Escaped(name)).Append("</th><td>").Append(Escaped(begun.GetValueOrDefault(name) ?? "–"));
+            page.Append("<tr><th>").Append(Told(name, JapaneseName(name))).Append("</th><td>").Append(Told(begun.GetValueOrDefault(name) ?? "–", JapaneseValue(name, begun.GetValueOrDefault(name))));
             foreach ((long step, _, string? value) in run.Changes.Where(change => change.Name == name))
                 page.Append("<br>").Append(Both(
                     string.Create(CultureInfo.InvariantCulture, $"after step {step:N0}: {value ?? "–"}"),
-                    string.Create(CultureInfo.InvariantCulture, $"ステップ {step:N0} の後: {value ?? "–"}")));
+                    string.Create(CultureInfo.InvariantCulture, $"ステップ {step:N0} の後: {JapaneseValue(name, value)}")));
             page.Append("</td></tr>\n");
         }
         page.Append("</tbody></table></section>\n");
     }
+
+    private static string Told(string english, string japanese) => english == japanese ? Escaped(english) : Both(english, japanese);
+
+    // What a run found in its files is noted in English; options are called alike in both languages.
+    private static string JapaneseName(string name) =>
+        name.StartsWith(ExamplesOf, StringComparison.Ordinal) ? $"{name[ExamplesOf.Length..]} の例"
+        : name.StartsWith(LeftOut, StringComparison.Ordinal) ? $"除外: {name[LeftOut.Length..]}"
+        : name.StartsWith(Note, StringComparison.Ordinal) ? $"注意: {name[Note.Length..]}"
+        : name;
+
+    private static string JapaneseValue(string name, string? value) =>
+        value is null ? "–"
+        : name.StartsWith(ExamplesOf, StringComparison.Ordinal) && value.Split(", ") is [string examples, string heldOut, string tokens, string learnt]
+            && heldOut.EndsWith(" held out", StringComparison.Ordinal) && tokens.EndsWith(" tokens", StringComparison.Ordinal) && learnt.EndsWith(" learnt", StringComparison.Ordinal)
+            ? $"{examples} 例、検証用 {heldOut.Split(' ')[0]} 例、{tokens.Split(' ')[0]} トークン（うち学習 {learnt.Split(' ')[0]}）"
+        : value;
 
     private const string Style = """
         :root{--page:#faf9f6;--card:#fff;--ink:#1c1b19;--faint:#6f6b63;--rule:#e3dfd6;--first:#1f5fa8;--second:#c2410c}

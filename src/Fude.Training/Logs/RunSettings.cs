@@ -52,7 +52,17 @@ internal sealed class RunSettings
 
     // The decay of warm-up, stable, decay has a length under other schedules too, which nothing depends on.
     private static bool SaysNothing(string name, Dictionary<string, string> settings) =>
-        name == "decay-steps" && settings.GetValueOrDefault("schedule") is { } schedule && schedule != nameof(ScheduleForm.WarmupStableDecay);
+        name == "decay-steps" && settings.GetValueOrDefault("schedule") is { } schedule && schedule != "wsd";
+
+    // As it is typed: callers have the names of values, and so has what earlier versions wrote.
+    private static string Word(string name, string value) => name switch
+    {
+        "schedule" when value == nameof(ScheduleForm.WarmupStableDecay) => "wsd",
+        "schedule" or "save-format" or "too-long" or "weights" or "keep-best" or "recompute" => value.ToLowerInvariant(),
+        "preference-loss" => value.Replace("PreferenceLoss { Form = ", "", StringComparison.Ordinal).Replace(", LabelSmoothing = ", ", label-smoothing ", StringComparison.Ordinal)
+            .Replace(", PerToken = ", ", per-token ", StringComparison.Ordinal).Replace(" = ", " ", StringComparison.Ordinal).Replace(" }", "", StringComparison.Ordinal).ToLowerInvariant(),
+        _ => value,
+    };
 
     /// <summary>Reads the file; null where there is none.</summary>
     /// <exception cref="InvalidDataException">It cannot be read.</exception>
@@ -68,7 +78,7 @@ internal sealed class RunSettings
             if (root.TryGetProperty("changes", out JsonElement changes))
                 foreach (JsonElement change in changes.EnumerateArray())
                     foreach (JsonProperty setting in change.GetProperty("settings").EnumerateObject())
-                        read._changes.Add((change.GetProperty("after_step").GetInt64(), setting.Name, setting.Value.GetString()));
+                        read._changes.Add((change.GetProperty("after_step").GetInt64(), setting.Name, setting.Value.GetString() is { } value ? Word(setting.Name, value) : null));
             return read;
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
@@ -79,7 +89,7 @@ internal sealed class RunSettings
         }
     }
 
-    // A file may be given twice, with two weights.
+    // A file may be given twice, with two weights. Values are those of options, in their words.
     private static List<KeyValuePair<string, string>> Unique(IEnumerable<KeyValuePair<string, string>> settings)
     {
         Dictionary<string, int> met = new(StringComparer.Ordinal);
@@ -87,7 +97,7 @@ internal sealed class RunSettings
         foreach ((string name, string value) in settings)
         {
             int times = met[name] = met.GetValueOrDefault(name) + 1;
-            unique.Add(new(times == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} ({times})"), value));
+            unique.Add(new(times == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} ({times})"), Word(name, value)));
         }
         return unique;
     }

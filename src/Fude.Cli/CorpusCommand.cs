@@ -138,7 +138,8 @@ internal static class CorpusCommand
             Description = Arguments.Tokenizer().Description,
         };
         Option<string> output = Target("--out", Say(
-            "The shard to write: NAME for NAME.bin and NAME.idx, in Megatron-LM's format.", "書き出すシャード。NAME なら NAME.bin と NAME.idx（Megatron-LM 形式）。"));
+            "The shard to write: NAME for NAME.bin and NAME.idx, in Megatron-LM's format, and NAME.tokenizer, which says what made the ids.",
+            "書き出すシャード。NAME なら NAME.bin と NAME.idx（Megatron-LM 形式）と、どのトークナイザーのものかを示す NAME.tokenizer。"));
         output.HelpName = "NAME";
         Option<bool> noEnd = new("--no-end")
         {
@@ -160,7 +161,7 @@ internal static class CorpusCommand
                 throw Failure.OfUsage(
                     $"--out {name} names a folder and no shard: give the name of the files in it too, as in {name}train.",
                     $"--out {name} はフォルダーで、シャードの名前がありません。{name}train のように、その中のファイルの名前も指定してください。");
-            foreach (string ending in (string[])[".bin", ".idx"]) OutputPlace.RequireNew(name + ending, args.GetValue(force));
+            foreach (string ending in (string[])[".bin", ".idx", ".tokenizer"]) OutputPlace.RequireNew(name + ending, args.GetValue(force));
             TextArguments.TellUnnamedJson(terminal, text.Files(args));
             Tokenizer loaded = ModelFolder.OpenTokenizer(args.GetRequiredValue(tokenizer));
             int? end = args.GetValue(noEnd) ? null : loaded.EndId ?? throw new Failure(

@@ -1,3 +1,4 @@
+using Fude.Tokenizers.Files;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -38,24 +39,15 @@ internal static class OutputPlace
     /// <summary>Fails where the file of --out is one that is read, or one of a folder that is read and there already; also through links.</summary>
     public static void RequireApart(string file, IEnumerable<string> inputs)
     {
-        StringComparison names = OperatingSystem.IsLinux() ? StringComparison.Ordinal : StringComparison.OrdinalIgnoreCase;
-        string place = Real(file);
+        string place = RealPath.Of(file);
         foreach (string input in inputs)
         {
-            string read = Path.TrimEndingDirectorySeparator(Real(input));
-            if (place.Equals(read, names) || (File.Exists(place) && Directory.Exists(read) && place.StartsWith(read + Path.DirectorySeparatorChar, names)))
+            string read = RealPath.Of(input);
+            if (place.Equals(read, RealPath.Names)
+                || (File.Exists(place) && Directory.Exists(read) && place.StartsWith(read + Path.DirectorySeparatorChar, RealPath.Names)))
                 throw new Failure(
                     $"--out {file} would write over what is read ({input}): give another name.",
                     $"--out {file} では、読み込む対象（{input}）が上書きされてしまいます。別の名前を指定してください。");
-        }
-
-        // Where a path leads through links.
-        static string Real(string path)
-        {
-            string full = Path.GetFullPath(path);
-            FileSystemInfo there = Directory.Exists(full) ? new DirectoryInfo(full) : new FileInfo(full);
-            if (there.LinkTarget is not null && there.ResolveLinkTarget(returnFinalTarget: true) is { } target) return target.FullName;
-            return Path.GetDirectoryName(full) is { } parent ? Path.Combine(Real(parent), Path.GetFileName(full)) : full;
         }
     }
 

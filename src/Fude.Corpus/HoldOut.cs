@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Security.Cryptography;
 using System.Text;
+using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -52,7 +53,7 @@ public static class HoldOut
     /// <param name="keep">The share of the others that is kept, for a source that would be too large a part of a mixture; 1 for all.</param>
     /// <param name="progress">Hears what share of the source has been read; null for silence.</param>
     /// <param name="stop">Ends the work; nothing is left behind.</param>
-    /// <exception cref="ArgumentException">Both parts are one file, one is a file that is read, or one has a name of plain text.</exception>
+    /// <exception cref="ArgumentException">Both parts are one file, one is a file that is read, also through links, or one has a name of plain text.</exception>
     /// <exception cref="InvalidDataException">The source is broken.</exception>
     public static HoldOutReport Split(
         TrainingText source, string train, string heldOut, double share, double keep = 1, IProgress<double>? progress = null, CancellationToken stop = default)
@@ -64,14 +65,12 @@ public static class HoldOut
         if (!(keep is > 0 and <= 1)) throw new ArgumentOutOfRangeException(nameof(keep), Say(
             $"The share to keep is {keep}; above 0 and at most 1 is expected.",
             $"残す割合が {keep} です。0 より大きく 1 以下にしてください。"));
-        string[] files = [Path.GetFullPath(train), Path.GetFullPath(heldOut), .. source.Files.Select(Path.GetFullPath)];
-        if (files[0] == files[1] || files.AsSpan(2).ContainsAny(files[0], files[1]))
-        {
-            string twice = files[0] == files[1] || files.AsSpan(2).Contains(files[0]) ? train : heldOut;
+        bool IsRead(string written) => source.Files.Any(file => RealPath.AreOne(file, written));
+        string? twice = RealPath.AreOne(train, heldOut) || IsRead(train) ? train : IsRead(heldOut) ? heldOut : null;
+        if (twice is not null)
             throw new ArgumentException(Say(
-                $"{twice} would be written over: the files to train on, those held out and those that are read are different files.",
-                $"{twice} が上書きされてしまいます。学習用、取り分け、読み込み元には別々のファイルを指定してください。"));
-        }
+                $"{twice} would be written over: the files to train on, those held out and those that are read are different files, also where links lead to them.",
+                $"{twice} が上書きされてしまいます。学習用、取り分け、読み込み元には（リンクの先も）別々のファイルを指定してください。"));
         if (Array.Find([train, heldOut], file => !TrainingText.IsJsonName(file)) is { } plain)
             throw new ArgumentException(Say(
                 $"{plain}: documents are written as JSONL, and a file of this name would be read as plain text; name it .jsonl or .jsonl.gz.",

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Globalization;
 using System.Runtime.InteropServices;
 using System.Security.Cryptography;
+using System.Text;
 using Fude.Tokenizers;
 using static Fude.Tokenizers.Wording;
 
@@ -12,7 +13,8 @@ namespace Fude.Corpus;
 /// <remarks>Scores and rules do not count, nor do tokens that were added later: ids mean the same with them.</remarks>
 public static class ShardTokenizer
 {
-    private const string Extension = ".tokenizer";
+    /// <summary>How the name of the file ends.</summary>
+    internal const string Extension = ".tokenizer";
 
     /// <summary>Refuses a tokenizer that a shard is not of. Shards that other programs wrote do not say.</summary>
     /// <param name="shard">The shard.</param>
@@ -25,7 +27,7 @@ public static class ShardTokenizer
         ArgumentNullException.ThrowIfNull(tokenizer);
         string file = shard.Path + Extension;
         if (!File.Exists(file)) return;
-        string[] words = new FileInfo(file).Length > 100 ? [] : File.ReadAllText(file).Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+        string[] words = WordsOf(file);
         if (words.Length != 2 || !int.TryParse(words[0], NumberStyles.None, CultureInfo.InvariantCulture, out int count))
             throw new InvalidDataException(Say(
                 $"{file} should hold the number of a tokenizer's pieces and a fingerprint of them, but does not. Remove it, or tokenize the texts anew.",
@@ -55,12 +57,22 @@ public static class ShardTokenizer
                     $"{shard.Path}: 文書 {document} にトークン {token} がありますが、{whose}は {vocabulary} 語です。別のトークナイザーのシャードです。"));
     }
 
-    /// <summary>Writes it beside a shard.</summary>
-    internal static void Write(string path, Tokenizer tokenizer) => File.WriteAllText(path + Extension,
-        string.Create(CultureInfo.InvariantCulture, $"{tokenizer.VocabularySize} {Fingerprint(tokenizer, tokenizer.VocabularySize)}\n"));
+    /// <summary>Writes it beside a shard; it is on the disk then.</summary>
+    internal static void Write(string path, Tokenizer tokenizer)
+    {
+        string text = string.Create(CultureInfo.InvariantCulture, $"{tokenizer.VocabularySize} {Fingerprint(tokenizer, tokenizer.VocabularySize)}\n");
+        using FileStream file = new(path + Extension, FileMode.CreateNew, FileAccess.Write, FileShare.None);
+        file.Write(Encoding.UTF8.GetBytes(text));
+        file.Flush(flushToDisk: true);
+    }
 
-    /// <summary>Removes what an earlier shard of the name left.</summary>
-    internal static void Remove(string path) => File.Delete(path + Extension);
+    // Of a file that is longer than such a one can be: none.
+    private static string[] WordsOf(string file)
+    {
+        using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.Read);
+        using StreamReader text = new(stream);
+        return stream.Length > 100 ? [] : text.ReadToEnd().Split((char[]?)null, StringSplitOptions.RemoveEmptyEntries);
+    }
 
     // The first 16 hexadecimal digits of the SHA-256 of the first ids' pieces.
     private static string Fingerprint(Tokenizer tokenizer, int count)

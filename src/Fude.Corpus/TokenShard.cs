@@ -248,9 +248,11 @@ public sealed unsafe class TokenShard : IDisposable
             if (!System.IO.File.Exists(file)) throw new InvalidDataException(Say(
                 $"{file}: there is no such file; a shard is NAME.bin and NAME.idx.",
                 $"{file}: そのようなファイルはありません。シャードは NAME.bin と NAME.idx の組です。"));
-            Length = new FileInfo(file).Length;
+            // Of the file itself: a FileInfo of a link has the link's length.
+            using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.Read | FileShare.Delete);
+            Length = stream.Length;
             if (Length == 0) return;        // what is empty cannot be mapped
-            _mapping = MemoryMappedFile.CreateFromFile(file, FileMode.Open, null, 0, MemoryMappedFileAccess.Read);
+            _mapping = MemoryMappedFile.CreateFromFile(stream, null, 0, MemoryMappedFileAccess.Read, HandleInheritability.None, leaveOpen: true);
             _view = _mapping.CreateViewAccessor(0, Length, MemoryMappedFileAccess.Read);
             _view.SafeMemoryMappedViewHandle.AcquirePointer(ref _first);
         }

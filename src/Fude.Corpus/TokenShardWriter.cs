@@ -8,6 +8,8 @@ namespace Fude.Corpus;
 /// <summary>Writes a <see cref="TokenShard"/>, document by document. The files get their names when it is complete.</summary>
 public sealed class TokenShardWriter : IDisposable
 {
+    private static readonly string[] Endings = [ShardTokenizer.Extension, ".bin", ".idx"];
+
     private readonly string _path, _pending;
     private readonly bool _isWide;
     private readonly int _vocabulary;
@@ -24,7 +26,7 @@ public sealed class TokenShardWriter : IDisposable
         ArgumentException.ThrowIfNullOrEmpty(path);
         ArgumentOutOfRangeException.ThrowIfNegativeOrZero(vocabulary);
         _path = Path.GetFullPath(path);
-        _pending = PendingName.Of(_path, ".bin", ".idx");
+        _pending = PendingName.Of(_path, Endings);
         _vocabulary = vocabulary;
         _isWide = vocabulary > 65_500;
         _tokens = new FileStream(_pending + ".bin", FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16);
@@ -61,10 +63,14 @@ public sealed class TokenShardWriter : IDisposable
         Tokens += document.Length;
     }
 
-    /// <summary>Writes the index and gives both files their names, replacing those of an earlier shard.</summary>
+    /// <summary>Writes the index, and what says whose ids these are, and gives all files their names, replacing those of an earlier shard.</summary>
+    /// <exception cref="IOException">A file cannot be written; an earlier shard is then as it was.</exception>
     public void Complete()
     {
         ObjectDisposedException.ThrowIf(_isDone, this);
+        foreach (string ending in Endings)
+            if (Directory.Exists(_path + ending))
+                throw new IOException(Say($"{_path}{ending} cannot be written: it is a folder.", $"{_path}{ending} はフォルダーのため、書き込めません。"));
         _tokens.Flush(flushToDisk: true);
         _tokens.Dispose();
         using (FileStream index = new(_pending + ".idx", FileMode.CreateNew, FileAccess.Write, FileShare.None, 1 << 16))
@@ -96,10 +102,12 @@ public sealed class TokenShardWriter : IDisposable
             }
             index.Flush(flushToDisk: true);
         }
-        // An index without its tokens is found out when it is opened; the other way round the shard does not exist.
+        if (Tokenizer is not null) ShardTokenizer.Write(_pending, Tokenizer);
+        // All is on the disk: from here on there are only names to change. An index without its tokens is found out when it is opened; the other way
+        // round the shard does not exist.
         File.Delete(_path + ".idx");
-        if (Tokenizer is null) ShardTokenizer.Remove(_path);
-        else ShardTokenizer.Write(_path, Tokenizer);
+        if (Tokenizer is null) File.Delete(_path + ShardTokenizer.Extension);
+        else File.Move(_pending + ShardTokenizer.Extension, _path + ShardTokenizer.Extension, overwrite: true);
         File.Move(_pending + ".bin", _path + ".bin", overwrite: true);
         File.Move(_pending + ".idx", _path + ".idx", overwrite: true);
         _isDone = true;
@@ -115,10 +123,7 @@ public sealed class TokenShardWriter : IDisposable
         finally
         {
             if (!_isDone)
-            {
-                File.Delete(_pending + ".bin");
-                File.Delete(_pending + ".idx");
-            }
+                foreach (string ending in Endings) File.Delete(_pending + ending);
             _isDone = true;
         }
     }

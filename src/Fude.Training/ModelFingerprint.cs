@@ -21,7 +21,7 @@ internal static class ModelFingerprint
     public static string Of(string path) => Of(Files(path));
 
     /// <summary>A short fingerprint of the tokenizer of a folder, or of the file that is or holds one; null where there is none.</summary>
-    public static string? OfTokenizer(string path) => File.Exists(path) ? Of([("", 0, HashOf(path))]) : Of(path, TokenizerFiles);
+    public static string? OfTokenizer(string path) => File.Exists(path) ? Of([Read("", path)]) : Of(path, TokenizerFiles);
 
     /// <summary>A short fingerprint of what a folder says of its prompts, tokenizer_config.json left out; null where it says nothing.</summary>
     public static string? OfPrompts(string path) => Of(path, PromptFiles);
@@ -29,7 +29,7 @@ internal static class ModelFingerprint
     private static string? Of(string folder, string[] names)
     {
         string[] files = [.. names.Select(name => Path.Combine(folder, name)).Where(File.Exists)];
-        return files.Length == 0 ? null : Of(files.Select(file => (Path.GetFileName(file), 0L, HashOf(file))));
+        return files.Length == 0 ? null : Of(files.Select(file => Read(Path.GetFileName(file), file)));
     }
 
     private static string Of(IEnumerable<(string Name, long Length, byte[] Hash)> files)
@@ -48,17 +48,18 @@ internal static class ModelFingerprint
     {
         if (File.Exists(path))
         {
-            yield return ("", new FileInfo(path).Length, HashOf(path));
+            yield return Read("", path);
             yield break;
         }
         foreach (string file in Directory.EnumerateFiles(path).Order(StringComparer.Ordinal))
             if (Path.GetExtension(file) is ".safetensors" or ".bin" || Path.GetFileName(file) == "config.json")
-                yield return (Path.GetFileName(file), new FileInfo(file).Length, HashOf(file));
+                yield return Read(Path.GetFileName(file), file);
     }
 
-    private static byte[] HashOf(string file)
+    // The length is that of what is hashed: a FileInfo of a link has the link's.
+    private static (string Name, long Length, byte[] Hash) Read(string name, string file)
     {
         using FileStream stream = new(file, FileMode.Open, FileAccess.Read, FileShare.Read, 1 << 20, FileOptions.SequentialScan);
-        return SHA256.HashData(stream);
+        return (name, stream.Length, SHA256.HashData(stream));
     }
 }

@@ -103,5 +103,18 @@ public sealed class CorpusCommandTests : IDisposable
         Assert.StartsWith("{\"text\"", File.ReadAllText(texts), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task No_documents_are_set_aside_over_their_source_through_a_linked_folder()
+    {
+        _ = Directory.CreateDirectory(_folder["real"]);
+        string texts = _folder.Write("real/texts.jsonl", "{\"text\": \"猫\"}\n");
+        Directory.CreateSymbolicLink(_folder["link"], _folder["real"]);
+        foreach (string[] places in (string[][])[[texts, "--train", _folder["real/x.jsonl"], "--held-out", _folder["link/x.jsonl"]],
+            [_folder["link/texts.jsonl"], "--train", texts, "--held-out", _folder["x.jsonl"]]])
+            Assert.Contains($"{places[2]} would be written over", (await Fude.Run(["corpus", "hold-out", .. places, "--force"])).Failure(), StringComparison.Ordinal);
+        Assert.Equal("{\"text\": \"猫\"}\n", File.ReadAllText(texts));
+        Assert.Equal([texts], Directory.GetFiles(_folder["real"]));
+    }
+
     public void Dispose() => _folder.Dispose();
 }

@@ -437,6 +437,9 @@ public sealed class TrainCommandTests : IDisposable
         Assert.Equal(before, File.ReadAllBytes(shard + ".bin"));
         await Succeed([.. tokenize, "--force"]);
         Assert.NotEqual(before, File.ReadAllBytes(shard + ".bin"));
+        string notes = _folder.Write("notes.tokenizer", "mine");
+        Assert.Contains($"{notes} is there already", (await Fude.Run([.. tokenize[..^1], _folder["notes"]])).Failure(), StringComparison.Ordinal);
+        Assert.Equal("mine", File.ReadAllText(notes));
     }
 
     [Fact]

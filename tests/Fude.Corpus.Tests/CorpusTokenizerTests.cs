@@ -52,6 +52,8 @@ public sealed class CorpusTokenizerTests : IDisposable
         using (TokenShard ofGrown = TokenShard.Open(_folder["grown"]))
             Assert.Throws<InvalidDataException>(() => ShardTokenizer.Require(ofGrown, tokenizer, "the first"));
 
+        Assert.Equal([_folder["one.bin"], _folder["one.idx"], _folder["one.tokenizer"]], Directory.GetFiles(_folder.Path, "*one*").Order(StringComparer.Ordinal));
+
         File.WriteAllText(_folder["one.tokenizer"], "damaged");
         Assert.Contains("one.tokenizer", Assert.Throws<InvalidDataException>(() => ShardTokenizer.Require(shard, tokenizer, "it")).Message, StringComparison.Ordinal);
         // A shard of other programs does not say; one that takes its name forgets what was said.
@@ -62,6 +64,21 @@ public sealed class CorpusTokenizerTests : IDisposable
         }
         using TokenShard silent = TokenShard.Open(_folder["one"]);
         ShardTokenizer.Require(silent, other, "the second");
+    }
+
+    [Fact]
+    public void A_link_says_of_a_shard_what_the_file_says()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows lets few users make links.");
+        Tokenizer other = Trained(out _, out _, vocabulary: 380), tokenizer = Trained(out string text, out _);
+        // Of links the length of what they say, which is longer here than what any such file holds.
+        string far = new('f', 120);
+        _ = Directory.CreateDirectory(_folder[far]);
+        CorpusTokenizer.Write(new TrainingText(text), tokenizer, _folder[$"{far}/one"], tokenizer.EndId);
+        foreach (string ending in (string[])[".bin", ".idx", ".tokenizer"]) _ = File.CreateSymbolicLink(_folder["one" + ending], _folder[$"{far}/one{ending}"]);
+        using TokenShard shard = TokenShard.Open(_folder["one"]);
+        ShardTokenizer.Require(shard, tokenizer, "the first");
+        Assert.Contains("the second", Assert.Throws<InvalidDataException>(() => ShardTokenizer.Require(shard, other, "the second")).Message, StringComparison.Ordinal);
     }
 
     [Fact]

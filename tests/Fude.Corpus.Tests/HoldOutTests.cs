@@ -65,6 +65,38 @@ public sealed class HoldOutTests : IDisposable
     }
 
     [Fact]
+    public void No_file_is_written_over_through_a_link()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows lets few users make links.");
+        _ = Directory.CreateDirectory(_folder["real"]);
+        string source = _folder.Write("real/source.jsonl", "{\"text\":\"a\"}\n{\"text\":\"b\"}\n"), before = File.ReadAllText(source);
+        // The second leads there through the first, and the third is a file.
+        _ = Directory.CreateSymbolicLink(_folder["link"], _folder["real"]);
+        _ = Directory.CreateSymbolicLink(_folder["again"], "link");
+        _ = File.CreateSymbolicLink(_folder["file.jsonl"], Path.Combine("again", "source.jsonl"));
+        foreach ((string read, string train, string heldOut, string named) in ((string, string, string, string)[])[
+            ("real/source.jsonl", "real/t.jsonl", "link/t.jsonl", "real/t.jsonl"), ("real/source.jsonl", "again/t.jsonl", "link/../link/t.jsonl", "again/t.jsonl"),
+            ("link/source.jsonl", "real/source.jsonl", "h.jsonl", "real/source.jsonl"), ("real/source.jsonl", "t.jsonl", "again/source.jsonl", "again/source.jsonl"),
+            ("file.jsonl", "t.jsonl", "link/source.jsonl", "link/source.jsonl"), ("real/source.jsonl", "file.jsonl", "h.jsonl", "file.jsonl")])
+            UserLanguage.Fails(() => HoldOut.Split(new TrainingText(_folder[read]), _folder[train], _folder[heldOut], 0.1),
+                $"{_folder[named]} would be written over: ", $"{_folder[named]} が上書きされてしまいます。");
+        Assert.Equal(before, File.ReadAllText(source));
+        Assert.Equal([source], Directory.GetFiles(_folder["real"]));
+        HoldOutReport report = HoldOut.Split(new TrainingText(_folder["file.jsonl"]), _folder["link/t.jsonl"], _folder["link/h.jsonl"], 0.1);
+        Assert.Equal(2, report.Documents + report.HeldOutDocuments);
+    }
+
+    [Fact]
+    public void Links_that_lead_in_a_circle_are_no_endless_work()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows lets few users make links.");
+        _ = File.CreateSymbolicLink(_folder["a.jsonl"], "b.jsonl");
+        _ = File.CreateSymbolicLink(_folder["b.jsonl"], "a.jsonl");
+        _ = File.CreateSymbolicLink(_folder["c"], Path.Combine("c", "d"));
+        Assert.ThrowsAny<IOException>(() => HoldOut.Split(new TrainingText(_folder["a.jsonl"]), _folder["c/t.jsonl"], _folder["h.jsonl"], 0.1));
+    }
+
+    [Fact]
     public void Names_that_would_be_read_as_plain_text_are_refused_before_anything_is_written()
     {
         string source = _folder["source.jsonl"];

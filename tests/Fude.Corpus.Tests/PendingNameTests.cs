@@ -33,9 +33,9 @@ public sealed class PendingNameTests : IDisposable
     }
 
     [Fact]
-    public void Both_files_of_a_shard_go()
+    public void All_files_of_a_shard_go()
     {
-        foreach (string left in (string[])[".s.abcdefgh.xyz.bin", ".s.abcdefgh.xyz.idx"]) _folder.Write(left, "half");
+        foreach (string left in (string[])[".s.abcdefgh.xyz.bin", ".s.abcdefgh.xyz.idx", ".s.abcdefgh.xyz.tokenizer"]) _folder.Write(left, "half");
         string kept = _folder.Write(".s.abcdefgh.xyz", "x");
         using (TokenShardWriter shard = new(_folder["s"], 10))
         {

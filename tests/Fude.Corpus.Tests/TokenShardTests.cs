@@ -180,6 +180,33 @@ public sealed class TokenShardTests : IDisposable
     }
 
     [Fact]
+    public void A_shard_is_read_through_links_to_its_files()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows lets few users make links.");
+        Write(100, [1, 2], [3], [4, 5, 6]);
+        foreach (string ending in (string[])[".bin", ".idx"]) _ = File.CreateSymbolicLink(_folder["link" + ending], _folder["a" + ending]);
+        using TokenShard shard = TokenShard.Open(_folder["link"]);
+        Assert.Equal((3, 6L), (shard.Documents, shard.Tokens));
+        Assert.Equal([4, 5, 6], shard.Read(2));
+    }
+
+    [Theory, InlineData(".tokenizer"), InlineData(".bin"), InlineData(".idx")]
+    public void A_shard_that_cannot_be_replaced_stays_as_it_was(string ending)
+    {
+        Write(100, [1, 2], [3]);
+        Dictionary<string, byte[]> before = new[] { ".bin", ".idx" }.Where(other => other != ending).ToDictionary(other => other, other => File.ReadAllBytes(_folder["a" + other]));
+        File.Delete(_folder["a" + ending]);
+        _ = Directory.CreateDirectory(_folder["a" + ending]);
+        UserLanguage.Fails(() =>
+        {
+            Write(100, [7, 8, 9]);
+            return null;
+        }, $"a{ending} cannot be written: it is a folder.", $"a{ending} はフォルダーのため、書き込めません。");
+        foreach ((string other, byte[] bytes) in before) Assert.Equal(bytes, File.ReadAllBytes(_folder["a" + other]));
+        Assert.Equal(before.Keys.Append(ending).Order().Select(other => _folder["a" + other]), Directory.GetFileSystemEntries(_folder.Path).Order());
+    }
+
+    [Fact]
     public void Sequences_that_overlap_are_damage()
     {
         Write(100, [1, 2, 3], [4, 5, 6]);

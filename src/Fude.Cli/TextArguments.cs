@@ -28,8 +28,8 @@ internal sealed class TextArguments
         "--skip-bad", Say("Broken lines to pass over before one is an error.", "読み飛ばしてよい壊れた行の数。"), 0, NumberOption.AtLeast(0));
 
     private readonly Option<Choice<PlainTextDocument>> _documents = WordOption.Of(
-        "--documents", Say("Plain text: what a document is. Paragraphs stand between blank lines.",
-            "テキストファイルの文書の単位: 空行区切り（paragraphs）、1 行（line）、1 ファイル（file）。"),
+        "--documents", Say("Plain text: what a document is. Paragraphs stand between blank lines; one of white space alone is blank.",
+            "テキストファイルの文書の単位: 空行（空白だけの行を含む）区切り（paragraphs）、1 行（line）、1 ファイル（file）。"),
         ("paragraphs", PlainTextDocument.Paragraphs), ("line", PlainTextDocument.Line), ("file", PlainTextDocument.File));
 
     private TextArguments()

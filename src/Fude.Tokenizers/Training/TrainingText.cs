@@ -23,7 +23,7 @@ public enum TrainingTextFormat
 /// <summary>What a document of plain text is. A line of JSONL is one in any case.</summary>
 public enum PlainTextDocument
 {
-    /// <summary>What stands between blank lines, as in CC-100.</summary>
+    /// <summary>What stands between blank lines, as in CC-100. A line of white space alone is blank.</summary>
     Paragraphs,
 
     /// <summary>A line.</summary>
@@ -163,7 +163,9 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             if (!File.Exists(file)) throw new FileNotFoundException(Say(
                 $"{file}: there is no such file of text.",
                 $"{file}: そのようなテキストファイルはありません。"), file);
-            bytes += new FileInfo(file).Length;
+            // Of the file that is read: a FileInfo of a link has the link's length.
+            using PackedLines lines = new(file);
+            bytes += lines.Length;
         }
         return bytes;
     }
@@ -213,12 +215,14 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
     private IEnumerable<TextDocument> ReadDocuments(Tally tally, Action<BadLine>? empty, CancellationToken stop)
     {
         StringBuilder held = new();
-        (string File, long Line) begin = ("", 0);
-        foreach ((string text, string file, long line, bool isJson) in ReadLines(tally, stop))
+        (int File, long Line) begin = (0, 0);
+        foreach ((string text, int number, long line, bool isJson) in ReadLines(tally, stop))
         {
-            if (held.Length > 0 && (begin.File != file || isJson || (text.Length == 0 && PlainText == PlainTextDocument.Paragraphs)))
+            string file = Files[number];
+            bool isBlank = PlainText == PlainTextDocument.Paragraphs ? string.IsNullOrWhiteSpace(text) : text.Length == 0;
+            if (held.Length > 0 && (begin.File != number || isJson || (isBlank && PlainText == PlainTextDocument.Paragraphs)))
             {
-                yield return new TextDocument(held.ToString(), begin.File, begin.Line);
+                yield return new TextDocument(held.ToString(), Files[begin.File], begin.Line);
                 held.Clear();
             }
             if (isJson || PlainText == PlainTextDocument.Line)
@@ -229,8 +233,8 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
             }
             if (held.Length == 0)
             {
-                if (text.Length == 0) continue;
-                begin = (file, line);
+                if (isBlank) continue;
+                begin = (number, line);
             }
             else held.Append('\n');
             held.Append(text);
@@ -239,15 +243,17 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                     FormattableString.Invariant($"{file}:{line}: the document that begins at line {begin.Line} is longer than {LongestDocument} characters; say otherwise what a document is."),
                     FormattableString.Invariant($"{file}:{line}: {begin.Line} 行目から始まる文書が {LongestDocument} 文字を超えています。文書の区切り方を変えてください。")));
         }
-        if (held.Length > 0) yield return new TextDocument(held.ToString(), begin.File, begin.Line);
+        if (held.Length > 0) yield return new TextDocument(held.ToString(), Files[begin.File], begin.Line);
     }
 
-    /// <summary>Every line of the files that is not broken: of JSONL the field's text, which may have several lines; of plain text also the empty ones.</summary>
-    private IEnumerable<(string Text, string File, long Line, bool IsJson)> ReadLines(Tally tally, CancellationToken stop)
+    /// <summary>Every line of the files that is not broken: of JSONL the field's text, which may have several lines; of plain text also the empty ones.
+    /// A file goes by its place among the files: one may be named twice.</summary>
+    private IEnumerable<(string Text, int File, long Line, bool IsJson)> ReadLines(Tally tally, CancellationToken stop)
     {
         long before = 0;
-        foreach (string file in Files)
+        for (int place = 0; place < Files.Count; place++)
         {
+            string file = Files[place];
             bool json = Format == TrainingTextFormat.Jsonl || (Format == TrainingTextFormat.ByName && IsJsonName(file));
             using PackedLines lines = new(file);
             bool isFirst = true;
@@ -262,7 +268,7 @@ public sealed class TrainingText(params IReadOnlyList<string> files)
                     RequireNoArray(line.Span, file);
                 }
                 if ((json ? JsonText(line.Span, file, number, tally) : LineText(line.Span, file, number, tally)) is { } text)
-                    yield return (text, file, number, json);
+                    yield return (text, place, number, json);
             }
             before += lines.Length;
             tally.BytesRead = before;

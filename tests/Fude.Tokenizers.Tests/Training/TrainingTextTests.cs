@@ -223,6 +223,34 @@ public sealed class TrainingTextTests : IDisposable
     }
 
     [Fact]
+    public void A_file_that_is_named_twice_has_its_documents_twice()
+    {
+        string file = _folder.Write("a.txt", "一\n二\n");
+        Assert.Equal([new("一\n二", file, 1), new("一\n二", file, 1)], new TrainingText(file, file).Documents());
+        Assert.Equal(["一\n二", "一\n二"], new TrainingText(file, file) { PlainText = PlainTextDocument.File }.Documents().Select(document => document.Text));
+    }
+
+    [Theory, InlineData(" "), InlineData("\t"), InlineData("\u3000"), InlineData("\u3000 \t\u00A0")]
+    public void A_line_of_white_space_alone_parts_paragraphs_and_nothing_else(string blank)
+    {
+        string file = _folder.Write("a.txt", $"{blank}\n\u3000一\n二\n{blank}\n{blank}\r\n三 \n{blank}"), json = _folder.Write("a.jsonl", $"{{\"text\":{JsonSerializer.Serialize(blank)}}}\n");
+        Assert.Equal([new("\u3000一\n二", file, 2), new("三 ", file, 6)], new TrainingText(file).Documents());
+        Assert.Equal([$"{blank}\n\u3000一\n二\n{blank}\n{blank}\n三 \n{blank}"], new TrainingText(file) { PlainText = PlainTextDocument.File }.Documents().Select(document => document.Text));
+        Assert.Equal([blank], new TrainingText(json).Documents().Select(document => document.Text));
+    }
+
+    [Fact]
+    public void A_file_that_a_link_leads_to_has_its_own_length()
+    {
+        Assert.SkipWhen(OperatingSystem.IsWindows(), "Windows lets few users make links.");
+        string file = _folder.WriteLines("a.txt", Enumerable.Repeat("吾輩は猫である。", 5000)), link = _folder["link.txt"];
+        _ = File.CreateSymbolicLink(link, file);
+        TrainingText.Tally tally = new();
+        Assert.Equal(5000, new TrainingText(link).Read(tally, default).Count());
+        Assert.Equal(new FileInfo(file).Length, tally.BytesTotal);
+    }
+
+    [Fact]
     public void Documents_are_counted_as_they_are_read()
     {
         string file = _folder.Write("a.jsonl", string.Concat(Enumerable.Repeat("{\"text\":\"行\"}\n", 1000)));

@@ -61,11 +61,12 @@ internal sealed partial class TokenizerArguments
         };
     }
 
-    /// <summary>Writes a tokenizer and gives its folder. Where its two files are not the same to every text, that is told.</summary>
+    /// <summary>Writes a tokenizer and gives its folder. Where its two files are not the same to every text, or its counts approximate, that is told.</summary>
     public string Write(ParseResult args, TrainedTokenizer tokenizer, TextWriter notes)
     {
         string folder = args.GetRequiredValue(_output);
         tokenizer.Save(folder);
+        TellThinned(tokenizer.Report, tokenizer.Options.HeldCharacters, notes);
         if (tokenizer.FilesDiffer)
             notes.WriteLine(Say(
                 "note: tokenizer.json and tokenizer.model differ in texts that begin with a space or with a piece of --user-defined of several characters: the " +
@@ -73,6 +74,16 @@ internal sealed partial class TokenizerArguments
                 "注意: 空白または --user-defined の（2 文字以上の）語で始まるテキストでは、tokenizer.json と tokenizer.model の結果が異なります。" +
                 "tokenizer.json の BPE では、その前に空白を補えないためです。--no-dummy-prefix なら両者は同じになります"));
         return folder;
+    }
+
+    /// <summary>Says where the counts are no exact ones.</summary>
+    public static void TellThinned(TrainingTextReport report, long held, TextWriter notes)
+    {
+        if (report.Thinnings == 0) return;
+        notes.WriteLine(Say(
+            $"note: the text has more different stretches than the {held:N0} characters that are held in memory: the rarest were thinned out at random " +
+            $"({Count(report.Thinnings, "time")}), and what is rare is counted approximately",
+            $"注意: テキストの異なる断片が、メモリーに置く上限（{held:N0} 文字）を超えました。まれな断片を無作為に間引いたため（{report.Thinnings:N0} 回）、まれな語の頻度は近似値です"));
     }
 
     /// <summary>Does what may find an option out of range, and calls it then by its name on the command line: the trainers have other names.</summary>

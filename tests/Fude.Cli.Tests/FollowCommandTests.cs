@@ -129,12 +129,12 @@ public sealed class FollowCommandTests : IDisposable
     {
         string folder = _folder["model"];
         using TrainableModel model = TrainableModel.Create(Encoding.UTF8.GetBytes("""
-            {"model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 276,
+            {"model_type": "llama", "hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 277,
              "max_position_embeddings": 64}
             """), new InitialNumbers(1, 0.5f));
         model.Save(folder);
         TrainedTokenizer trained = UnigramTrainer.Train(new TrainingText(_folder.Write("train.txt", "吾輩は猫である。\n名前はまだ無い。\n猫は無い。\n")),
-            new TokenizerTrainerOptions { VocabularySize = 276, AddDummyPrefix = false, AddBegin = true, Threads = 1, ControlPieces = ["<|system|>", "<|user|>", "<|assistant|>"] });
+            new TokenizerTrainerOptions { VocabularySize = 277, AddDummyPrefix = false, AddBegin = true, Threads = 1, ControlPieces = ["<|system|>", "<|user|>", "<|assistant|>"] });
         trained.SaveHuggingFace(folder);
         if (generation is not null) _folder.Write("model/generation_config.json", generation);
         return folder;

@@ -116,5 +116,15 @@ public sealed class TokenizerCommandTests : IDisposable
         Assert.Equal("", skipped.Error);
     }
 
+    [Fact]
+    public void Counts_that_are_approximate_are_told_and_exact_ones_are_not()
+    {
+        using StringWriter notes = new() { NewLine = "\n" };
+        TokenizerArguments.TellThinned(new(100, 0, 0, 1), 2000, notes);
+        Assert.Equal("", notes.ToString());
+        TokenizerArguments.TellThinned(new(100, 0, 3, 1), 2000, notes);
+        Assert.StartsWith("note: the text has more different stretches than the 2,000 characters that are held in memory: the rarest were thinned out at random (3 times)", notes.ToString(), StringComparison.Ordinal);
+    }
+
     public void Dispose() => _folder.Dispose();
 }

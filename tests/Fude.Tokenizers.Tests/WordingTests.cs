@@ -138,6 +138,17 @@ public sealed class WordingTests : IDisposable
         UserLanguage.Fails(() => UnigramTrainer.Train(text, new() { MaxPieceLength = 9999 }), "MaxPieceLength is 9999; expected 1 to 512.", "MaxPieceLength が 9999 です（必要: 1 から 512 まで）。");
         UserLanguage.Fails(() => UnigramTrainer.Train(text, new() { VocabularySize = 265 }), "Ask for a larger vocabulary, or a lower CharacterCoverage than 0.9995.",
             "語彙数を増やすか、CharacterCoverage を 0.9995 より下げてください。");
+        foreach ((string piece, string normal, string give) in ((string, string, string)[])[("①", "1", "1"), ("㈱", "(株)", "(株)"), ("名\u3000前", "名 前", "名▁前"), ("ｶﾞ", "ガ", "ガ")])
+        {
+            TokenizerTrainerOptions nfkc = new() { VocabularySize = 275, UserDefinedPieces = [piece], Normalization = TrainerNormalization.Nfkc };
+            foreach (Func<TrainingText, TokenizerTrainerOptions, object> train in (Func<TrainingText, TokenizerTrainerOptions, object>[])[
+                (read, options) => UnigramTrainer.Train(read, options), (read, options) => BpeTrainer.Train(read, options),
+                (read, options) => VocabularyMerge.Merge([[new(0, "猫", -1, PieceKind.Normal)]], read, options)])
+                UserLanguage.Fails(() => train(text, nfkc), $"The user-defined piece '{piece}' is '{normal}' after NFKC: tokenizer.model would find it in a text, and tokenizer.json would not. Give '{give}' in its place, or leave NFKC out (--nfkc).",
+                    $"ユーザー定義の語 '{piece}' は NFKC で '{normal}' になるため、tokenizer.model では見つかり、tokenizer.json では見つかりません。代わりに '{give}' を指定するか、NFKC（--nfkc）を外してください。");
+            Assert.Equal(275, UnigramTrainer.Train(text, nfkc with { UserDefinedPieces = [give] }).Pieces.Count);
+            Assert.Equal(275, UnigramTrainer.Train(text, nfkc with { Normalization = TrainerNormalization.Identity, UserDefinedPieces = [piece.Replace('\u3000', '▁')] }).Pieces.Count);
+        }
         UserLanguage.Fails(() => BpeTrainer.Train(text, new() { VocabularySize = 9000 }), "VocabularySize is 9000, but this text yields ", "VocabularySize が 9000 ですが、このテキストから作れるのは ");
     }
 

@@ -8,8 +8,9 @@ namespace Fude.Tokenizers.Training;
 /// </summary>
 /// <remarks>
 /// Again and again the most frequent pair of neighbours becomes one symbol; of equally frequent pairs the shorter, then the one first in
-/// the order of code points. A run of three equal symbols holds their pair once. A pair whose text is a piece already is passed over. Exact
-/// at every step: nothing is sampled, and no pair is forgotten for a while as in SentencePiece's list of active symbols.
+/// the order of code points. A run of three equal symbols holds their pair once. A pair whose text is a piece already is passed over. Every
+/// step is exact over the text that is counted: no pair is forgotten for a while as in SentencePiece's list of active symbols. Of a text beyond
+/// <see cref="TokenizerTrainerOptions.HeldCharacters"/> the rarest stretches are thinned out first (<see cref="TrainingTextReport.Thinnings"/>).
 /// </remarks>
 public static class BpeTrainer
 {

@@ -1,4 +1,6 @@
+using System.Text;
 using Fude.Tokenizers.Pieces;
+using Fude.Tokenizers.Unicode;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Training;
@@ -67,7 +69,8 @@ public sealed record TokenizerTrainerOptions
     /// <summary>Pieces that only a caller puts between texts, such as the end of a document; text never matches them.</summary>
     public IReadOnlyList<string> ControlPieces { get; init; } = [];
 
-    /// <summary>Pieces that are always matched whole where the text has them, such as "\n" or a placeholder. A space in them is written ▁.</summary>
+    /// <summary>Pieces that are always matched whole where the text has them, such as "\n" or a placeholder. A space in them is written ▁, and the
+    /// normalisation leaves them as they are.</summary>
     public IReadOnlyList<string> UserDefinedPieces { get; init; } = [];
 
     /// <summary>The piece for what has no other, id 0.</summary>
@@ -154,6 +157,13 @@ public sealed record TokenizerTrainerOptions
                 throw new ArgumentException(Say(
                     $"The user-defined piece '{piece.Text}' holds a space; write ▁ (U+2581), as spaces become in text.",
                     $"ユーザー定義の語 '{piece.Text}' に空白があります。テキスト中の空白と同じく ▁（U+2581）と書いてください。"));
+            if (piece.Kind == PieceKind.UserDefined && Normalization == TrainerNormalization.Nfkc
+                && UnicodeNormalizer.Get(NormalizationForm.FormKC).Normalize(piece.Text) is string normal && normal != piece.Text)
+                throw new ArgumentException(Say(
+                    $"The user-defined piece '{piece.Text}' is '{normal}' after NFKC: tokenizer.model would find it in a text, and tokenizer.json would not. " +
+                    $"Give '{normal.Replace(' ', PieceRules.Space)}' in its place, or leave NFKC out (--nfkc).",
+                    $"ユーザー定義の語 '{piece.Text}' は NFKC で '{normal}' になるため、tokenizer.model では見つかり、tokenizer.json では見つかりません。" +
+                    $"代わりに '{normal.Replace(' ', PieceRules.Space)}' を指定するか、NFKC（--nfkc）を外してください。"));
             if (!seen.Add(piece.Text)) throw new ArgumentException(Say(
                 $"The piece '{piece.Text}' is given twice in the options; each piece has one id.",
                 $"語 '{piece.Text}' がオプションに 2 回あります。1 つの語の ID は 1 つです。"));

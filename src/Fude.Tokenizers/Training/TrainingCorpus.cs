@@ -35,6 +35,9 @@ internal sealed class TrainingCorpus
 
     internal int Count => Weights.Length;
 
+    // Whether a character occurs; spaces are everywhere, and tell nothing.
+    private bool HasText => Enumerable.Range(1, Alphabet.Length - 1).Any(c => CharacterCounts[c] > 0 && Alphabet[c] != PieceRules.Space);
+
     internal ReadOnlySpan<int> Segment(int i) => Text.AsSpan(Starts[i], Starts[i + 1] - Starts[i] - 1);
 
     internal string StringOf(ReadOnlySpan<int> characters)
@@ -49,7 +52,7 @@ internal sealed class TrainingCorpus
     /// <param name="text">The files.</param>
     /// <param name="options">Normalisation, special pieces, coverage, threads.</param>
     /// <param name="segmentation">Where text can be cut.</param>
-    /// <param name="alphabet">The code points to number, or null to take those that make up the coverage.</param>
+    /// <param name="alphabet">The code points to number, or null to take those that make up the coverage, and ▁.</param>
     /// <param name="progress">Hears of the reading.</param>
     /// <param name="stop">Ends the work.</param>
     internal static TrainingCorpus Read(
@@ -89,7 +92,13 @@ internal sealed class TrainingCorpus
             throw new InvalidDataException(Say(
                 $"{string.Join(", ", text.Files)}: no text to train on ({tally.Lines} lines that are not empty, {tally.BadLines} broken ones skipped).",
                 $"{string.Join(", ", text.Files)}: 学習するテキストがありません（空でない行 {tally.Lines} 行、読み飛ばした壊れた行 {tally.BadLines} 行）。"));
-        return Build(segments, options, alphabet, new(tally.Lines, tally.BadLines, segments.Thinnings, 0) { FirstBadLines = tally.Passed.First });
+        TrainingCorpus corpus = Build(segments, options, alphabet, new(tally.Lines, tally.BadLines, segments.Thinnings, 0) { FirstBadLines = tally.Passed.First });
+        if (alphabet is not null && !corpus.HasText)
+            throw new InvalidDataException(Say(
+                $"{string.Join(", ", text.Files)}: no piece of the vocabulary has a character of this text, so it tells nothing of them. Give text of the kind " +
+                "that the vocabulary is for.",
+                $"{string.Join(", ", text.Files)}: このテキストの文字は語彙に 1 つもないため、スコアを推定できません。語彙と同じ言語や分野のテキストを指定してください。"));
+        return corpus;
 
         void Launch()
         {
@@ -242,6 +251,15 @@ internal sealed class TrainingCorpus
             alphabet.Add(c);
             counts.Add(count);
             covered += count;
+        }
+
+        // Spaces are ▁ here. Without a piece they would become its bytes, which are that character and no space when they come back.
+        if (given is null && !alphabet.Contains((int)PieceRules.Space) && options.MetaPieces().TrueForAll(piece => piece.Text != "▁"))
+        {
+            long spaces = countOf.GetValueOrDefault((int)PieceRules.Space);
+            alphabet.Add(PieceRules.Space);
+            counts.Add(spaces);
+            covered += spaces;
         }
 
         int[] order = [.. Enumerable.Range(1, alphabet.Count - 1).OrderByDescending(i => counts[i]).ThenBy(i => alphabet[i]).Prepend(0)];

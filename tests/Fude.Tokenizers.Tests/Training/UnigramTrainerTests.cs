@@ -78,6 +78,32 @@ public sealed class UnigramTrainerTests : IDisposable
         Assert.All(["鬱", "𩸽", "▁"], required => Assert.Contains(required, pieces));
     }
 
+    [Theory]
+    [InlineData("unigram", false)]
+    [InlineData("unigram", true)]
+    [InlineData("bpe", false)]
+    [InlineData("bpe", true)]
+    public void Spaces_come_back_as_spaces_however_rare_they_are_in_the_text(string model, bool hasOne)
+    {
+        string[] words = ["吾輩は", "猫である", "名前は", "まだ無い", "猫は", "無い"];
+        Random random = new(1);
+        string[] lines = [.. Enumerable.Range(0, 600).Select(_ => string.Concat(Enumerable.Range(0, 4).Select(_ => words[random.Next(words.Length)]))), hasOne ? "は は" : "は"];
+        TokenizerTrainerOptions options = new() { VocabularySize = 278, AddDummyPrefix = false, Threads = 1 };
+        TrainingText text = new(_folder.WriteLines("rare.txt", lines));
+        TrainedTokenizer trained = model == "bpe" ? BpeTrainer.Train(text, options) : UnigramTrainer.Train(text, options);
+        Assert.Equal(278, trained.Pieces.Count);
+        Assert.Single(trained.Pieces, piece => piece.Text == "▁");
+        trained.Save(_folder.Path);
+        foreach (string file in TrainedTokenizer.FileNames.Take(2))
+        {
+            Tokenizer read = Tokenizer.Load(_folder[file]);
+            Assert.Equal("猫 は  猫", read.Decode(read.Encode("猫 は  猫", addSpecialTokens: false)));
+        }
+        // Where it is a piece of another kind there is no second one of its name.
+        TrainedTokenizer own = UnigramTrainer.Train(text, options with { UserDefinedPieces = ["▁"] });
+        Assert.Equal(PieceKind.UserDefined, Assert.Single(own.Pieces, piece => piece.Text == "▁").Kind);
+    }
+
     [Fact]
     public void Special_pieces_have_the_first_ids_and_are_never_learnt()
     {
@@ -161,6 +187,16 @@ public sealed class UnigramTrainerTests : IDisposable
         ArgumentException error = Assert.Throws<ArgumentException>(() => UnigramTrainer.Train(Text, Small with { VocabularySize = 300 }));
         int least = int.Parse(error.Message.Split("at least ")[1].Split('.')[0], System.Globalization.CultureInfo.InvariantCulture);
         Assert.Equal(least, UnigramTrainer.Train(Text, Small with { VocabularySize = least }).Pieces.Count);
+    }
+
+    [Fact]
+    public void Reestimating_on_text_of_other_characters_is_an_error_that_names_it()
+    {
+        string other = _folder.WriteLines("other.txt", ["the cat reads", "a book"]);
+        IReadOnlyList<VocabularyPiece> pieces = [new(0, "▁", -1, PieceKind.Normal), new(1, "猫", -1, PieceKind.Normal)];
+        foreach (bool hasPrefix in (bool[])[true, false])
+            UserLanguage.Fails(() => UnigramTrainer.Reestimate(pieces, new(other), Small with { AddDummyPrefix = hasPrefix }),
+                $"{other}: no piece of the vocabulary has a character of this text", $"{other}: このテキストの文字は語彙に 1 つもないため");
     }
 
     [Fact]

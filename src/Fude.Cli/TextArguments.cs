@@ -24,8 +24,7 @@ internal sealed class TextArguments
         Description = Say("JSONL: the field that holds the text.", "JSONL でテキストが入っているフィールド。"),
     };
 
-    private readonly Option<int> _skipBad = NumberOption.Of(
-        "--skip-bad", Say("Broken lines to pass over before one is an error.", "読み飛ばしてよい壊れた行の数。"), 0, NumberOption.AtLeast(0));
+    private readonly Option<int> _skipBad = SkipBad();
 
     private readonly Option<Choice<PlainTextDocument>> _documents = WordOption.Of(
         "--documents", Say("Plain text: what a document is. Paragraphs stand between blank lines; one of white space alone is blank.",
@@ -47,6 +46,10 @@ internal sealed class TextArguments
         if (hasDocuments) command.Add(arguments._documents);
         return arguments;
     }
+
+    /// <summary>How many broken lines may be passed over.</summary>
+    public static Option<int> SkipBad() => NumberOption.Of(
+        "--skip-bad", Say("Broken lines to pass over before one is an error.", "読み飛ばしてよい壊れた行の数。"), 0, NumberOption.AtLeast(0));
 
     /// <summary>The files.</summary>
     public string[] Files(ParseResult args) => args.GetValue(_files) ?? [];

@@ -25,6 +25,7 @@ internal sealed partial class TokenizerArguments
         HelpName = "PIECE",
         Description = Say("A piece to fill batches with, such as <pad>.", "バッチの余りを埋める語（<pad> など）。"),
     };
+    private readonly Option<bool> _noByteFallback = Flag("--no-byte-fallback", Say("Rare characters become unknown instead of bytes.", "まれな文字をバイトに分けず未知語にする。"));
     private readonly Option<bool> _splitDigits = Flag("--split-digits", Say("Every digit stays alone.", "数字を 1 桁ずつ分ける。"));
     private readonly Option<bool> _noDummyPrefix = Flag("--no-dummy-prefix", Say("Put no space before a text.", "テキストの前に空白を補わない。"));
     private readonly Option<bool> _addBegin = Flag("--add-bos", Say("The tokenizer puts its begin token before every text.", "テキストの前に開始トークンを付ける。"));
@@ -35,7 +36,7 @@ internal sealed partial class TokenizerArguments
     /// <summary>Adds them to a command.</summary>
     public void AddTo(Command command)
     {
-        foreach (Option option in (Option[])[_output, _runs, _user, _control, _padding, _splitDigits, _noDummyPrefix, _addBegin, _nfkc, _threads, _force]) command.Add(option);
+        foreach (Option option in (Option[])[_output, _runs, _user, _control, _padding, _noByteFallback, _splitDigits, _noDummyPrefix, _addBegin, _nfkc, _threads, _force]) command.Add(option);
     }
 
     /// <summary>What they say, the rest as it is by default; fails before any work where nothing can be written, or a tokenizer is there that is not to be replaced.</summary>
@@ -53,6 +54,7 @@ internal sealed partial class TokenizerArguments
             UserDefinedPieces = [.. (args.GetValue(_user) ?? []).Select(Unescape)],
             ControlPieces = args.GetValue(_control) ?? [],
             PaddingPiece = args.GetValue(_padding),
+            ByteFallback = !args.GetValue(_noByteFallback),
             SplitDigits = args.GetValue(_splitDigits),
             AddDummyPrefix = !args.GetValue(_noDummyPrefix),
             AddBegin = args.GetValue(_addBegin),
@@ -74,6 +76,19 @@ internal sealed partial class TokenizerArguments
                 "注意: 空白または --user-defined の（2 文字以上の）語で始まるテキストでは、tokenizer.json と tokenizer.model の結果が異なります。" +
                 "tokenizer.json の BPE では、その前に空白を補えないためです。--no-dummy-prefix なら両者は同じになります"));
         return folder;
+    }
+
+    /// <summary>The broken lines that were passed over, at the end of a sentence; nothing where there were none.</summary>
+    public static string Skipped(TrainingTextReport report) =>
+        report.BadLines == 0 ? "" : Say("; ", "、") + TextArguments.Skipped(report.BadLines, report.FirstBadLines);
+
+    /// <summary>Pieces as the options take them, the first of them where there are many.</summary>
+    public static string Written(IReadOnlyList<string> pieces)
+    {
+        const int Most = 5;
+        string first = string.Join(' ', pieces.Take(Most).Select(piece =>
+            $"'{piece.Replace("\n", "\\n", StringComparison.Ordinal).Replace("\t", "\\t", StringComparison.Ordinal)}'"));
+        return pieces.Count <= Most ? first : Say($"{first} … ({pieces.Count - Most:N0} more)", $"{first} …（ほか {pieces.Count - Most:N0} 個）");
     }
 
     /// <summary>Says where the counts are no exact ones.</summary>

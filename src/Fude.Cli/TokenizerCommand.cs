@@ -21,12 +21,11 @@ internal static class TokenizerCommand
         Option<double> coverage = Of(
             "--character-coverage", Say("The share of the text's characters that get a piece of their own.", "テキストの文字のうち、単独で語にするものの割合。"), absent.CharacterCoverage, PartAboveZero);
         Option<int> longest = Of("--max-piece-length", Say("The longest piece, in characters.", "1 語の最大文字数。"), absent.MaxPieceLength, AtLeast(1));
-        Option<bool> noByteFallback = TokenizerArguments.Flag("--no-byte-fallback", Say("Rare characters become unknown instead of bytes.", "まれな文字をバイトに分けず未知語にする。"));
         Option<int> sample = Of("--sample-lines", Say("Lines drawn at random from the text; 0 for all.", "無作為に選ぶ行数。0 なら全行。"), 0, AtLeast(0));
         Option<ulong> seed = Of("--seed", Say("The seed of the draw.", "行を選ぶ乱数の種。"), 1UL);
         Command command = new("train", Say("Train a tokenizer on texts.", "テキストからトークナイザーを学習する。"));
         TextArguments text = TextArguments.AddTo(command, hasDocuments: false);
-        foreach (Option option in (Option[])[model, size, coverage, longest, noByteFallback, sample, seed]) command.Add(option);
+        foreach (Option option in (Option[])[model, size, coverage, longest, sample, seed]) command.Add(option);
         TokenizerArguments common = new();
         common.AddTo(command);
         command.SetAction((args, stop) => Task.Run(() =>
@@ -36,7 +35,6 @@ internal static class TokenizerCommand
                 VocabularySize = args.GetValue(size),
                 CharacterCoverage = args.GetValue(coverage),
                 MaxPieceLength = args.GetValue(longest),
-                ByteFallback = !args.GetValue(noByteFallback),
             };
             TrainingText all = text.Of(args), source = new(all.Files)
             {
@@ -53,7 +51,7 @@ internal static class TokenizerCommand
                 : UnigramTrainer.Train(source, options, told, stop));
             progress.Clear();
             string folder = common.Write(args, trained, terminal.Error);
-            string skipped = trained.Report.BadLines == 0 ? "" : Say("; ", "、") + TextArguments.Skipped(trained.Report.BadLines, trained.Report.FirstBadLines);
+            string skipped = TokenizerArguments.Skipped(trained.Report);
             terminal.Output.WriteLine(Say(
                 $"wrote {folder}: {trained.Pieces.Count:N0} pieces from {Count(trained.Report.Lines, "line")}, {100 * trained.Report.Coverage:F3} % of the characters covered{skipped}",
                 $"{folder} に書き出しました: {trained.Report.Lines:N0} 行から {trained.Pieces.Count:N0} 語、文字の {100 * trained.Report.Coverage:F3} % を収録{skipped}"));

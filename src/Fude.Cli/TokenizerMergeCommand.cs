@@ -34,13 +34,16 @@ internal static class TokenizerMergeCommand
             DefaultValueFactory = _ => "text",
             Description = Say("JSONL: the field that holds the text.", "JSONL でテキストが入っているフィールド。"),
         };
+        Option<int> skipBad = TextArguments.SkipBad();
         Option<int?> most = Optional<int>("--vocab-size", Say("Pieces at most; all when absent.", "語彙数の上限。省略時はすべて残す。"), AtLeast(1));
         Option<int> steps = Of("--em-steps", Say("EM steps.", "EM の繰り返し回数。"), 4, Within(1, 1000));
         Command command = new("merge", Say(
-            "Merge unigram tokenizers of several kinds of text into one, and estimate its scores on mixed text.",
-            "分野ごとの Unigram トークナイザーを一つに合わせ、混合テキストでスコアを推定し直す。"))
+            "Merge unigram tokenizers of several kinds of text into one, and estimate its scores on mixed text. Only learnt pieces are taken over: give " +
+            "--control, --padding, --user-defined and --whitespace-runs anew.",
+            "分野ごとの Unigram トークナイザーを一つに合わせ、混合テキストでスコアを推定し直す。引き継がれるのは学習された語だけなので、" +
+            "--control、--padding、--user-defined、--whitespace-runs は指定し直す。"))
         {
-            tokenizers, text, field, most, steps,
+            tokenizers, text, field, skipBad, most, steps,
         };
         TokenizerArguments common = new();
         common.AddTo(command);
@@ -56,21 +59,47 @@ internal static class TokenizerMergeCommand
                         $"{path} is a {loaded.Model} tokenizer: only unigram vocabularies have probabilities that can be merged.",
                         $"{path} は {loaded.Model} トークナイザーです。合わせられるのは Unigram だけです。");
                 vocabularies.Add([.. loaded.Pieces]);
+                if (LeftOut(loaded, options) is { Length: > 0 } leftOut)
+                    terminal.Error.WriteLine(Failure.OneLine(Say(
+                        $"note: {path} has pieces that were given and not learnt, and the result will not have them: {leftOut}. Give these options to have them.",
+                        $"注意: {path} にある次の語は、学習されたものではないため結果に含まれません: {leftOut}。必要なら、これらのオプションを指定してください。")));
                 if (options.Normalization == TrainerNormalization.Identity && loaded.Decode(loaded.Encode("ＡＢＣ", addSpecialTokens: false)).Trim() == "ABC")
                     terminal.Error.WriteLine(Say(
                         $"note: {path} normalises texts, and the result will not: its pieces of characters such as Ａ, ｶﾞ and ㈱ are missing. Give --nfkc.",
                         $"注意: {path} はテキストを正規化しますが、結果はしません。Ａ、ｶﾞ、㈱ などの文字の語がないため、--nfkc を指定してください。"));
             }
             TextArguments.TellUnnamedJson(terminal, args.GetRequiredValue(text));
+            TrainingText mix = new(args.GetRequiredValue(text)) { Field = args.GetRequiredValue(field), SkipBadLines = args.GetValue(skipBad) };
             using ProgressLine progress = new(terminal);
             TrainedTokenizer merged = TokenizerArguments.InTheirWords(() => VocabularyMerge.Merge(
-                vocabularies, new TrainingText(args.GetRequiredValue(text)) { Field = args.GetRequiredValue(field) }, options,
-                args.GetValue(most), args.GetValue(steps), progress.Of<TrainingProgress>(TokenizerArguments.Line, stop), stop));
+                vocabularies, mix, options, args.GetValue(most), args.GetValue(steps), progress.Of<TrainingProgress>(TokenizerArguments.Line, stop), stop));
             progress.Clear();
             string folder = common.Write(args, merged, terminal.Error);
-            terminal.Output.WriteLine(Say($"wrote {folder}: {merged.Pieces.Count:N0} pieces", $"{folder} に書き出しました: {merged.Pieces.Count:N0} 語"));
+            string skipped = TokenizerArguments.Skipped(merged.Report);
+            terminal.Output.WriteLine(Say(
+                $"wrote {folder}: {merged.Pieces.Count:N0} pieces{skipped}", $"{folder} に書き出しました: {merged.Pieces.Count:N0} 語{skipped}"));
             return 0;
         }, stop));
         return command;
+    }
+
+    // The pieces that a tokenizer has beside its learnt ones and the result has not, behind the options that ask for them.
+    private static string LeftOut(Tokenizer tokenizer, TokenizerTrainerOptions options)
+    {
+        HashSet<string> given = [.. options.MetaPieces().Select(piece => piece.Text)];
+        VocabularyPiece[] others = [.. tokenizer.Pieces.Where(piece => !given.Contains(piece.Text))];
+        List<string> parts = [];
+        Add("--control", piece => piece.Kind == PieceKind.Control && piece.Id != tokenizer.PaddingId);
+        Add("--padding", piece => piece.Kind == PieceKind.Control && piece.Id == tokenizer.PaddingId);
+        Add("--user-defined", piece => piece.Kind == PieceKind.UserDefined);
+        int run = others.Where(piece => piece.Kind == PieceKind.Normal && VocabularyMerge.IsRunOfSpaces(piece.Text)).Select(piece => piece.Text.Length).DefaultIfEmpty().Max();
+        if (run > 0) parts.Add($"--whitespace-runs {run}");
+        return string.Join(Say(", ", "、"), parts);
+
+        void Add(string option, Func<VocabularyPiece, bool> isOne)
+        {
+            string[] pieces = [.. others.Where(isOne).Select(piece => piece.Text)];
+            if (pieces.Length > 0) parts.Add($"{option} {TokenizerArguments.Written(pieces)}");
+        }
     }
 }

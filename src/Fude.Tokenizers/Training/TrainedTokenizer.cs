@@ -28,7 +28,11 @@ public sealed class TrainedTokenizer
     /// <param name="learnt">The normal pieces with their scores, in the order of their ids. Their ids are given anew.</param>
     /// <param name="options">Says which special, control, user-defined, byte and whitespace pieces go before them, and how text is prepared.</param>
     /// <exception cref="ArgumentException">A piece is empty, given twice or of another kind, or an option is out of range.</exception>
-    public static TrainedTokenizer Of(TokenizerModel model, IEnumerable<VocabularyPiece> learnt, TokenizerTrainerOptions options)
+    public static TrainedTokenizer Of(TokenizerModel model, IEnumerable<VocabularyPiece> learnt, TokenizerTrainerOptions options) =>
+        Of(model, learnt, options, new TrainingTextReport(0, 0, 0, 1));
+
+    /// <summary>Likewise, with what was read for the scores.</summary>
+    internal static TrainedTokenizer Of(TokenizerModel model, IEnumerable<VocabularyPiece> learnt, TokenizerTrainerOptions options, TrainingTextReport report)
     {
         ArgumentNullException.ThrowIfNull(learnt);
         ArgumentNullException.ThrowIfNull(options);
@@ -44,7 +48,7 @@ public sealed class TrainedTokenizer
                 throw new ArgumentException(
                     $"The piece '{piece.Text}' ({piece.Kind}) is empty, not normal, or there already; each learnt piece is normal text of its own.", nameof(learnt));
         }
-        return new TrainedTokenizer(model, pieces, options, new TrainingTextReport(0, 0, 0, 1));
+        return new TrainedTokenizer(model, pieces, options, report);
     }
 
     /// <summary>Unigram or BPE.</summary>

@@ -65,7 +65,13 @@ public static class UnigramTrainer
     /// <returns>The same pieces with new scores: natural logarithms of probabilities that sum to 1 over the normal pieces.</returns>
     public static IReadOnlyList<VocabularyPiece> Reestimate(
         IReadOnlyList<VocabularyPiece> pieces, TrainingText text, TokenizerTrainerOptions options, int steps = 4,
-        IProgress<TrainingProgress>? progress = null, CancellationToken stop = default)
+        IProgress<TrainingProgress>? progress = null, CancellationToken stop = default) =>
+        EstimateAnew(pieces, text, options, steps, progress, stop).Pieces;
+
+    /// <summary><see cref="Reestimate"/>, with what was read.</summary>
+    internal static (IReadOnlyList<VocabularyPiece> Pieces, TrainingTextReport Report) EstimateAnew(
+        IReadOnlyList<VocabularyPiece> pieces, TrainingText text, TokenizerTrainerOptions options, int steps,
+        IProgress<TrainingProgress>? progress, CancellationToken stop)
     {
         ArgumentNullException.ThrowIfNull(pieces);
         ArgumentNullException.ThrowIfNull(text);
@@ -100,7 +106,7 @@ public static class UnigramTrainer
         set = EstimateFinally(corpus, set, steps, options, progress, stop);
         VocabularyPiece[] result = [.. pieces];
         for (int i = 0; i < ids.Length; i++) result[ids[i]] = pieces[ids[i]] with { Score = Rounded(set.Scores[i]) };
-        return result;
+        return (result, corpus.Report);
     }
 
     /// <summary>How many pieces are to be learnt.</summary>

@@ -111,7 +111,7 @@ public sealed class CorpusCommandTests : IDisposable
         Directory.CreateSymbolicLink(_folder["link"], _folder["real"]);
         foreach (string[] places in (string[][])[[texts, "--train", _folder["real/x.jsonl"], "--held-out", _folder["link/x.jsonl"]],
             [_folder["link/texts.jsonl"], "--train", texts, "--held-out", _folder["x.jsonl"]]])
-            Assert.Contains($"{places[2]} would be written over", (await Fude.Run(["corpus", "hold-out", .. places, "--force"])).Failure(), StringComparison.Ordinal);
+            Assert.Contains($"{places[2]} would be written over", (await Fude.Run(["corpus", "hold-out", .. places, "--force"])).Failure(status: 2), StringComparison.Ordinal);
         Assert.Equal("{\"text\": \"猫\"}\n", File.ReadAllText(texts));
         Assert.Equal([texts], Directory.GetFiles(_folder["real"]));
     }

@@ -271,8 +271,7 @@ internal static class ChatCommand
                 throw new Failure(
                     $"/save {file} would be packed by its name, and it is not: leave off .gz.", $"/save {file}: gzip では書き出しません。末尾の .gz を外してください。");
             OutputPlace.RequireNew(file, isForced);
-            bool isJson = file.EndsWith(".jsonl", StringComparison.OrdinalIgnoreCase) || file.EndsWith(".json", StringComparison.OrdinalIgnoreCase);
-            AtomicFile.Write(file, Encoding.UTF8.GetBytes(isJson ? AsExample(System, _history) : string.Concat(_history.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))));
+            AtomicFile.Write(file, Encoding.UTF8.GetBytes(TrainingText.IsJsonName(file) ? AsExample(System, _history) : string.Concat(_history.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))));
             terminal.Error.WriteLine(Say($"[wrote {file}]", $"[{file} に保存しました]"));
         }
 

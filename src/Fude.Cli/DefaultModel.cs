@@ -20,7 +20,10 @@ internal static class DefaultModel
         $"モデルが指定されておらず、付属の {Path} もありません。モデルのフォルダーか GGUF ファイルを指定してください。"));
 
     /// <summary>Where a model lies that a word names: the default model's folder where it is its name, and no file or folder is called so.</summary>
-    public static string Named(string word) => word == Name && !File.Exists(word) && !Directory.Exists(word) && Directory.Exists(Path) ? Path : word;
+    /// <param name="word">The word.</param>
+    /// <param name="place">Where it would lie as a path; null for the word itself.</param>
+    public static string Named(string word, string? place = null) =>
+        word == Name && !System.IO.Path.Exists(place ?? word) && Directory.Exists(Path) ? Path : place ?? word;
 
     /// <summary>Has a command and those below it take the default model's name wherever a model or a tokenizer is named.</summary>
     public static void AcceptName(Command command)

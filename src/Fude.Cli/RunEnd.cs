@@ -1,4 +1,5 @@
 using System.Globalization;
+using Fude.Tokenizers.Files;
 using Fude.Training;
 using static Fude.Cli.Language;
 
@@ -34,12 +35,18 @@ internal static class RunEnd
     private static bool IsSameShard(string shard, string other)
     {
         (shard, other) = (WithoutEnding(shard), WithoutEnding(other));
-        return Path.GetFullPath(shard) == Path.GetFullPath(other)
+        return RealPath.AreOne(shard + ".bin", other + ".bin")
             || (HoldTheSame(shard + ".idx", other + ".idx") && HoldTheSame(shard + ".bin", other + ".bin"));
     }
 
-    private static bool HoldTheSame(string file, string other) =>
-        new FileInfo(file).Length == new FileInfo(other).Length && RunIdentity.FingerprintOf(file) == RunIdentity.FingerprintOf(other);
+    private static bool HoldTheSame(string file, string other) => LengthOf(file) == LengthOf(other) && RunIdentity.FingerprintOf(file) == RunIdentity.FingerprintOf(other);
+
+    // Of what a link leads to.
+    private static long LengthOf(string file)
+    {
+        using FileStream stream = File.OpenRead(file);
+        return stream.Length;
+    }
 
     private static string WithoutEnding(string shard) =>
         shard.EndsWith(".bin", StringComparison.Ordinal) || shard.EndsWith(".idx", StringComparison.Ordinal) ? shard[..^4] : shard;

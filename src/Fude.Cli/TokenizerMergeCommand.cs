@@ -58,8 +58,9 @@ internal static class TokenizerMergeCommand
                     throw new Failure(
                         $"{path} is a {loaded.Model} tokenizer: only unigram vocabularies have probabilities that can be merged.",
                         $"{path} は {loaded.Model} トークナイザーです。合わせられるのは Unigram だけです。");
-                vocabularies.Add([.. loaded.Pieces]);
-                if (LeftOut(loaded, options) is { Length: > 0 } leftOut)
+                Tokenizer kinds = WithKinds(path, loaded);
+                vocabularies.Add([.. kinds.Pieces]);
+                if (LeftOut(kinds, options) is { Length: > 0 } leftOut)
                     terminal.Error.WriteLine(Failure.OneLine(Say(
                         $"note: {path} has pieces that were given and not learnt, and the result will not have them: {leftOut}. Give these options to have them.",
                         $"注意: {path} にある次の語は、学習されたものではないため結果に含まれません: {leftOut}。必要なら、これらのオプションを指定してください。")));
@@ -81,6 +82,15 @@ internal static class TokenizerMergeCommand
             return 0;
         }, stop));
         return command;
+    }
+
+    // To a tokenizer.json, what a unigram tokenizer was given to match is a piece like all others: the .model beside it tells them apart.
+    private static Tokenizer WithKinds(string path, Tokenizer loaded)
+    {
+        string beside = Path.Combine(path, TrainedTokenizer.SentencePieceName);
+        if (!Directory.Exists(path) || !File.Exists(beside)) return loaded;
+        Tokenizer model = ModelFolder.OpenTokenizer(beside);
+        return model.Model == TokenizerModel.Unigram && model.Pieces.Select(piece => piece.Text).SequenceEqual(loaded.Pieces.Select(piece => piece.Text)) ? model : loaded;
     }
 
     // The pieces that a tokenizer has beside its learnt ones and the result has not, behind the options that ask for them.

@@ -123,19 +123,21 @@ public sealed partial class TrainableModel : IDisposable
     {
         Save(pending, format);
         more?.Invoke(pending);
+        KeepBeside(folder, pending);
     }, IsOfOthers);
 
-    /// <summary>Whether a file of a model's folder that is written anew goes into the new one too, as none that the training writes. A
-    /// generation_config.json may be the user's own, and so may a tokenizer or a prompt's format where the new folder has none.</summary>
-    /// <param name="written">The new folder.</param>
-    /// <param name="name">The file.</param>
-    internal static bool IsOfOthers(string written, string name)
+    // A tokenizer, or a prompt's format, that somebody put beside the weights, where the training writes none. None is made of halves of two.
+    private static void KeepBeside(string old, string written)
     {
-        if (name is "config.json" or "adapter_config.json" or "model.safetensors.index.json" || OwnFile().IsMatch(name)) return false;
         foreach (string[] together in (ReadOnlySpan<string[]>)[OfTokenizer, OfPrompts])
-            if (together.Contains(name)) return !Array.Exists(together, one => File.Exists(Path.Combine(written, one)));
-        return true;
+            if (!Array.Exists(together, name => File.Exists(Path.Combine(written, name))))
+                foreach (string name in together)
+                    if (File.Exists(Path.Combine(old, name))) AtomicFile.Write(Path.Combine(written, name), File.ReadAllBytes(Path.Combine(old, name)));
     }
+
+    /// <summary>Whether a file of a model's folder is none that a training writes. A generation_config.json may be the user's own.</summary>
+    internal static bool IsOfOthers(string name) =>
+        !(name is "config.json" or "adapter_config.json" or "model.safetensors.index.json" || OfTokenizer.Contains(name) || OfPrompts.Contains(name) || OwnFile().IsMatch(name));
 
     // Weights, and what a killed process of an earlier version left while it wrote them in place.
     [GeneratedRegex(@"^(model(-\d{5}-of-\d{5})?|adapter_model)\.safetensors$|^\..*\.safetensors(\.index\.json)?\.[a-z0-9]{8}\.[a-z0-9]{3}$|\.[0-9a-f]{32}\.tmp$", RegexOptions.CultureInvariant)]

@@ -8,9 +8,9 @@ internal static class WholeFolder
     /// <summary>Writes a folder anew. What was there stays until all of the new one is written.</summary>
     /// <param name="path">The folder; where it is a link, what it leads to is replaced.</param>
     /// <param name="write">Writes it into the folder it is given.</param>
-    /// <param name="stays">Which files and folders of the old one the new one, given first, gets too, where it has none of that name; null for none.</param>
+    /// <param name="stays">Which files and folders of the old one the new one gets too, where it has none of that name; null for none.</param>
     /// <exception cref="IOException">The disk is full, for instance; what was there stays as it is.</exception>
-    public static void Write(string path, Action<string> write, Func<string, string, bool>? stays = null)
+    public static void Write(string path, Action<string> write, Predicate<string>? stays = null)
     {
         path = PlaceOf(path);
         _ = Directory.CreateDirectory(Path.GetDirectoryName(path)!);
@@ -46,7 +46,7 @@ internal static class WholeFolder
     }
 
     /// <summary>Clears away what a process left that was killed in <see cref="Write"/>: a half-written folder goes, a whole one gets its place.</summary>
-    public static void Heal(string path, Func<string, string, bool>? stays = null)
+    public static void Heal(string path, Predicate<string>? stays = null)
     {
         path = PlaceOf(path);
         string pending = Aside(path), old = $"{pending}.old";
@@ -65,14 +65,13 @@ internal static class WholeFolder
         Directory.Delete(doomed, recursive: true);
     }
 
-    private static void Discard(string old, string path, Func<string, string, bool>? stays)
+    private static void Discard(string old, string path, Predicate<string>? stays)
     {
         if (!Directory.Exists(old)) return;
-        // All are judged before one is moved.
-        foreach (string entry in stays is null ? [] : Directory.GetFileSystemEntries(old).Where(entry => stays(path, Path.GetFileName(entry))).ToArray())
+        foreach (string entry in stays is null ? [] : Directory.GetFileSystemEntries(old))
         {
             string place = Path.Combine(path, Path.GetFileName(entry));
-            if (Path.Exists(place)) continue;
+            if (!stays!(Path.GetFileName(entry)) || Path.Exists(place)) continue;
             if (Directory.Exists(entry)) Directory.Move(entry, place);
             else File.Move(entry, place);
         }

@@ -110,6 +110,7 @@ public sealed class GenerateCommandTests
         Assert.Contains($"[stopped where the model's context of {written} tokens is full]", whole.Error, StringComparison.Ordinal);
         Assert.Contains($"--max-new-tokens 9999 make 10000, but the model reads at most {written}", (await Fude.Run([.. command, "-n", "9999"])).Failure(status: 2), StringComparison.Ordinal);
         Assert.DoesNotContain("is full", (await Fude.Run([.. command, "-n", "3"])).Error, StringComparison.Ordinal);
+        Assert.Contains("9999 make 10000", (await Fude.Run([.. command, "--min-new-tokens", "9000"])).Failure(), StringComparison.Ordinal);
     }
 
     [Theory]

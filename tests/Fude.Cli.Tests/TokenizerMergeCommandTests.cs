@@ -63,8 +63,8 @@ public sealed class TokenizerMergeCommandTests : IDisposable
             (await Fude.Run("tokenizer", "merge", _folder["ja"], _folder["en"], "--text", _japanese, "--out", _folder["both"])).Failure(), StringComparison.Ordinal);
     }
 
-    [Theory, InlineData("a", false), InlineData("a/tokenizer.model", true)]
-    public async Task What_an_input_has_besides_its_learnt_pieces_is_told_with_the_options_that_ask_for_it(string input, bool tellsUserDefined)
+    [Theory, InlineData("a"), InlineData("a/tokenizer.model")]
+    public async Task What_an_input_has_besides_its_learnt_pieces_is_told_with_the_options_that_ask_for_it(string input)
     {
         await Train(_japanese, "a", 340, "--control", "<|a|>", "<|b|>", "--padding", "<pad>", "--user-defined", "\\n", "名前", "--whitespace-runs", "4");
         string[] merge = ["tokenizer", "merge", _folder[input], "--text", _japanese, "--out"];
@@ -74,8 +74,7 @@ public sealed class TokenizerMergeCommandTests : IDisposable
         Assert.Equal((0, 0, 0), (none.Status, some.Status, all.Status));
         Assert.StartsWith($"{note}--control '<|a|>' '<|b|>', --padding '<pad>', ", none.Error, StringComparison.Ordinal);
         Assert.Contains(", --whitespace-runs 4. Give these options to have them.\n", none.Error, StringComparison.Ordinal);
-        // To a tokenizer.json, what a unigram tokenizer was given to match is a piece like all others.
-        Assert.Equal(tellsUserDefined, none.Error.Contains("--user-defined '\\n' '名前', ", StringComparison.Ordinal));
+        Assert.Contains(", --user-defined '\\n' '名前', ", none.Error, StringComparison.Ordinal);
         Assert.Equal($"{note}--control '<|a|>', --padding '<pad>', --whitespace-runs 4. Give these options to have them.\n", some.Error);
         Assert.Equal("", all.Error);
         string help = (await Fude.Run("tokenizer", "merge", "--help")).Output.ReplaceLineEndings(" ");

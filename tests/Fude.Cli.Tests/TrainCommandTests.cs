@@ -446,10 +446,14 @@ public sealed class TrainCommandTests : IDisposable
     public async Task A_shard_that_is_held_out_and_learnt_from_is_told_also_under_another_name()
     {
         string shard = await Shard(), copy = _folder["shards/copy"];
-        foreach (string ending in (string[])[".bin", ".idx"]) File.Copy(shard + ending, copy + ending);
-        Fude.Result result = await Fude.Run([.. Train(shard, "--steps", "1"), "--held-out", shard + ".bin", copy]);
+        foreach (string ending in (string[])[".bin", ".idx"])
+        {
+            File.Copy(shard + ending, copy + ending);
+            File.CreateSymbolicLink(_folder[$"shards/link{ending}"], shard + ending);
+        }
+        Fude.Result result = await Fude.Run([.. Train(shard, "--steps", "1"), "--held-out", shard + ".bin", copy, _folder["shards/link"]]);
         Assert.True(result.Status == 0, result.Error);
-        Assert.Contains($"note: held out, but also learnt from: {shard}.bin, {copy}; ", result.Error, StringComparison.Ordinal);
+        Assert.Contains($"note: held out, but also learnt from: {shard}.bin, {copy}, {_folder["shards/link"]}; ", result.Error, StringComparison.Ordinal);
         Assert.Contains("0.021 M weights; ", result.Error, StringComparison.Ordinal);
         Assert.DoesNotContain("also learnt from", (await Fude.Run(Train(shard, "--steps", "1"))).Error, StringComparison.Ordinal);
         string said = (await Fude.RunInJapanese([.. Train(shard, "--steps", "2"), "--held-out", shard])).Said;

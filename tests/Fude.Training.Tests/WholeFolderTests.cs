@@ -18,7 +18,7 @@ public sealed class WholeFolderTests : IDisposable
             Assert.Equal("old", Read("model/weights"));
             Fill(pending, ("weights", "new"), ("notes.txt", "new"));
             Assert.Equal("old", Read("model/weights"));
-        }, (_, name) => name is "notes.md" or "notes.txt" or "more");
+        }, name => name is "notes.md" or "notes.txt" or "more");
         Assert.Equal(["more", "notes.md", "notes.txt", "weights"], Names("model"));
         Assert.Equal(("new", "日記", "x"), (Read("model/weights"), Read("model/notes.md"), Read("model/more/x")));
         Assert.Equal(["model"], Names(""));
@@ -48,7 +48,7 @@ public sealed class WholeFolderTests : IDisposable
     {
         foreach ((string name, string content) in ((string, string)[])[("model", place), (".model.fude.old", aside), (".model.fude", pending)])
             if (content.Length > 0) Fill(name, content == "old" ? [("weights", content), ("notes.md", "日記")] : [("weights", content)]);
-        WholeFolder.Heal(_folder["model"], (_, name) => name == "notes.md");
+        WholeFolder.Heal(_folder["model"], name => name == "notes.md");
         Assert.Equal(expected.Length > 0 ? ["model"] : [], Names(""));
         if (expected.Length == 0) return;
         Assert.Equal(expected, Read("model/weights"));

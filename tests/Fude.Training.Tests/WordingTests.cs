@@ -100,8 +100,10 @@ public sealed class WordingTests : IDisposable
         string file = _folder.Write("a.csv", text);
         int line = text[0] == '\n' ? 2 : 1;
         UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(),
-            $"{file}:{line}: is no JSONL, which has one JSON object a line, such as {{\"instruction\": \"…\", \"output\": \"…\"}}",
-            $"{file}:{line}: JSONL ではありません。1 行に 1 つの JSON オブジェクトが必要です（例: {{\"instruction\": \"…\", \"output\": \"…\"}}");
+            $"{file}:{line}: is no JSONL, which has one JSON object a line. Instructions are lines such as {{\"instruction\": \"…\", \"output\": \"…\"}}",
+            $"{file}:{line}: JSONL（1 行に 1 つの JSON オブジェクト）ではありません。指示と応答は {{\"instruction\": \"…\", \"output\": \"…\"}}");
+        UserLanguage.Fails(() => PreferenceReader.Read(file, new DataTally()).Count(), "Preferences are lines such as {\"prompt\"", "選好は {\"prompt\"");
+        UserLanguage.Fails(() => MinedInstructions.Read(file, new DataTally()).Count(), "are written by `fude corpus instructions`.", "`fude corpus instructions` で作れます。");
         UserLanguage.Fails(() => new DialogueReader().Read(file, new DataTally()).Count(), "Plain text is learnt by `fude corpus tokenize` and then `fude train`.",
             "プレーンテキストは `fude corpus tokenize` と `fude train` で学習できます。");
         // Whoever lets bad records be left out has this one left out too.

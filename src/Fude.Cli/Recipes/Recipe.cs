@@ -153,7 +153,7 @@ internal sealed partial class Recipe
             }
             RecipeValue value = Require(variable.Value, RecipeValueKind.String, variable.Name);
             // A path that is given on the command line is one from where the user stands.
-            _variables.Add(variable.Name, given.TryGetValue(variable.Name, out string? other) ? Path.GetFullPath(other) : Expanded(value.Text, value.Place));
+            _variables.Add(variable.Name, given.TryGetValue(variable.Name, out string? other) ? DefaultModel.Named(other, Path.GetFullPath(other)) : Expanded(value.Text, value.Place));
         }
         foreach (string name in given.Keys)
             if (!_variables.ContainsKey(name))
@@ -259,8 +259,7 @@ internal sealed partial class Recipe
         if (text.Length == 0 || text.Contains('\0', StringComparison.Ordinal)) throw value.Place.Wrong($"'{name}' is no path.", $"'{name}' がパスになっていません。");
         string path = Path.TrimEndingDirectorySeparator(Path.GetFullPath(text, _folder));
         // The model that comes with fude is named as on the command line, unless something of the recipe is called so.
-        return text == DefaultModel.Name && name is "model" or "from" or "tokenizer" or "tokenizers" && !_outputs.Contains(path)
-            && !Fingerprint.Exists(path) && Directory.Exists(DefaultModel.Path) ? DefaultModel.Path : path;
+        return name is "model" or "from" or "tokenizer" or "tokenizers" && !_outputs.Contains(path) ? DefaultModel.Named(text, path) : path;
     }
 
     /// <summary>A value, or those of the list that it stands for.</summary>

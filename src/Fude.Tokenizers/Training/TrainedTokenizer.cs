@@ -8,7 +8,7 @@ public sealed class TrainedTokenizer
     // The score of runs of spaces in llm-jp's unigram tokenizers: better than any way to write them with shorter pieces.
     private const float RunScore = -1;
 
-    private const string SentencePieceName = "tokenizer.model";
+    internal const string SentencePieceName = "tokenizer.model";
     private static readonly string[] HuggingFaceNames = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"];
 
     internal TrainedTokenizer(TokenizerModel model, IEnumerable<VocabularyPiece> learnt, TokenizerTrainerOptions options, TrainingTextReport report)

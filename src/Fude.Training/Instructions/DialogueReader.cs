@@ -38,6 +38,10 @@ public sealed class DialogueReader
     /// every message the best ranked reply, or the first where there are no ranks.</summary>
     public bool TakesAllReplies { get; init; }
 
+    internal static string Wanted => Say(
+        "Instructions are lines such as {\"instruction\": \"…\", \"output\": \"…\"}. Plain text is learnt by `fude corpus tokenize` and then `fude train`.",
+        "指示と応答は {\"instruction\": \"…\", \"output\": \"…\"} のような行で書きます。プレーンテキストは `fude corpus tokenize` と `fude train` で学習できます。");
+
     /// <summary>Whether a record has the keys of one kind.</summary>
     internal static bool Knows(JsonElement record) =>
         Array.Exists(Lists, key => record.TryGetProperty(key, out _))
@@ -53,7 +57,7 @@ public sealed class DialogueReader
         ArgumentNullException.ThrowIfNull(tally);
         Dictionary<string, Node> flat = new(StringComparer.Ordinal);
         List<(Node Node, string? Parent)> inOrder = [];
-        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally))
+        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally, Wanted))
         {
             if (record.TryGetProperty("message_id", out JsonElement id) && id.ValueKind == JsonValueKind.String && !record.TryGetProperty("replies", out _))
             {

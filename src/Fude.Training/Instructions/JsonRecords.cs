@@ -13,12 +13,13 @@ internal static class JsonRecords
     /// <summary>The records with their places: the line, from 1; of an array, the number of the element, from 1.</summary>
     /// <param name="file">The file.</param>
     /// <param name="tally">Hears of broken lines.</param>
+    /// <param name="wanted">What the file should hold, where it is no JSON at all: a sentence or two.</param>
     /// <exception cref="FileNotFoundException">It is not there.</exception>
     /// <exception cref="InvalidDataException">It is no valid gzip, or more lines are broken than may be.</exception>
-    public static IEnumerable<(JsonElement Record, long Line)> Read(string file, DataTally tally)
+    public static IEnumerable<(JsonElement Record, long Line)> Read(string file, DataTally tally, string wanted)
     {
         Require(file);
-        return Opened(file, tally);
+        return Opened(file, tally, wanted);
     }
 
     /// <summary>Fails where there is no file to read.</summary>
@@ -32,7 +33,7 @@ internal static class JsonRecords
             $"{file}: そのような学習例のファイルはありません。"), file);
     }
 
-    private static IEnumerable<(JsonElement Record, long Line)> Opened(string file, DataTally tally)
+    private static IEnumerable<(JsonElement Record, long Line)> Opened(string file, DataTally tally, string wanted)
     {
         using PackedLines lines = new(file);
         bool isFirst = true;
@@ -48,18 +49,15 @@ internal static class JsonRecords
                 yield break;
             }
             if (Parse(line, out (string Reason, string? Detail, string? Remedy) problem, before: indent) is { } record) yield return (record, number);
-            else if (isFirst && !tally.MaySkip && problem.Detail is not null && line.Span[0] != (byte)'{') throw NotJson(file, number);
+            else if (isFirst && !tally.MaySkip && problem.Detail is not null && line.Span[0] != (byte)'{') throw NotJson(file, number, wanted);
             else tally.AddBad(file, number, problem.Reason, problem.Detail, problem.Remedy);
             isFirst = false;
         }
     }
 
     // A text as it stands, or a table.
-    private static InvalidDataException NotJson(string file, long line) => new(Say(
-        $"{file}:{line}: is no JSONL, which has one JSON object a line, such as {{\"instruction\": \"…\", \"output\": \"…\"}}, or for preferences " +
-        "{\"prompt\": \"…\", \"chosen\": \"…\", \"rejected\": \"…\"}. Plain text is learnt by `fude corpus tokenize` and then `fude train`.",
-        $"{file}:{line}: JSONL ではありません。1 行に 1 つの JSON オブジェクトが必要です（例: {{\"instruction\": \"…\", \"output\": \"…\"}}、選好なら " +
-        "{\"prompt\": \"…\", \"chosen\": \"…\", \"rejected\": \"…\"}）。プレーンテキストは `fude corpus tokenize` と `fude train` で学習できます。"));
+    private static InvalidDataException NotJson(string file, long line, string wanted) => new(Say(
+        $"{file}:{line}: is no JSONL, which has one JSON object a line. {wanted}", $"{file}:{line}: JSONL（1 行に 1 つの JSON オブジェクト）ではありません。{wanted}"));
 
     // An array stands on many lines, or on one of any length: it is read whole.
     private static IEnumerable<(JsonElement Record, long Line)> Elements(string file, DataTally tally)

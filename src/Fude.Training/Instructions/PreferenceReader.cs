@@ -27,7 +27,9 @@ public static class PreferenceReader
     public static IEnumerable<PreferenceDialogue> Read(string file, DataTally tally)
     {
         ArgumentNullException.ThrowIfNull(tally);
-        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally))
+        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally, Say(
+                     "Preferences are lines such as {\"prompt\": \"…\", \"chosen\": \"…\", \"rejected\": \"…\"}.",
+                     "選好は {\"prompt\": \"…\", \"chosen\": \"…\", \"rejected\": \"…\"} のような行で書きます。")))
         {
             if (Problem(record, out List<Message> prompt, out string chosen, out string rejected) is { } problem)
             {

@@ -50,9 +50,11 @@ internal sealed class RunSettings
         return differences;
     }
 
-    // The decay of warm-up, stable, decay has a length under other schedules too, which nothing depends on.
+    // The decay of warm-up, stable, decay has a length under other schedules too, which nothing depends on; nor on what earlier versions wrote of
+    // preferences, of which a pass holds one pair.
     private static bool SaysNothing(string name, Dictionary<string, string> settings) =>
-        name == "decay-steps" && settings.GetValueOrDefault("schedule") is { } schedule && schedule != "wsd";
+        (name == "decay-steps" && settings.GetValueOrDefault("schedule") is { } schedule && schedule != "wsd")
+        || (name == "tokens-per-batch" && settings.ContainsKey("preference-loss"));
 
     // As it is typed: callers have the names of values, and so has what earlier versions wrote.
     private static string Word(string name, string value) => name switch

@@ -44,7 +44,7 @@ public static class MinedInstructions
         IEnumerable<TextDocument> documents = texts is null || texts.Files.Count == 0 ? [] : texts.Documents(
             progress, line => tally.AddBad(line.File, line.Line, Say("a broken line", "壊れた行です")), stop: stop);
         foreach (string file in dialogues) JsonRecords.Require(file);
-        if (texts is not null) RequireNoDialogues(texts);
+        if (texts is not null && !tally.MaySkip) RequireNoDialogues(texts);
         Dictionary<string, long> counts = InstructionMiner.Tasks.ToDictionary(task => task, _ => 0L);
         HashSet<ulong> seen = [];
         JsonLinesFile? made = null;
@@ -81,7 +81,7 @@ public static class MinedInstructions
     {
         foreach (string file in texts.Files.Where(TrainingText.IsJsonName))
         {
-            (JsonElement first, long line) = JsonRecords.Read(file, new DataTally(long.MaxValue)).FirstOrDefault();
+            (JsonElement first, long line) = JsonRecords.Read(file, new DataTally(long.MaxValue), "").FirstOrDefault();
             if (first.ValueKind == JsonValueKind.Object && !first.TryGetProperty(texts.Field, out _) && DialogueReader.Knows(first))
                 throw new InvalidDataException(Say(
                     FormattableString.Invariant($"{file}:{line}: has no field '{texts.Field}', but is a record of instructions or conversations. Give such files as --dialogues {file}."),
@@ -111,7 +111,9 @@ public static class MinedInstructions
     public static IEnumerable<MinedInstruction> Read(string file, DataTally tally)
     {
         ArgumentNullException.ThrowIfNull(tally);
-        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally))
+        foreach ((JsonElement record, long line) in JsonRecords.Read(file, tally, Say(
+                     "Instructions whose answers can be checked are written by `fude corpus instructions`.",
+                     "応答を確かめられる指示のファイルは `fude corpus instructions` で作れます。")))
         {
             if (!record.TryGetProperty("check", out JsonElement json)) continue;
             (MinedInstruction? read, string reason, string? detail) = OfRecord(record, json);

@@ -111,6 +111,21 @@ public sealed class RunLogTests : IDisposable
     }
 
     [Fact]
+    public void What_earlier_versions_wrote_of_preferences_for_nothing_is_no_change()
+    {
+        _ = Begin(1, ("preference-loss", "sigmoid"), ("tokens-per-batch", "4096"));
+        Assert.Empty(Begin(2, ("preference-loss", "sigmoid")));
+        Assert.Equal(["preference-loss"], Begin(3, ("preference-loss", "ipo")).Select(change => change.Name));
+
+        IReadOnlyList<SettingChange> Begin(int step, params (string Name, string Value)[] settings)
+        {
+            using RunLog log = RunLog.Open(_folder.Path, "t", settings.Select(setting => KeyValuePair.Create(setting.Name, setting.Value)), step - 1);
+            log.Add(Report(step));
+            return log.Changes;
+        }
+    }
+
+    [Fact]
     public void The_length_of_a_decay_that_the_schedule_has_not_is_no_change()
     {
         _ = Begin(1, "Cosine", "4");

@@ -74,7 +74,7 @@ internal static class GenerateCommand
             int[] promptIds = args.Given(ids) ?? generator.Encode(
                 given ?? args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),
                 addSpecialTokens: !args.GetValue(noSpecial));
-            // But not to less than is asked for: that fails, and says why.
+            // What only generation_config.json asks for gives way to a long prompt; but not to less than is asked for here: that fails, and says why.
             if (generator.Defaults is { MaxNewTokens: not null } or { MaxLength: not null } && !(options.MinNewTokens > generator.Config.Context + 1 - promptIds.Length))
                 options = ConversationRoom.Fit(options, generator.Defaults, newTokens: 1, promptIds.Length, generator.Config.Context);
             try

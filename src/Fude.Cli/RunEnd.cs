@@ -1,5 +1,4 @@
 using System.Globalization;
-using Fude.Tokenizers.Files;
 using Fude.Training;
 using static Fude.Cli.Language;
 
@@ -22,34 +21,13 @@ internal static class RunEnd
     }
 
     /// <summary>Says that shards which are to be evaluated on are learnt from too.</summary>
-    public static void TellAlsoLearnt(TextWriter output, IReadOnlyList<string> heldOut, IReadOnlyList<string> learnt)
+    public static void TellAlsoLearnt(TextWriter output, IReadOnlyList<string> shards)
     {
-        string[] both = [.. heldOut.Where(shard => learnt.Any(other => IsSameShard(shard, other)))];
-        if (both.Length > 0)
+        if (shards.Count > 0)
             output.WriteLine(Say(
-                $"note: held out, but also learnt from: {string.Join(", ", both)}; the held-out loss is lower than that of texts never seen",
-                $"注意: 検証用ですが、学習用のデータにもあります: {string.Join("、", both)}。検証損失は、学習していないテキストでの損失より低く出ます"));
+                $"note: held out, but also learnt from: {string.Join(", ", shards)}; the held-out loss is lower than that of texts never seen",
+                $"注意: 検証用ですが、学習用のデータにもあります: {string.Join("、", shards)}。検証損失は、学習していないテキストでの損失より低く出ます"));
     }
-
-    // By what they hold, where they are two: their indices tell nearly all apart before the tokens are read.
-    private static bool IsSameShard(string shard, string other)
-    {
-        (shard, other) = (WithoutEnding(shard), WithoutEnding(other));
-        return RealPath.AreOne(shard + ".bin", other + ".bin")
-            || (HoldTheSame(shard + ".idx", other + ".idx") && HoldTheSame(shard + ".bin", other + ".bin"));
-    }
-
-    private static bool HoldTheSame(string file, string other) => LengthOf(file) == LengthOf(other) && RunIdentity.FingerprintOf(file) == RunIdentity.FingerprintOf(other);
-
-    // Of what a link leads to.
-    private static long LengthOf(string file)
-    {
-        using FileStream stream = File.OpenRead(file);
-        return stream.Length;
-    }
-
-    private static string WithoutEnding(string shard) =>
-        shard.EndsWith(".bin", StringComparison.Ordinal) || shard.EndsWith(".idx", StringComparison.Ordinal) ? shard[..^4] : shard;
 
     /// <summary>Says at the beginning that the best weights so far are missing, or are those on another held-out text.</summary>
     public static void TellLost(TextWriter output, double? lost, double? other)

@@ -92,7 +92,7 @@ internal sealed partial class TokenizerArguments
     }
 
     /// <summary>Says where the counts are no exact ones.</summary>
-    public static void TellThinned(TrainingTextReport report, long held, TextWriter notes)
+    private static void TellThinned(TrainingTextReport report, long held, TextWriter notes)
     {
         if (report.Thinnings == 0) return;
         notes.WriteLine(Say(

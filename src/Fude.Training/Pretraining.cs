@@ -66,7 +66,7 @@ public sealed class Pretraining : IDisposable
     private readonly RunLock _lock;
     private readonly string? _tokenizerFolder;
     private readonly List<TokenShard> _shards = [];
-    private readonly List<string> _shortHeldOut = [];
+    private readonly List<string> _shortHeldOut = [], _heldOutAlsoLearnt = [];
     private readonly TrainableModel _model;
     private readonly CpuOps _device;
     private readonly AdamW _optimizer;
@@ -155,6 +155,9 @@ public sealed class Pretraining : IDisposable
     /// <summary>Held-out shards of less than a row, which are not evaluated on.</summary>
     public IReadOnlyList<string> ShortHeldOut => _shortHeldOut;
 
+    /// <summary>Held-out shards, by the names they were given, that are learnt from too.</summary>
+    public IReadOnlyList<string> HeldOutAlsoLearnt => _heldOutAlsoLearnt;
+
     /// <summary>What is trained.</summary>
     public TrainableModel Model => _model;
 
@@ -234,7 +237,11 @@ public sealed class Pretraining : IDisposable
         List<TokenShard> shards = [];
         try
         {
-            foreach (string path in _settings.HeldOut) shards.Add(OpenShard(path, tokenizer));
+            foreach (string path in _settings.HeldOut)
+            {
+                shards.Add(OpenShard(path, tokenizer));
+                if (_shards.Exists(learnt => ShardFingerprint.AreOne(learnt, shards[^1]))) _heldOutAlsoLearnt.Add(path);
+            }
             int rowTokens = _settings.Context;
             if (_settings.HeldOutTokens / shards.Count < rowTokens)
                 throw new ArgumentException(Say(

@@ -1,5 +1,7 @@
 using System.Globalization;
 using System.Security.Cryptography;
+using Fude.Corpus;
+using Fude.Tokenizers.Files;
 
 namespace Fude.Training;
 
@@ -15,6 +17,11 @@ internal static class ShardFingerprint
     /// <param name="name">What the shard is to the run.</param>
     /// <param name="path">Its path, without .bin.</param>
     public static RunTrait Of(string name, string path) => new($"{name} tokens", OfFile($"{path}.bin"), path) { IsLater = true };
+
+    /// <summary>Whether two shards are one, or hold the same.</summary>
+    public static bool AreOne(TokenShard one, TokenShard other) => RealPath.AreOne(one.Path + ".bin", other.Path + ".bin")
+        || (one.Documents == other.Documents && one.Tokens == other.Tokens && RunIdentity.FingerprintOf(one.Path + ".idx") == RunIdentity.FingerprintOf(other.Path + ".idx")
+            && OfFile(one.Path + ".bin") == OfFile(other.Path + ".bin"));
 
     /// <summary>A short fingerprint of a file.</summary>
     internal static string OfFile(string file, int blocks = Blocks, int blockBytes = BlockBytes)

@@ -1,5 +1,7 @@
+using System.CommandLine;
 using System.Text.Json;
 using Fude.TestData;
+using Fude.Tokenizers.Training;
 
 namespace Fude.Cli.Tests;
 
@@ -119,11 +121,23 @@ public sealed class TokenizerCommandTests : IDisposable
     [Fact]
     public void Counts_that_are_approximate_are_told_and_exact_ones_are_not()
     {
-        using StringWriter notes = new() { NewLine = "\n" };
-        TokenizerArguments.TellThinned(new(100, 0, 0, 1), 2000, notes);
-        Assert.Equal("", notes.ToString());
-        TokenizerArguments.TellThinned(new(100, 0, 3, 1), 2000, notes);
-        Assert.StartsWith("note: the text has more different stretches than the 2,000 characters that are held in memory: the rarest were thinned out at random (3 times)", notes.ToString(), StringComparison.Ordinal);
+        Random random = new(1);
+        TrainingText text = new(_folder.Write("random.txt", string.Concat(Enumerable.Range(0, 300).Select(_ =>
+            string.Concat(Enumerable.Range(0, 30).Select(_ => (char)('あ' + random.Next(40)))) + "\n"))));
+        TokenizerArguments arguments = new();
+        Command command = new("train");
+        arguments.AddTo(command);
+        Assert.Equal("", Notes("exact", options => options));
+        Assert.StartsWith("note: the text has more different stretches than the 2,000 characters that are held in memory: the rarest were thinned out at random (",
+            Notes("thinned", options => options with { HeldCharacters = 2000 }), StringComparison.Ordinal);
+
+        string Notes(string folder, Func<TokenizerTrainerOptions, TokenizerTrainerOptions> change)
+        {
+            using StringWriter notes = new() { NewLine = "\n" };
+            ParseResult args = command.Parse(["--out", _folder[folder]]);
+            _ = arguments.Write(args, UnigramTrainer.Train(text, change(arguments.Read(args) with { VocabularySize = 330 })), notes);
+            return notes.ToString();
+        }
     }
 
     public void Dispose() => _folder.Dispose();

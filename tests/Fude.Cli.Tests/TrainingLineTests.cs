@@ -80,17 +80,7 @@ public sealed class TrainingLineTests
     public void First_and_last_lines_and_evaluations_have_the_loss_of_their_step_and_others_say_that_theirs_is_a_mean()
     {
         // The loss is 21 minus the step, so that a mean lags.
-        using StringWriter error = new() { NewLine = "\n" };
-        SteppingTime time = new();
-        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), 20, 0, 0, null, time))
-        {
-            for (int step = 1; step <= 20; step++)
-            {
-                time.Seconds = 3 * step;
-                line.Show(new StepReport(step, 21 - step, 1, 1e-3, step * 512L, 0.5, step == 15 ? 7.5 : null));
-            }
-        }
-        string[] lines = error.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string[] lines = Lines(20, secondsOfStep: 3, step => new StepReport(step, 21 - step, 1, 1e-3, step * 512L, 0.5, step == 15 ? 7.5 : null));
         Assert.Equal(4, lines.Length);
         Assert.StartsWith("step 1/20 (5.0 %)  loss 20.0000  ", lines[0], StringComparison.Ordinal);
         // It forgets by steps too: half after a tenth of the run, which are two.
@@ -102,19 +92,25 @@ public sealed class TrainingLineTests
     [Fact]
     public void The_first_step_which_is_slower_does_not_count_for_the_speed()
     {
-        using StringWriter error = new() { NewLine = "\n" };
-        SteppingTime time = new();
-        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), 5, 0, 0, null, time))
-        {
-            for (int step = 1; step <= 5; step++)
-            {
-                time.Seconds++;
-                line.Show(new StepReport(step, 2, 1, 1e-3, step * 512L, step == 1 ? 8 : 0.5, null));
-            }
-        }
-        string[] lines = error.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
+        string[] lines = Lines(5, secondsOfStep: 1, step => new StepReport(step, 2, 1, 1e-3, step * 512L, step == 1 ? 8 : 0.5, null));
         Assert.Contains("  64 tokens/s", lines[0], StringComparison.Ordinal);
         Assert.Contains("  1,024 tokens/s", lines[^1], StringComparison.Ordinal);
+    }
+
+    // Of a run that no screen shows.
+    private static string[] Lines(int steps, int secondsOfStep, Func<int, StepReport> report)
+    {
+        using StringWriter error = new() { NewLine = "\n" };
+        SteppingTime time = new();
+        using (TrainingLine line = new(new Terminal(Stream.Null, TextWriter.Null, error), steps, 0, 0, null, time))
+        {
+            for (int step = 1; step <= steps; step++)
+            {
+                time.Seconds += secondsOfStep;
+                line.Show(report(step));
+            }
+        }
+        return error.ToString().Split('\n', StringSplitOptions.RemoveEmptyEntries);
     }
 
     private static string Lines(bool isScreen)

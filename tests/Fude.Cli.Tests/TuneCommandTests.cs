@@ -40,6 +40,9 @@ public sealed class TuneCommandTests : IDisposable
         Assert.True(result.Status == 0, result.Error);
         Assert.Contains("12 examples × 2", result.Error, StringComparison.Ordinal);
         Assert.Contains($"wrote {Path.Combine(run, "model")}", result.Error, StringComparison.Ordinal);
+        // Its rows come from two places: what the command notes, and what the page makes of it.
+        string report = File.ReadAllText(Path.Combine(run, "report.html"));
+        foreach (string told in (ReadOnlySpan<string>)[$"{_data} の例", " 例、検証用 0 例、", "<td>cosine<", "<td>error<", "<td>bf16<"]) Assert.Contains(told, report, StringComparison.Ordinal);
         foreach (string file in (ReadOnlySpan<string>)["metrics.jsonl", "report.html", "run.json", "identity.json", "model/prompt_format.json", "model/chat_template.jinja", "model/tokenizer.model"])
             Assert.True(File.Exists(Path.Combine(run, file)), file);
         Fude.Result chat = await Fude.RunWith("犬と3\n", "chat", Path.Combine(run, "model"), "--max-new-tokens", "8");

@@ -38,7 +38,7 @@ public sealed class DialogueReader
     /// every message the best ranked reply, or the first where there are no ranks.</summary>
     public bool TakesAllReplies { get; init; }
 
-    internal static string Wanted => Say(
+    private static string Wanted => Say(
         "Instructions are lines such as {\"instruction\": \"…\", \"output\": \"…\"}. Plain text is learnt by `fude corpus tokenize` and then `fude train`.",
         "指示と応答は {\"instruction\": \"…\", \"output\": \"…\"} のような行で書きます。プレーンテキストは `fude corpus tokenize` と `fude train` で学習できます。");
 

@@ -1,5 +1,6 @@
 using System.Text.Json;
 using Fude.Corpus;
+using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Training;
 using static Fude.Tokenizers.Wording;
 
@@ -35,7 +36,7 @@ public static class MinedInstructions
         if (!(heldOutShare is >= 0 and < 1)) throw new ArgumentOutOfRangeException(nameof(heldOutShare), Say(
             $"The share that is held out is {heldOutShare}; from 0 to below 1 is expected.", $"取り分ける割合が {heldOutShare} です。0 以上 1 未満にしてください。"));
         string[] read = [.. texts?.Files ?? [], .. dialogues];
-        if (read.Select(Path.GetFullPath).Contains(Path.GetFullPath(path)))
+        if (Array.Exists(read, file => RealPath.AreOne(file, path)))
             throw new ArgumentException(Say($"{path} would be written over: it is one of the files that are read.", $"{path} は読み込み元でもあり、上書きされてしまいます。"));
         if (!TrainingText.IsJsonName(path))
             throw new ArgumentException(Say(

@@ -66,13 +66,17 @@ internal static class GenerateCommand
             long loading = Stopwatch.GetTimestamp();
             (string? named, string? given) = DefaultModel.Of(
                 args.GetValue(model), args.GetValue(text), hasText: args.GetResult(prompt) is not null || args.GetResult(ids) is not null);
+            if (given is null && args.GetResult(prompt) is null && args.GetResult(ids) is null && !terminal.InputIsRedirected)
+                throw Failure.OfUsage(
+                    "There is nothing to continue: give TEXT, as in `fude generate 吾輩は`, --ids 1,2,3, or a text on standard input.",
+                    "続きを書くテキストがありません。`fude generate 吾輩は` のように TEXT を渡すか、--ids 1,2,3、標準入力で渡してください。");
             using TextGenerator generator = format.LoadGenerator(
                 args, DefaultModel.Or(named), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, stop);
             TimeSpan loaded = Stopwatch.GetElapsedTime(loading);
             TextInput.TellReplaced(terminal, given ?? args.GetValue(prompt));
             // A read that waits for input cannot be stopped, only left behind.
             int[] promptIds = args.Given(ids) ?? generator.Encode(
-                given ?? args.GetValue(prompt) ?? await Task.Run(() => ReadPrompt(terminal), stop).WaitAsync(stop).ConfigureAwait(false),
+                given ?? args.GetValue(prompt) ?? await Task.Run(() => TextInput.ReadText(terminal.Input), stop).WaitAsync(stop).ConfigureAwait(false),
                 addSpecialTokens: !args.GetValue(noSpecial));
             // What only generation_config.json asks for gives way to a long prompt; but not to less than is asked for here: that fails, and says why.
             if (generator.Defaults is { MaxNewTokens: not null } or { MaxLength: not null } && !(options.MinNewTokens > generator.Config.Context + 1 - promptIds.Length))
@@ -186,15 +190,6 @@ internal static class GenerateCommand
             error.WriteLine(Say(
                 "[stopped at transformers' default length of 20 tokens, the prompt's included; --max-new-tokens N writes more]",
                 "[transformers の既定の長さ（プロンプトを含めて 20 トークン）で止まりました。--max-new-tokens N で長くできます]"));
-    }
-
-    private static string ReadPrompt(Terminal terminal)
-    {
-        if (!terminal.InputIsRedirected)
-            throw new Failure(
-                "there is nothing to continue: give --prompt TEXT, --ids 1,2,3, or a text on standard input.",
-                "続きを書くテキストがありません。--prompt TEXT、--ids 1,2,3、または標準入力で渡してください。");
-        return TextInput.ReadText(terminal.Input);
     }
 
     private static string Seconds(TimeSpan time) => string.Create(CultureInfo.InvariantCulture, $"{time.TotalSeconds:F2} s");

@@ -35,6 +35,10 @@ internal static class TokenizeCommand
         {
             (string? named, string? given) = DefaultModel.Of(args.GetValue(model), args.GetValue(text), hasText: false);
             TextInput.TellReplaced(terminal, given);
+            if (given is null && !terminal.InputIsRedirected)
+                terminal.Error.WriteLine(OperatingSystem.IsWindows()
+                    ? Say("note: each line that is typed is divided into tokens; Ctrl+Z and Enter end.", "注意: 入力した行ごとにトークンに分けます。Ctrl+Z と Enter で終わります。")
+                    : Say("note: each line that is typed is divided into tokens; Ctrl+D ends.", "注意: 入力した行ごとにトークンに分けます。Ctrl+D で終わります。"));
             return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given is null ? TextInput.ReadLines(terminal.Input) : [given],
                 addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop);
         }, stop).WaitAsync(stop));

@@ -1,6 +1,5 @@
 using System.CommandLine;
 using System.CommandLine.Parsing;
-using System.Globalization;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.Training;
@@ -183,17 +182,17 @@ internal static class TrainCommand
     {
         TrainerOptions trainer = settings.Trainer;
         Schedule schedule = trainer.Schedule;
-        (string Name, object? Value)[] all =
+        return RunDescription.Of(
         [
             ("config", settings.Config), ("from", settings.Base), ("tokenizer", settings.Tokenizer), ("data", string.Join(", ", settings.Shards)),
             ("held-out", string.Join(", ", settings.HeldOut)), ("context", settings.Context), ("rows", trainer.RowsPerBatch), ("accumulate", trainer.BatchesPerStep),
             ("steps", schedule.Steps), ("learning-rate", schedule.Peak), ("schedule", schedule.Form), ("warmup-steps", schedule.WarmUp),
             ("decay-steps", schedule.Decay), ("final-rate", schedule.Final), ("weight-decay", settings.WeightDecay), ("beta1", settings.AdamW.Beta1),
             ("beta2", settings.AdamW.Beta2), ("epsilon", settings.AdamW.Epsilon), ("clip", trainer.ClipNorm), ("z-loss", trainer.Loss.ZLoss),
-            ("label-smoothing", trainer.Loss.LabelSmoothing), ("dropout", trainer.Dropout.Residual), ("recompute", trainer.Recomputes), ("precision", settings.Precision.Name()), ("patience", trainer.Patience), ("keep-best", trainer.KeepsBest), ("seed", settings.Seed),
+            ("label-smoothing", trainer.Loss.LabelSmoothing), ("dropout", trainer.Dropout.Residual), ("recompute", trainer.Recomputes), ("precision", settings.Precision.Name()),
+            ("patience", trainer.Patience), ("keep-best", trainer.KeepsBest), ("seed", settings.Seed),
             ("initial-deviation", settings.Initial.Deviation), ("save-format", settings.SaveFormat), ("threads", settings.Threads),
-        ];
-        return all.Where(one => one.Value is not (null or "")).Select(one => KeyValuePair.Create(one.Name, string.Create(CultureInfo.InvariantCulture, $"{one.Value}")));
+        ]);
     }
 
     private static Option<string> Text(string name, string help, string description) => new(name) { HelpName = help, Description = description };

@@ -192,7 +192,7 @@ internal static class TuneCommand
             all.Add(($"examples of {source.File}", $"{source.Examples}, {source.HeldOut} held out, {source.Tokens} tokens, {source.Trained} learnt"));
         foreach ((string reason, long count, string places) in data.Tally.BadByReason) all.Add(($"left out: {reason}", $"{count}: {places}"));
         foreach ((string reason, long count, string places) in data.Tally.Notes) all.Add(($"note: {reason}", $"{count}: {places}"));
-        return all.Where(one => one.Value is not (null or "")).Select(one => KeyValuePair.Create(one.Name, string.Create(CultureInfo.InvariantCulture, $"{one.Value}")));
+        return RunDescription.Of(all);
     }
 
     internal sealed class Counter(Action<int> report) : IProgress<int>

@@ -72,12 +72,24 @@ public sealed class FudeProgramTests
     [Theory]
     [InlineData("explain", "There is nothing to explain: ")]
     [InlineData("detokenize", "There is nothing to detokenize: ")]
+    [InlineData("generate", "There is nothing to continue: ")]
     public async Task At_a_terminal_no_text_is_waited_for(string command, string said)
     {
         using StringWriter output = new() { NewLine = "\n" };
         using StringWriter error = new() { NewLine = "\n" };
         Assert.Equal(2, await new FudeProgram(new Terminal(Stream.Null, output, error, InputIsRedirected: false)).RunAsync([command]));
         Assert.StartsWith($"fude: {said}", error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact]
+    public async Task At_a_terminal_lines_to_tokenize_are_asked_for()
+    {
+        using StringWriter output = new() { NewLine = "\n" };
+        using StringWriter error = new() { NewLine = "\n" };
+        using MemoryStream typed = new("猫\n"u8.ToArray());
+        Assert.Equal(0, await new FudeProgram(new Terminal(typed, output, error, InputIsRedirected: false)).RunAsync(["tokenize"]));
+        Assert.Contains("猫", output.ToString(), StringComparison.Ordinal);
+        Assert.StartsWith("note: each line that is typed is divided into tokens", error.ToString(), StringComparison.Ordinal);
     }
 
     [Fact]

@@ -13,7 +13,7 @@ namespace Fude.Training;
 /// <param name="Now">What it is; null where it is not given any more.</param>
 public readonly record struct SettingChange(string Name, string? Before, string? Now);
 
-/// <summary>What a run was told: its settings at the beginning, and what was changed after which step. The file run.json.</summary>
+/// <summary>What a run was told, in the words of the options: its settings at the beginning, and what was changed after which step. The file run.json.</summary>
 internal sealed class RunSettings
 {
     private readonly List<(long Step, string Name, string? Value)> _changes = [];
@@ -50,21 +50,9 @@ internal sealed class RunSettings
         return differences;
     }
 
-    // The decay of warm-up, stable, decay has a length under other schedules too, which nothing depends on; nor on what earlier versions wrote of
-    // preferences, of which a pass holds one pair.
+    // The decay of warm-up, stable, decay has a length under other schedules too, which nothing depends on.
     private static bool SaysNothing(string name, Dictionary<string, string> settings) =>
-        (name == "decay-steps" && settings.GetValueOrDefault("schedule") is { } schedule && schedule != "wsd")
-        || (name == "tokens-per-batch" && settings.ContainsKey("preference-loss"));
-
-    // As it is typed: callers have the names of values, and so has what earlier versions wrote.
-    private static string Word(string name, string value) => name switch
-    {
-        "schedule" when value == nameof(ScheduleForm.WarmupStableDecay) => "wsd",
-        "schedule" or "save-format" or "too-long" or "weights" or "keep-best" or "recompute" => value.ToLowerInvariant(),
-        "preference-loss" => value.Replace("PreferenceLoss { Form = ", "", StringComparison.Ordinal).Replace(", LabelSmoothing = ", ", label-smoothing ", StringComparison.Ordinal)
-            .Replace(", PerToken = ", ", per-token ", StringComparison.Ordinal).Replace(" = ", " ", StringComparison.Ordinal).Replace(" }", "", StringComparison.Ordinal).ToLowerInvariant(),
-        _ => value,
-    };
+        name == "decay-steps" && settings.GetValueOrDefault("schedule") is { } schedule && schedule != "wsd";
 
     /// <summary>Reads the file; null where there is none.</summary>
     /// <exception cref="InvalidDataException">It cannot be read.</exception>
@@ -80,7 +68,7 @@ internal sealed class RunSettings
             if (root.TryGetProperty("changes", out JsonElement changes))
                 foreach (JsonElement change in changes.EnumerateArray())
                     foreach (JsonProperty setting in change.GetProperty("settings").EnumerateObject())
-                        read._changes.Add((change.GetProperty("after_step").GetInt64(), setting.Name, setting.Value.GetString() is { } value ? Word(setting.Name, value) : null));
+                        read._changes.Add((change.GetProperty("after_step").GetInt64(), setting.Name, setting.Value.GetString()));
             return read;
         }
         catch (Exception e) when (e is JsonException or KeyNotFoundException or InvalidOperationException or FormatException)
@@ -91,7 +79,7 @@ internal sealed class RunSettings
         }
     }
 
-    // A file may be given twice, with two weights. Values are those of options, in their words.
+    // A file may be given twice, with two weights.
     private static List<KeyValuePair<string, string>> Unique(IEnumerable<KeyValuePair<string, string>> settings)
     {
         Dictionary<string, int> met = new(StringComparer.Ordinal);
@@ -99,7 +87,7 @@ internal sealed class RunSettings
         foreach ((string name, string value) in settings)
         {
             int times = met[name] = met.GetValueOrDefault(name) + 1;
-            unique.Add(new(times == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} ({times})"), Word(name, value)));
+            unique.Add(new(times == 1 ? name : string.Create(CultureInfo.InvariantCulture, $"{name} ({times})"), value));
         }
         return unique;
     }

@@ -111,26 +111,11 @@ public sealed class RunLogTests : IDisposable
     }
 
     [Fact]
-    public void What_earlier_versions_wrote_of_preferences_for_nothing_is_no_change()
-    {
-        _ = Begin(1, ("preference-loss", "sigmoid"), ("tokens-per-batch", "4096"));
-        Assert.Empty(Begin(2, ("preference-loss", "sigmoid")));
-        Assert.Equal(["preference-loss"], Begin(3, ("preference-loss", "ipo")).Select(change => change.Name));
-
-        IReadOnlyList<SettingChange> Begin(int step, params (string Name, string Value)[] settings)
-        {
-            using RunLog log = RunLog.Open(_folder.Path, "t", settings.Select(setting => KeyValuePair.Create(setting.Name, setting.Value)), step - 1);
-            log.Add(Report(step));
-            return log.Changes;
-        }
-    }
-
-    [Fact]
     public void The_length_of_a_decay_that_the_schedule_has_not_is_no_change()
     {
-        _ = Begin(1, "Cosine", "4");
-        Assert.Empty(Begin(2, "Cosine", "5"));
-        Assert.Equal(["schedule", "decay-steps"], Begin(3, "WarmupStableDecay", "5").Select(change => change.Name));
+        _ = Begin(1, "cosine", "4");
+        Assert.Empty(Begin(2, "cosine", "5"));
+        Assert.Equal(["schedule", "decay-steps"], Begin(3, "wsd", "5").Select(change => change.Name));
 
         IReadOnlyList<SettingChange> Begin(int step, string schedule, string decay)
         {
@@ -193,30 +178,12 @@ public sealed class RunLogTests : IDisposable
     }
 
     [Fact]
-    public void Settings_are_written_in_the_words_of_their_options_also_those_of_a_run_that_an_earlier_version_began()
+    public void What_a_run_found_in_its_files_is_told_in_both_languages()
     {
-        KeyValuePair<string, string>[] settings = [
-            new("schedule", "WarmupStableDecay"), new("save-format", "BF16"), new("too-long", "Error"), new("keep-best", "False"), new("weights", "Q4_K_M"), new("system", "True"),
-            new("preference-loss", new PreferenceLoss(PreferenceForm.Ipo, 0.5).ToString()), new("examples of my.jsonl", "20, 0 held out, 416 tokens, 220 learnt")];
-        using (RunLog log = RunLog.Open(_folder.Path, "fude dpo", settings))
-            for (int step = 1; step <= 2; step++) log.Add(Report(step));
-        string written = File.ReadAllText(_folder["run.json"]);
-        foreach (string line in (string[])["\"schedule\": \"wsd\"", "\"save-format\": \"bf16\"", "\"too-long\": \"error\"", "\"keep-best\": \"false\"", "\"weights\": \"q4_k_m\"", "\"system\": \"True\"",
-                     "\"preference-loss\": \"ipo, beta 0.5, label-smoothing 0, per-token false\""])
-            Assert.Contains(line, written, StringComparison.Ordinal);
+        using (RunLog log = RunLog.Open(_folder.Path, "fude tune", [new("examples of my.jsonl", "20, 0 held out, 416 tokens, 220 learnt")])) log.Add(Report(1));
         string page = File.ReadAllText(RunReport.Write(_folder.Path));
-        Assert.Contains("<th>keep-best</th><td>false</td>", page, StringComparison.Ordinal);
         Assert.Contains(RunReport.Both("examples of my.jsonl", "my.jsonl の例"), page, StringComparison.Ordinal);
         Assert.Contains(RunReport.Both("20, 0 held out, 416 tokens, 220 learnt", "20 例、検証用 0 例、416 トークン（うち学習 220）"), page, StringComparison.Ordinal);
-
-        // As an earlier version wrote them: nothing has changed.
-        string old = """{"title": "fude dpo", "settings": {"schedule": "WarmupStableDecay", "save-format": "BF16", "keep-best": "False"}, "changes": [{"after_step": 1, "settings": {"keep-best": "True"}}]}""";
-        _ = _folder.Write("run.json", old);
-        page = File.ReadAllText(RunReport.Write(_folder.Path));
-        Assert.Contains("<th>schedule</th><td>wsd</td>", page, StringComparison.Ordinal);
-        Assert.Contains("after step 1: true", page, StringComparison.Ordinal);
-        using (RunLog log = RunLog.Open(_folder.Path, "fude dpo", [new("schedule", "WarmupStableDecay"), new("save-format", "BF16"), new("keep-best", "True")], 2, 200))
-            Assert.Empty(log.Changes);
     }
 
     [Fact]

@@ -176,8 +176,8 @@ internal static class GgufConfig
         if (isStableLm)
         {
             json.WriteNumber("layer_norm_eps", Real(gguf, "stablelm.attention.layer_norm_epsilon"));
-            bool isParallel = gguf.Flag("stablelm.use_parallel_residual") ?? !gguf.Contains("blk.0.ffn_norm.weight");
-            json.WriteBoolean("use_parallel_residual", isParallel);
+            // As llama.cpp decides it: its converter writes use_parallel_residual true wherever config.json, such as the older dialect's, is silent.
+            json.WriteBoolean("use_parallel_residual", !gguf.Contains("blk.0.ffn_norm.weight"));
             json.WriteBoolean("qk_layernorm", gguf.Contains("blk.0.attn_q_norm.weight"));
             json.WriteBoolean("use_qkv_bias", gguf.Contains("blk.0.attn_q.bias"));
         }

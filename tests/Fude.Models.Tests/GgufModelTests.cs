@@ -71,8 +71,7 @@ public sealed class GgufModelTests : IDisposable
     {
         foreach ((string family, string key, object value) in (ReadOnlySpan<(string, string, object)>)[
             ("llama", "general.architecture", "qwen2"), ("llama", "llama.rope.dimension_count", 4u), ("llama", "llama.expert_count", 8u),
-            ("llama", "llama.attention.value_length", 16u), ("llama", "llama.rope.scaling.type", "yarn"),
-            ("stablelm", "stablelm.use_parallel_residual", true)])
+            ("llama", "llama.attention.value_length", 16u), ("llama", "llama.rope.scaling.type", "yarn")])
         {
             string path = Changed(family, Without(key), more: [new(key, value)]);
             Assert.Contains(path, Assert.Throws<NotSupportedException>(() => GgufModel.Open(path)).Message, StringComparison.Ordinal);
@@ -80,6 +79,17 @@ public sealed class GgufModelTests : IDisposable
         string frequencies = Changed("llama", Without(""), moreTensors: [Zeros("rope_freqs.weight", 4)]);
         Assert.Contains("rope_freqs", Assert.Throws<NotSupportedException>(() => GgufModel.Open(frequencies)).Message,
             StringComparison.Ordinal);
+    }
+
+    // llama.cpp's converter says true wherever config.json says nothing, and llama.cpp looks for the norm.
+    [Fact]
+    public void The_residual_of_a_StableLM_is_parallel_where_the_second_norm_is_missing_whatever_the_metadata_says()
+    {
+        string sequential = Changed("stablelm", With("stablelm.use_parallel_residual", true));
+        using (LanguageModel model = GgufModel.Open(sequential).LoadModel()) Assert.IsType<StableLm>(model);
+        string parallel = Changed("stablelm", With("stablelm.use_parallel_residual", false),
+            tensor => tensor.Name.Contains("ffn_norm", StringComparison.Ordinal) ? null : tensor);
+        Assert.Contains("use_parallel_residual", Assert.Throws<NotSupportedException>(() => GgufModel.Open(parallel)).Message, StringComparison.Ordinal);
     }
 
     [Fact]

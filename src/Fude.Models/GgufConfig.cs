@@ -218,13 +218,14 @@ internal static class GgufConfig
                 "folder with config.json, or of a GGUF file that it wrote itself.",
                 $"{gguf.Path}: 回転の周波数がテンソル（rope_freqs.weight、Llama 3.1 のスケーリング）で与えられています。" +
                 "fude がこれを読めるのは、config.json のあるフォルダーか、fude が書き出した GGUF ファイルからだけです。"));
-        string type = gguf.Text($"{arch}.rope.scaling.type")
-            ?? (gguf.Metadata.ContainsKey($"{arch}.rope.scale_linear") ? "linear" : "none");
-        if (type == "none") return;
+        // As llama.cpp reads them: what has no type is linear, and no factor, or one of 0, which it writes itself, changes nothing.
+        string type = gguf.Text($"{arch}.rope.scaling.type") ?? "linear";
+        string key = gguf.Metadata.ContainsKey($"{arch}.rope.scaling.factor") ? $"{arch}.rope.scaling.factor" : $"{arch}.rope.scale_linear";
+        float factor = gguf.Metadata.ContainsKey(key) ? Real(gguf, key) : 0;
+        if (type == "none" || (type == "linear" && factor == 0)) return;
         json.WriteStartObject("rope_scaling");
         json.WriteString("type", type);
-        if ((gguf.Real($"{arch}.rope.scaling.factor") ?? gguf.Real($"{arch}.rope.scale_linear")) is double factor)
-            json.WriteNumber("factor", factor);
+        json.WriteNumber("factor", factor);
         json.WriteEndObject();
     }
 

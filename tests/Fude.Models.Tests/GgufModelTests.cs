@@ -81,6 +81,24 @@ public sealed class GgufModelTests : IDisposable
             StringComparison.Ordinal);
     }
 
+    // llama.cpp's own saving writes "linear" and 0 where there is no scaling; its loading takes a factor without a type for linear.
+    [Theory]
+    [InlineData("linear", 0f, null)]
+    [InlineData("linear", null, null)]
+    [InlineData("none", 2f, null)]
+    [InlineData(null, 0f, null)]
+    [InlineData(null, 2f, 2f)]
+    [InlineData("linear", 2f, 2f)]
+    public void Scaling_of_the_rotary_embedding_is_read_as_llama_cpp_reads_it(string? type, float? factor, float? expected)
+    {
+        List<KeyValuePair<string, object>> more = [];
+        if (type is not null) more.Add(new("llama.rope.scaling.type", type));
+        if (factor is { } said) more.Add(new("llama.rope.scaling.factor", said));
+        RopeScaling? found = ((LlamaConfig)GgufModel.Open(Changed("llama", Without(""), more: more)).Config).Rope.Scaling;
+        RopeScaling? wanted = expected is { } linear ? new RopeScaling.Linear(linear) : null;
+        Assert.Equal(wanted, found);
+    }
+
     // llama.cpp's converter says true wherever config.json says nothing, and llama.cpp looks for the norm.
     [Fact]
     public void The_residual_of_a_StableLM_is_parallel_where_the_second_norm_is_missing_whatever_the_metadata_says()

@@ -162,7 +162,7 @@ internal static class GgufConfig
         json.WriteNumber("num_attention_heads", heads);
         json.WriteNumber("num_key_value_heads", gguf.Integer($"{arch}.attention.head_count_kv") ?? heads);
         json.WriteNumber("max_position_embeddings", Whole(gguf, $"{arch}.context_length"));
-        json.WriteNumber("rope_theta", gguf.Real($"{arch}.rope.freq_base") ?? 10_000);
+        json.WriteNumber("rope_theta", gguf.Metadata.ContainsKey($"{arch}.rope.freq_base") ? Real(gguf, $"{arch}.rope.freq_base") : 10_000);
         if (!isStableLm && headSize * heads != width) json.WriteNumber("head_dim", headSize);
         if (gguf.Integer($"{arch}.attention.value_length") is long valueSize && valueSize != headSize)
             throw new NotSupportedException(Say(

@@ -57,7 +57,7 @@ public sealed class GgufModelTests : IDisposable
             ("llama.block_count", ulong.MaxValue), ("llama.block_count", 1_000_000u), ("llama.attention.head_count", 0u),
             ("llama.attention.head_count", 7u), ("llama.attention.head_count", -1), ("llama.attention.head_count_kv", 4u),
             ("llama.attention.layer_norm_rms_epsilon", float.NaN), ("llama.attention.layer_norm_rms_epsilon", -1f),
-            ("llama.rope.freq_base", 0f), ("llama.context_length", 0u), ("llama.feed_forward_length", true)])
+            ("llama.rope.freq_base", 0f), ("llama.rope.freq_base", float.NaN), ("llama.context_length", 0u), ("llama.feed_forward_length", true)])
         {
             string path = Changed("llama", With(key, value));
             Exception error = Assert.ThrowsAny<Exception>(() => GgufModel.Open(path));

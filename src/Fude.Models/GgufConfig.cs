@@ -229,9 +229,10 @@ internal static class GgufConfig
         json.WriteEndObject();
     }
 
+    // For a token that there is none of others write −1, with a sign or, as llama.cpp itself does, without.
     private static void WriteToken(Utf8JsonWriter json, Gguf gguf, string name, string key)
     {
-        if (gguf.Integer(key) is long id) json.WriteNumber(name, id);
+        if (gguf.Integer(key) is long id and not (-1 or uint.MaxValue)) json.WriteNumber(name, id);
         else json.WriteNull(name);
     }
 

@@ -99,6 +99,18 @@ public sealed class GgufModelTests : IDisposable
         Assert.Equal(wanted, found);
     }
 
+    [Theory]
+    [InlineData(-1)]
+    [InlineData(uint.MaxValue)]
+    public void A_token_of_minus_one_is_none(object none)
+    {
+        string[] keys = ["tokenizer.ggml.bos_token_id", "tokenizer.ggml.eos_token_id", "tokenizer.ggml.padding_token_id"];
+        string path = Changed("llama", pair => keys.Contains(pair.Key) ? null : pair, more: keys.Select(key => new KeyValuePair<string, object>(key, none)));
+        ModelConfig config = GgufModel.Open(path).Config;
+        Assert.Equal((null, null), (config.BosToken, config.PadToken));
+        Assert.Empty(config.EosTokens);
+    }
+
     // llama.cpp's converter says true wherever config.json says nothing, and llama.cpp looks for the norm.
     [Fact]
     public void The_residual_of_a_StableLM_is_parallel_where_the_second_norm_is_missing_whatever_the_metadata_says()

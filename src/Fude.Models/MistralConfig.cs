@@ -39,6 +39,9 @@ public sealed record MistralConfig : ModelConfig
         int headSize = ReadHeadSize(json, width, heads, "hidden_size", "num_attention_heads", honourHeadDim: true);
         int context = json.Count("max_position_embeddings", ConfigReader.MaxContext, absent: 4096 * 32);
         RopeShape rope = ReadRope(json, headSize, headSize, ref context);
+        // Later versions of transformers write scaling here.
+        if (rope.Scaling is not null)
+            throw json.Unsupported("rope_parameters", "scaled rotary embeddings in Llama only (rope_type \"default\" in Mistral)", "Llama での回転位置埋め込みのスケーリング（Mistral では rope_type が \"default\"）");
         return new MistralConfig
         {
             ModelType = "mistral",

@@ -56,6 +56,7 @@ public sealed class ModelConfigTests
         Assert.Equal(0, Parse<MistralConfig>(With("mistral", """{"sliding_window":null}""")).Window);
         Assert.Equal(7, Parse<MistralConfig>(With("mistral", """{"sliding_window":7}""")).Heads.Window);
         Assert.Equal(8, Parse<MistralConfig>(With("mistral", """{"num_key_value_heads":null}""")).KeyValueHeads);
+        Assert.Equal(1e6f, Parse<MistralConfig>(With("mistral", """{"rope_parameters":{"rope_type":"default","rope_theta":1000000.0}}""")).Rope.Theta);
         Assert.Equal((32, 256), (Parse<MistralConfig>(With("mistral", """{"head_dim":32}""")).HeadSize,
             Parse<MistralConfig>(With("mistral", """{"head_dim":32}""")).QueryWidth));
     }
@@ -142,6 +143,7 @@ public sealed class ModelConfigTests
     [InlineData("llama", """{"model_type":"mixtral"}""", "model_type", "stablelm_epoch")]
     [InlineData("mistral", """{"hidden_act":"relu"}""", "hidden_act", "silu")]
     [InlineData("mistral", """{"rope_scaling":{"type":"linear","factor":2.0}}""", "rope_scaling", "Llama")]
+    [InlineData("mistral", """{"rope_parameters":{"rope_type":"dynamic","factor":2.0,"rope_theta":10000.0}}""", "rope_parameters", "Llama")]
     [InlineData("stablelm", """{"use_parallel_residual":true}""", "use_parallel_residual", "sequential")]
     [InlineData("stablelm", """{"qk_layernorm":true}""", "qk_layernorm", "without a norm")]
     [InlineData("stablelm_epoch", """{"rotary_scaling_factor":2.0}""", "rotary_scaling_factor", "1")]

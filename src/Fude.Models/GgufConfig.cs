@@ -14,8 +14,10 @@ namespace Fude.Models;
 internal static class GgufConfig
 {
     /// <summary>The metadata of a model.</summary>
+    /// <param name="config">The model.</param>
+    /// <param name="end">What its tokenizer ends a text with, which llama.cpp's key for it says; null where it has none.</param>
     /// <exception cref="NotSupportedException">llama.cpp cannot compute it.</exception>
-    public static IEnumerable<KeyValuePair<string, object>> Write(ModelConfig config)
+    public static IEnumerable<KeyValuePair<string, object>> Write(ModelConfig config, int? end)
     {
         string arch = GgufNames.Architecture(config);
         (RopeShape? rope, float epsilon) = config switch
@@ -74,7 +76,8 @@ internal static class GgufConfig
                 yield return new("fude.activation_function", gpt2.Activation);
                 break;
         }
-        if (config.EosTokens.Count > 1) yield return new("fude.eos_token_ids", config.EosTokens.ToArray());
+        if (config.EosTokens.Count > 1 || (config.EosTokens is [int only] && only < config.Vocabulary && end is not null && end != only))
+            yield return new("fude.eos_token_ids", config.EosTokens.ToArray());
     }
 
     /// <summary>The factors by which "llama3" scaling divides frequencies, which llama.cpp reads as the tensor rope_freqs.weight; null

@@ -57,7 +57,7 @@ public static class GgufExport
             new("general.name", name),
             new("general.file_type", mix.FileType()),
             new("general.quantization_version", 2u),
-            .. GgufConfig.Write(config),
+            .. GgufConfig.Write(config, tokenizer?.EndId),
             .. tokenizer is null ? NoTokenizer(config) : GgufTokenizer.Write(tokenizer, config),
             .. more,
         ];

@@ -255,6 +255,22 @@ public sealed class GgufExportTests : IDisposable
     }
 
     [Fact]
+    public void A_model_ends_texts_as_its_configuration_says_where_its_tokenizer_has_another_end()
+    {
+        Tokenizer tokenizer = Tokenizer.Load(Path.Combine(TestFolders.FindGolden("tokenizers/spm-bpe-llama2-like")!, "tokenizer.model"));
+        int own = tokenizer.EndId!.Value, other = own + 3;
+        ModelConfig config = ModelConfig.Parse(Encoding.UTF8.GetBytes(
+            $$"""
+            {"model_type":"llama","vocab_size":{{tokenizer.VocabularySize}},"hidden_size":32,"intermediate_size":32,"num_hidden_layers":1,
+             "num_attention_heads":2,"eos_token_id":{{other}}}
+            """));
+        GgufExport.Write(config, () => new RandomWeights(NumberFormat.F32), tokenizer, "m", InFolder("m.gguf"), QuantizationMix.F16);
+        GgufModel read = GgufModel.Open(InFolder("m.gguf"));
+        Assert.Equal([other], read.Config.EosTokens);
+        Assert.Equal(own, read.Tokenizer!.EndId);
+    }
+
+    [Fact]
     public void A_tokenizer_with_more_ids_than_the_model_has_rows_is_not_its_own()
     {
         Tokenizer tokenizer = Tokenizer.Load(Path.Combine(TestFolders.FindGolden("tokenizers/spm-bpe-llama2-like")!, "tokenizer.model"));

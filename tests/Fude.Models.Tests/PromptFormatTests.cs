@@ -176,6 +176,19 @@ public sealed class PromptFormatTests
         Assert.Equal(PromptFormat.Elyza, PromptFormat.Guess(ModelFolder.Open(folder.Path)).Format);
     }
 
+    [Fact]
+    public void The_template_that_an_adapter_was_trained_with_comes_before_that_of_its_base()
+    {
+        using TemporaryFolder folder = new();
+        foreach (string part in (string[])["base", "adapter"]) Directory.CreateDirectory(folder[part]);
+        File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), "config.json"), Path.Combine(folder["base"], "config.json"));
+        File.WriteAllText(Path.Combine(folder["base"], "chat_template.jinja"), "{% for m in messages %}base: {{ m.content }}{% endfor %}");
+        File.WriteAllText(Path.Combine(folder["adapter"], "chat_template.jinja"), "{% for m in messages %}adapter: {{ m.content }}{% endfor %}");
+        PromptFormatGuess guess = PromptFormat.Guess(ModelFolder.Open(folder["base"]), folder["adapter"]);
+        Assert.Equal((PromptFormat.TemplateName, true, "adapter: あ"), (guess.Format.Name, guess.IsSure, guess.Format.Write("あ").Text));
+        Assert.Equal("base: あ", PromptFormat.Guess(ModelFolder.Open(folder["base"])).Format.Write("あ").Text);
+    }
+
     public static TheoryData<string> Names() => new(PromptFormat.All.Select(format => format.Name));
 
     [Theory, MemberData(nameof(Names))]

@@ -22,7 +22,7 @@ public sealed class FudeChatClient : IChatClient
 
     /// <summary>Writes prompts in a published model's format.</summary>
     /// <param name="generator">The model; the client does not dispose it.</param>
-    /// <param name="format">How its instructions are written; null: the one its folder's name and config.json speak for.</param>
+    /// <param name="format">How its instructions are written; null: the one its folder and its adapter speak for (<see cref="PromptFormat.Guess"/>).</param>
     public FudeChatClient(TextGenerator generator, PromptFormat? format = null)
         : this(generator, messages => Write(generator, format, messages))
     {
@@ -198,7 +198,7 @@ public sealed class FudeChatClient : IChatClient
             throw new ArgumentException(Say(
                 "The last message must be the user's: it is what the model answers.",
                 "最後のメッセージは user のものでなければなりません。モデルはそれに答えます。"), nameof(messages));
-        format ??= PromptFormat.Guess(generator.Folder).Format;
+        format ??= PromptFormat.Guess(generator.Folder, generator.AdapterFolder).Format;
         Prompt prompt = format.Write(question, system: system.Count > 0 ? string.Join("\n\n", system) : null, history: history);
         return generator.Encode(prompt.Text, prompt.AddSpecialTokens);
     }

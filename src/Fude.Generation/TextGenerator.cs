@@ -44,6 +44,9 @@ public sealed class TextGenerator : IDisposable
     /// <summary>Where the model was loaded from.</summary>
     public ModelFolder Folder { get; }
 
+    /// <summary>Where the adapter that it was loaded with lies, or null.</summary>
+    internal string? AdapterFolder => _model.Adapter?.Folder;
+
     /// <summary>The model's tokenizer, or null: then ids go in and out.</summary>
     public Tokenizer? Tokenizer { get; }
 

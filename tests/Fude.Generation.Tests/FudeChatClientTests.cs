@@ -105,6 +105,21 @@ public sealed class FudeChatClientTests : IDisposable
             || error.Message.Contains($"{expected} tokens", StringComparison.Ordinal), error.Message);
     }
 
+    [Fact]
+    public async Task A_conversation_is_written_in_the_format_of_the_model_s_adapter()
+    {
+        string adapter = Directory.CreateDirectory(Path.Combine(_folder, "adapter")).FullName;
+        foreach (string file in Directory.EnumerateFiles(TestFolders.FindGolden("lora/llama-qv-r8")!))
+            File.Copy(file, Path.Combine(adapter, Path.GetFileName(file)));
+        PromptFormat.LlmJpInstruct.Record(adapter);
+        using TextGenerator generator = TextGenerator.Load(_folder, adapter);
+        using FudeChatClient client = new(generator);
+        // Of the two formats neither has a place for a system text, and the message says which one it is.
+        NotSupportedException error = await Assert.ThrowsAsync<NotSupportedException>(() =>
+            client.GetResponseAsync([new(ChatRole.System, "短く"), .. Question], cancellationToken: Stop));
+        Assert.Contains("llm-jp-instruct-v1.0", error.Message, StringComparison.Ordinal);
+    }
+
     public static TheoryData<string, ChatOptions> Unsupported() => new()
     {
         { "Tools", new() { Tools = [AIFunctionFactory.Create(() => 1, "one")] } },

@@ -121,6 +121,8 @@ public sealed class ChatTemplateTests
     [InlineData("{{ {'a': [1]} | tojson(indent=2) }}", "{\n  \"a\": [\n    1\n  ]\n}")]
     [InlineData("{{ ['a', \"b'c\", 1.0, true, none, (1,)] }} {{ {'k': 'v'} }}", "['a', \"b'c\", 1.0, True, None, (1,)] {'k': 'v'}")]
     [InlineData("{{ 'a b  c'.split() }}{{ 'a,b,c'.split(',', 1)[-1] }}{{ 'one two'.title() }}{{ 'xxa'.lstrip('x') }}{{ 'ab'.startswith('a') }}", "['a', 'b', 'c']b,cOne TwoaTrue")]
+    [InlineData("{{ ' a b  c '.split(none, 1) }}{{ \"it's a-b (c)\" | title }}{{ \"it's a-b (c)\".title() }}", "['a', 'b  c ']It's A-B (C)It'S A-B (C)")]
+    [InlineData("a\u2028b\fc\rd{% if true %}\u0085{% endif %}", "a\u2028b\fc\nd\u0085")]
     [InlineData("{% for k, v in {'a': 1, 'b': 2}.items() %}{{ k }}={{ v }};{% endfor %}{{ {'a': 1}.get('b', 3) }}", "a=1;b=2;3")]
     [InlineData("{{ 'a' 'b' + '\\u3042\\x41\\'\\d' }}{{ 'a' + ' b ' | trim }}", "abあA'\\dab")]
     [InlineData("{{ {'a': {'b': 1}}}}{{ {'a': {'b': 1}}.a.b}}", "{'a': {'b': 1}}1")]

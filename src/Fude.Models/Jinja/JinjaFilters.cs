@@ -21,7 +21,8 @@ internal static class JinjaFilters
             "trim" => JinjaMethods.Strip(Text(), arguments.TakeTextOrNull("chars"), true, true, to, offset),
             "upper" => Text().ToUpperInvariant(),
             "lower" => Text().ToLowerInvariant(),
-            "title" => JinjaMethods.Title(Text()),
+            // To Jinja's own filter, unlike to Python's method, the s of it's is inside a word.
+            "title" => JinjaMethods.Title(Text(), c => !JinjaLexer.IsSpace(c) && c is not ('-' or '(' or '{' or '[' or '<')),
             "capitalize" => Text() is { Length: > 0 } text ? char.ToUpperInvariant(text[0]) + text[1..].ToLowerInvariant() : "",
             "length" or "count" => Length(),
             "tojson" => Json(),

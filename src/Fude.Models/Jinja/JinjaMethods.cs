@@ -37,7 +37,7 @@ internal static class JinjaMethods
             "rstrip" => Strip(text, arguments.TakeTextOrNull("chars"), false, true, to, offset),
             "upper" => text.ToUpperInvariant(),
             "lower" => text.ToLowerInvariant(),
-            "title" => Title(text),
+            "title" => Title(text, char.IsLetter),
             "startswith" => Affixes().Any(affix => text.StartsWith(affix, StringComparison.Ordinal)),
             "endswith" => Affixes().Any(affix => text.EndsWith(affix, StringComparison.Ordinal)),
             "split" => Split(text, arguments.TakeTextOrNull("sep"), arguments.TakeWholeOr("maxsplit", -1), to, offset),
@@ -94,14 +94,14 @@ internal static class JinjaMethods
         bool Goes(char c) => characters is null ? JinjaLexer.IsSpace(c) : characters.Contains(c, StringComparison.Ordinal);
     }
 
-    public static string Title(string text)
+    public static string Title(string text, Func<char, bool> isOfWord)
     {
         StringBuilder title = new(text.Length);
         bool inWord = false;
         foreach (char c in text)
         {
             title.Append(inWord ? char.ToLowerInvariant(c) : char.ToUpperInvariant(c));
-            inWord = char.IsLetter(c);
+            inWord = isOfWord(c);
         }
         return title.ToString();
     }
@@ -143,8 +143,7 @@ internal static class JinjaMethods
             to.SpendText(8, offset);
             if (end < 0)
             {
-                string last = text[at..];
-                parts.Add(separator is null ? Strip(last, null, false, true, to, offset) : last);
+                parts.Add(text[at..]);
                 return parts;
             }
             parts.Add(text[at..end]);

@@ -14,8 +14,8 @@ internal sealed class JinjaSource
             throw new InvalidDataException(Say(
                 $"{origin} is {text.Length} characters long; a chat template has at most {MaxLength}.",
                 $"{origin} は {text.Length} 文字あります。チャットテンプレートは {MaxLength} 文字までです。"));
-        // As Jinja reads a template: one kind of line break, and the last one is not part of it.
-        text = text.ReplaceLineEndings("\n");
+        // As Jinja reads a template: one kind of line break, of which there are three to it, and the last one is not part of it.
+        text = text.Replace("\r\n", "\n", StringComparison.Ordinal).Replace('\r', '\n');
         Text = text.EndsWith('\n') ? text[..^1] : text;
     }
 

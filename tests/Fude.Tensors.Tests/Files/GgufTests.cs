@@ -178,6 +178,16 @@ public sealed class GgufTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(19u, "IQ1_S")]
+    [InlineData(31u, "Q4_0_4_4")]
+    [InlineData(40u, "NVFP4")]
+    public void A_type_of_ggml_that_fude_does_not_read_is_called_by_its_name(uint type, string name)
+    {
+        string path = File(new RawGguf { Data = 64 }.Tensor("w", type, 0, 256).ToBytes());
+        Assert.Contains($"'w' is {name},", Assert.Throws<NotSupportedException>(() => Gguf.Open(path)).Message, StringComparison.Ordinal);
+    }
+
     [Fact]
     public void A_real_vocabulary_is_read()
     {

@@ -1,6 +1,7 @@
 using System.Numerics;
 using System.Runtime.InteropServices;
 using Fude.Tensors;
+using Fude.Tokenizers.Training;
 using static Fude.Tensors.Wording;
 
 namespace Fude.Models;
@@ -71,11 +72,11 @@ public static class LoraMerge
             Directory.CreateDirectory(pending);
             writing = new FileStream(Path.Combine(pending, Lock), FileMode.CreateNew, FileAccess.Write, OperatingSystem.IsWindows() ? FileShare.Delete : FileShare.None);
             foreach (string name in Companions)
-                if (File.Exists(Path.Combine(model.Path, name))) File.Copy(Path.Combine(model.Path, name), Path.Combine(pending, name));
+                if (File.Exists(Path.Combine(model.Path, name))) Copy(Path.Combine(model.Path, name), pending);
             // The merged model answers in the format that the adapter was trained with.
             string template = Path.Combine(adapterFolder, "chat_template.jinja"), record = Path.Combine(adapterFolder, PromptFormat.RecordName);
             bool hasTemplate = File.Exists(template), hasRecord = File.Exists(record);
-            if (hasRecord) File.Copy(record, Path.Combine(pending, PromptFormat.RecordName), overwrite: true);
+            if (hasRecord) Copy(record, pending);
             if (hasTemplate || hasRecord) PromptFormat.WriteTemplate(pending, hasTemplate ? File.ReadAllText(template) : null);
             SafeTensors.WriteSharded(pending, tensors.ConvertAll(tensor => Stoppable(tensor, stop)), maxShardBytes);
             // Whoever wrote there meanwhile keeps it.
@@ -112,6 +113,9 @@ public static class LoraMerge
             Directory.Delete(left, recursive: true);
         }
     }
+
+    // What it holds and not its permissions: a read-only one could not be written over.
+    private static void Copy(string file, string folder) => AtomicFile.Write(Path.Combine(folder, Path.GetFileName(file)), File.ReadAllBytes(file));
 
     private static IOException IsThere(string outputFolder) => new(Say(
         $"{outputFolder} is there already and not an empty folder: choose a new one.",

@@ -161,6 +161,26 @@ public sealed class LoraMergeTests
     }
 
     [Fact]
+    public void A_base_of_files_that_may_only_be_read_is_merged_into_files_that_may_be_written()
+    {
+        if (OperatingSystem.IsWindows()) return;
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        foreach ((string from, string to) in (ReadOnlySpan<(string, string)>)[(golden.BaseFolder, "base"), (golden.Folder, "adapter")])
+        {
+            Directory.CreateDirectory(folder[to]);
+            foreach (string file in Directory.EnumerateFiles(from)) File.Copy(file, Path.Combine(folder[to], Path.GetFileName(file)));
+            PromptFormat.Elyza.Record(folder[to]);
+            File.WriteAllText(Path.Combine(folder[to], "chat_template.jinja"), to);
+        }
+        foreach (string file in Directory.EnumerateFiles(folder["base"])) File.SetUnixFileMode(file, UnixFileMode.UserRead);
+        LoraMerge.Write(ModelFolder.Open(folder["base"]), folder["adapter"], folder["merged"]);
+        Assert.Equal("adapter", File.ReadAllText(Path.Combine(folder["merged"], "chat_template.jinja")));
+        foreach (string file in Directory.EnumerateFiles(folder["merged"]))
+            Assert.True(File.GetUnixFileMode(file).HasFlag(UnixFileMode.UserWrite), file);
+    }
+
+    [Fact]
     public void Tokenizer_files_go_with_the_model()
     {
         using GoldenLora golden = new("llama-qv-r8");

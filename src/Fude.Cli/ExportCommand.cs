@@ -59,11 +59,10 @@ internal static class ExportCommand
     private static int Write(
         Terminal terminal, ModelFolder model, string file, QuantizationMix format, string? calibrationText, bool force, CancellationToken stop)
     {
-        if (Directory.Exists(file)) throw new Failure($"{file} is a folder: give the name of a file to write.", $"{file} はフォルダーです。書き出すファイルの名前を指定してください。");
-        if (File.Exists(file) && !force)
-            throw new Failure(
-                $"{file} is there already: choose another name, or replace it with --force.",
-                $"{file} は既にあります。別の名前にするか、--force で置き換えてください。");
+        OutputPlace.RequireNew(file, force);
+        // Before a text is read for hours.
+        if (Path.GetDirectoryName(Path.GetFullPath(file)) is { } folder && !Directory.Exists(folder))
+            throw new Failure($"{file}: there is no folder {folder} to write it into.", $"{file}: 書き出し先のフォルダー {folder} がありません。");
         // The file that is read stays mapped while the new one is written, and would be gone at the end.
         if (model.IsGguf && Path.GetFullPath(file) == Path.GetFullPath(model.Path))
             throw new Failure($"{file} is the file that is read: choose another name.", $"{file} は読み込むファイルそのものです。別の名前にしてください。");

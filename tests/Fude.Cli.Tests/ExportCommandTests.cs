@@ -188,6 +188,9 @@ public sealed class ExportCommandTests : IDisposable
         string[] command = ["export", Fude.Model("llama-mha"), "--format", "f16", "--gguf"];
         Assert.Contains("is a folder", (await Fude.Run([.. command, InFolder("")])).Failure(), StringComparison.Ordinal);
         Assert.Contains($"there is no folder {InFolder("none")}", (await Fude.Run([.. command, InFolder(Path.Combine("none", "x.gguf"))])).Failure(), StringComparison.Ordinal);
+        // A model without a tokenizer cannot be calibrated, which would be told otherwise.
+        Assert.Contains($"there is no folder {InFolder("none")}", (await Fude.Run(
+            "export", Fude.Model("llama-mha"), "--gguf", InFolder(Path.Combine("none", "x.gguf")), "--format", "q4_0", "--calibrate")).Failure(), StringComparison.Ordinal);
     }
 
     [Theory]

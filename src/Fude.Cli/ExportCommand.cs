@@ -2,6 +2,7 @@ using System.CommandLine;
 using Fude.Models;
 using Fude.Tensors;
 using Fude.Tokenizers;
+using Fude.Tokenizers.Files;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -64,9 +65,9 @@ internal static class ExportCommand
         if (Path.GetDirectoryName(Path.GetFullPath(file)) is { } folder && !Directory.Exists(folder))
             throw new Failure($"{file}: there is no folder {folder} to write it into.", $"{file}: 書き出し先のフォルダー {folder} がありません。");
         // The file that is read stays mapped while the new one is written, and would be gone at the end.
-        if (model.IsGguf && Path.GetFullPath(file) == Path.GetFullPath(model.Path))
+        if (model.IsGguf && RealPath.AreOne(file, model.Path))
             throw new Failure($"{file} is the file that is read: choose another name.", $"{file} は読み込むファイルそのものです。別の名前にしてください。");
-        if (File.Exists(file) && !model.IsGguf && Path.GetDirectoryName(Path.GetFullPath(file)) == Path.GetFullPath(model.Path).TrimEnd(Path.DirectorySeparatorChar)
+        if (File.Exists(file) && !model.IsGguf && RealPath.AreOne(Path.GetDirectoryName(Path.GetFullPath(file))!, model.Path)
             && !file.EndsWith(".gguf", StringComparison.OrdinalIgnoreCase))
             throw new Failure($"{file} is a file of the model that is read: choose another name.", $"{file} は読み込むモデルのファイルです。別の名前にしてください。");
         FormatArguments.TellQuantizedTwice(terminal.Error, model, format);

@@ -157,6 +157,11 @@ public sealed class ExportCommandTests : IDisposable
         Assert.True(result.Status == 0, result.Error);
         Assert.Equal((await Fude.Run("logits", direct, "--ids", "1,2", "--json")).Output, (await Fude.Run("logits", InFolder("again.gguf"), "--ids", "1,2", "--json")).Output);
         Assert.Contains("the file that is read", (await Fude.Run("quantize", whole, "--format", "q8_0", "--out", whole, "--force")).Failure(), StringComparison.Ordinal);
+        if (!OperatingSystem.IsWindows())       // which lets not everybody make links
+        {
+            File.CreateSymbolicLink(InFolder("link.gguf"), whole);
+            Assert.Contains("the file that is read", (await Fude.Run("quantize", InFolder("link.gguf"), "--format", "q8_0", "--out", whole, "--force")).Failure(), StringComparison.Ordinal);
+        }
         Assert.Contains("fude export", (await Fude.Run("quantize", model, "--format", "q8_0", "--out", InFolder("x.gguf"))).Failure(), StringComparison.Ordinal);
     }
 

@@ -358,7 +358,8 @@ public sealed class PromptFormat
         string file = Path.Combine(folder.Path, "tokenizer_config.json");
         string? template = folder.AsGguf is { } gguf ? gguf.ChatTemplate : ChatTemplate.TextOf(folder.Path, File.Exists(file) ? ConfigReader.Load(file) : null)?.Text;
         if (template is not null) yield return new(GgufModel.TemplateKey, template);
-        if (Recorded(folder.Path, folder) is not { } format) yield break;
+        // What a published name speaks for would be lost with the name.
+        if ((Recorded(folder.Path, folder) ?? OfName(folder.Name) ?? OfName(OriginOf(folder) ?? "")) is not { } format) yield break;
         yield return new(GgufModel.FormatKey, format.Name);
         if (format._system is not null) yield return new(GgufModel.SystemKey, format._system);
     }
@@ -412,9 +413,7 @@ public sealed class PromptFormat
                 return new(recorded, true, Say($"{file} says so.", $"{file} に書かれています。"));
             }
         string? adapter = adapterFolder is null ? null : Path.GetFileName(Path.TrimEndingDirectorySeparator(adapterFolder));
-        string? origin = folder.ConfigJson.TryGetProperty("_name_or_path", out JsonElement path) && path.ValueKind == JsonValueKind.String
-            ? path.GetString() : null;
-        foreach (string? name in (string?[])[adapter, folder.Name, origin])
+        foreach (string? name in (string?[])[adapter, folder.Name, OriginOf(folder)])
             if (name is not null && OfName(name) is { } format) return new(format, true, Say($"The name '{name}' says so.", $"'{name}' という名前から分かります。"));
         if (adapterFolder is not null && OfFolder(adapterFolder, folder) is { } taught)
             return new(taught, true, Say("The adapter's chat template says so.", "アダプターのチャットテンプレートによります。"));
@@ -479,6 +478,10 @@ public sealed class PromptFormat
 
     private static string With(Func<PromptFormat, bool> condition) =>
         string.Join(Say(", ", "、"), All.Where(condition).Select(format => format.Name));
+
+    // The name under which the model was published or made, where its configuration keeps it.
+    private static string? OriginOf(ModelFolder folder) =>
+        folder.ConfigJson.TryGetProperty("_name_or_path", out JsonElement path) && path.ValueKind == JsonValueKind.String ? path.GetString() : null;
 
     private static PromptFormat? OfName(string name)
     {

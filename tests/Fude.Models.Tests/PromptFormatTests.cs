@@ -177,6 +177,19 @@ public sealed class PromptFormatTests
     }
 
     [Fact]
+    public void A_GGUF_file_keeps_the_format_that_a_published_name_speaks_for()
+    {
+        using TemporaryFolder folder = new();
+        JsonObject config = JsonNode.Parse(File.ReadAllText(Path.Combine(GoldenForward.FolderOf("llama-mha"), "config.json")))!.AsObject();
+        config["_name_or_path"] = "elyza/ELYZA-japanese-Llama-2-7b-instruct";
+        folder.Write("config.json", config.ToJsonString());
+        File.Copy(Path.Combine(GoldenForward.FolderOf("llama-mha"), "model.safetensors"), folder["model.safetensors"]);
+        GgufExport.Write(ModelFolder.Open(folder.Path), folder["m.gguf"], QuantizationMix.F16);
+        PromptFormatGuess guess = PromptFormat.Guess(ModelFolder.Open(folder["m.gguf"]));
+        Assert.Equal((PromptFormat.Elyza.Name, true, PromptFormat.Elyza.Write("あ").Text), (guess.Format.Name, guess.IsSure, guess.Format.Write("あ").Text));
+    }
+
+    [Fact]
     public void The_template_that_an_adapter_was_trained_with_comes_before_that_of_its_base()
     {
         using TemporaryFolder folder = new();

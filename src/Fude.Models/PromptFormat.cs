@@ -485,7 +485,8 @@ public sealed class PromptFormat
 
     private static PromptFormat? OfName(string name)
     {
-        string lower = name.ToLowerInvariant();
+        // llama.cpp's converter puts spaces into the names of its files' models.
+        string lower = name.ToLowerInvariant().Replace(' ', '-');
         bool Has(string part) => lower.Contains(part, StringComparison.Ordinal);
         return lower switch
         {

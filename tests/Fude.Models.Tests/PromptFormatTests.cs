@@ -145,6 +145,7 @@ public sealed class PromptFormatTests
     [InlineData("llm-jp-13b-instruct-lora-jaster-dolly-oasst-v1.0", "gpt2-gelu", "llm-jp-instruct-v1.0")]
     [InlineData("llm-jp-13b-instruct-full-dolly-oasst-v1.1", "gpt2-gelu", "llm-jp-instruct-v1.1")]
     [InlineData("Llama-2-7b-chat-hf", "llama-mha", "llama2-chat")]
+    [InlineData("Japanese Stablelm Instruct Gamma 7b", "llama-gqa", "japanese-stablelm-instruct-alpaca")]
     public void Published_names_choose_the_format(string name, string like, string format)
     {
         using TemporaryFolder folder = new();

@@ -45,6 +45,10 @@ public sealed class LoraAdapter : IDisposable
             throw new ArgumentException(Say(
                 "The adapter's path is empty: give the folder of an adapter.",
                 "アダプターのパスが空です。アダプターのフォルダーを指定してください。"), nameof(folder));
+        if (File.Exists(folder))
+            throw new InvalidDataException(Say(
+                $"{folder} is a file; an adapter is a folder with adapter_config.json and adapter_model.safetensors. Give that folder.",
+                $"{folder} はファイルです。adapter_config.json と adapter_model.safetensors のあるアダプターのフォルダーを指定してください。"));
         if (!Directory.Exists(folder))
             throw new DirectoryNotFoundException(Say(
                 $"{folder}: there is no such adapter folder.", $"{folder}: アダプターのフォルダーが見つかりません。"));

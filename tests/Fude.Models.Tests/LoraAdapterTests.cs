@@ -153,6 +153,7 @@ public sealed class LoraAdapterTests
         Fails.With<InvalidDataException>(() => LoraAdapter.Open(model), "adapter_config.json");
         Assert.Throws<DirectoryNotFoundException>(() => LoraAdapter.Open(Path.Combine(model, "no such folder")));
         using GoldenLora golden = new("llama-qv-r8");
+        Fails.With<InvalidDataException>(() => LoraAdapter.Open(Path.Combine(golden.Folder, "adapter_model.safetensors")), "is a file", "Give that folder");
         using TemporaryFolder folder = new();
         folder.Write("adapter_config.json", Changed(golden.Folder, "{}"));
         Fails.With<InvalidDataException>(() => LoraAdapter.Open(folder.Path), "adapter_model.safetensors");

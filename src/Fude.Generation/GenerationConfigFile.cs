@@ -72,7 +72,13 @@ internal static class GenerationConfigFile
         GenerationOptions options = new();
         foreach (JsonProperty property in json.EnumerateObject())
         {
-            if (property.Value.ValueKind == JsonValueKind.Null || WithoutEffect.Contains(property.Name)) continue;
+            if (WithoutEffect.Contains(property.Name)) continue;
+            if (property.Value.ValueKind == JsonValueKind.Null)
+            {
+                // Not set; but where a top_k that is absent is 50 to transformers, one of null leaves all tokens in.
+                if (property.Name == "top_k") options = options with { TopK = 0 };
+                continue;
+            }
             Value value = new(property.Value, property.Name, file);
             if (Unsupported.TryGetValue(property.Name, out double? neutral)) value.RequireNeutral(neutral);
             else if (Set(options, value) is GenerationOptions next) options = next;

@@ -49,6 +49,15 @@ public sealed class GenerationConfigFileTests
     }
 
     [Fact]
+    public void What_is_null_is_not_set_but_a_top_k_of_null_leaves_all_tokens_in()
+    {
+        // transformers' GenerationConfig(top_k=None) has no TopKLogitsWarper, and is saved so; without the key it has one of 50.
+        GenerationOptions options = Read("""{"do_sample": true, "top_k": null, "top_p": null, "temperature": null, "min_p": null, "eos_token_id": null}""");
+        Assert.Equal(new GenerationOptions { DoSample = true, TopK = 0 }, options);
+        Assert.Null(Read("""{"do_sample": true}""").TopK);
+    }
+
+    [Fact]
     public void Of_config_json_only_the_keys_of_generation_are_read()
     {
         JsonElement json = JsonDocument.Parse("""{"hidden_size": 64, "eos_token_id": 2, "temperature": 0.7, "architectures": ["X"]}""").RootElement;

@@ -141,7 +141,8 @@ public sealed record GenerationOptions
     /// <summary>The id of padding; only beam groups that have ended ahead of others show it.</summary>
     public int? PadTokenId { get; init; }
 
-    /// <summary>A text ends before the first of these that the new tokens write; it is cut out, where transformers would keep it, and the ids keep it.</summary>
+    /// <summary>A text ends before the first of these that the new tokens write; it is cut out, where transformers would keep it, and the ids keep it.
+    /// Special tokens do not show in a text; a stop string may name them all the same.</summary>
     public IReadOnlyList<string>? StopStrings { get; init; }
 
     /// <summary>The seed of fude's own random numbers; text number i of a call has its own stream. Default: a new one each call.</summary>

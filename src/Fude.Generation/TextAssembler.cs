@@ -11,11 +11,14 @@ namespace Fude.Generation;
 /// </remarks>
 internal sealed class TextAssembler
 {
+    private readonly Tokenizer _tokenizer;
     private readonly StreamingDecoder _decoder;
     private readonly string[] _stops;
     private readonly Action<string>? _released;
     private readonly StringBuilder _text = new();
+    private readonly List<int> _places = [];        // of each character of _named: how many of those that are held stand before it
     private string _held = "";      // decoded, but it may be the beginning of a stop string
+    private string _named = "";     // such a beginning too, with the names of special tokens, which do not show, where they stand
     private int _promptLeft;        // characters of the prompt that the decoder has yet to give
 
     /// <summary>Begins after a prompt.</summary>
@@ -25,7 +28,7 @@ internal sealed class TextAssembler
     /// <param name="released">Told of each piece of text that is certain; never an empty one.</param>
     public TextAssembler(Tokenizer tokenizer, ReadOnlySpan<int> prompt, string[] stops, Action<string>? released = null)
     {
-        (_stops, _released) = (stops, released);
+        (_tokenizer, _stops, _released) = (tokenizer, stops, released);
         // A character that the prompt only begins belongs to the text that completes it.
         StreamingDecoder alone = tokenizer.DecodeStreaming(skipSpecialTokens: true);
         foreach (int id in prompt) _promptLeft += alone.Push(id).Length;
@@ -48,6 +51,8 @@ internal sealed class TextAssembler
     public bool Push(int token)
     {
         if (!HasStopped) Take(_decoder.Push(token));
+        // A special token does not show, but a stop string may name it.
+        if (!HasStopped && _stops.Length > 0 && _tokenizer.IsSpecial(token)) Find(_tokenizer.TokenOf(token), shows: false);
         return HasStopped;
     }
 
@@ -72,18 +77,18 @@ internal sealed class TextAssembler
             piece = piece[skipped..];
         }
         if (piece.Length == 0) return;
-        if (_stops.Length == 0)
-        {
-            Release(piece);
-            return;
-        }
-        _held += piece;
-        int stop = -1;
-        foreach (string s in _stops)
-        {
-            int at = _held.IndexOf(s, StringComparison.Ordinal);
-            if (at >= 0 && (stop < 0 || at < stop)) stop = at;
-        }
+        if (_stops.Length == 0) Release(piece);
+        else Find(piece, shows: true);
+    }
+
+    /// <summary>Looks for a stop string in what a piece makes of the text, and releases what is none whatever follows.</summary>
+    private void Find(string piece, bool shows)
+    {
+        for (int i = 0; i < piece.Length; i++) _places.Add(shows ? _held.Length + i : _held.Length);
+        _named += piece;
+        if (shows) _held += piece;
+        int stop = FirstStop(_held), named = FirstStop(_named);
+        if (named >= 0 && (stop < 0 || _places[named] < stop)) stop = _places[named];
         if (stop >= 0)
         {
             HasStopped = true;
@@ -91,18 +96,33 @@ internal sealed class TextAssembler
             _held = "";
             return;
         }
-        int keep = LongestBeginning();
-        Release(_held[..^keep]);
-        _held = _held[^keep..];
+        int kept = LongestBeginning(_named), certain = _held.Length - LongestBeginning(_held);
+        if (kept > 0) certain = Math.Min(certain, _places[^kept]);
+        Release(_held[..certain]);
+        _held = _held[certain..];
+        _named = _named[^kept..];
+        _places.RemoveRange(0, _places.Count - kept);
+        for (int i = 0; i < kept; i++) _places[i] -= certain;
     }
 
-    /// <summary>Characters at the end of what is held that may be the beginning of a stop string.</summary>
-    private int LongestBeginning()
+    private int FirstStop(string text)
+    {
+        int first = -1;
+        foreach (string s in _stops)
+        {
+            int at = text.IndexOf(s, StringComparison.Ordinal);
+            if (at >= 0 && (first < 0 || at < first)) first = at;
+        }
+        return first;
+    }
+
+    /// <summary>Characters at the end of a text that may be the beginning of a stop string.</summary>
+    private int LongestBeginning(string text)
     {
         int longest = 0;
         foreach (string s in _stops)
-            for (int n = Math.Min(s.Length - 1, _held.Length); n > longest; n--)
-                if (_held.AsSpan().EndsWith(s.AsSpan(0, n), StringComparison.Ordinal)) longest = n;
+            for (int n = Math.Min(s.Length - 1, text.Length); n > longest; n--)
+                if (text.AsSpan().EndsWith(s.AsSpan(0, n), StringComparison.Ordinal)) longest = n;
         return longest;
     }
 

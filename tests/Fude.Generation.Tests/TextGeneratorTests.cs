@@ -82,6 +82,24 @@ public sealed class TextGeneratorTests : IDisposable
         Assert.Equal(FinishReason.Length, result.Finish);
     }
 
+    [Theory]
+    [InlineData("<s>", "吾輩", 7)]
+    [InlineData("輩<s>", "吾", 7)]
+    [InlineData("<s>は", "吾輩", 10)]
+    [InlineData("輩<s>は", "吾", 10)]
+    [InlineData("輩は", "吾", 10)]        // what shows has it
+    [InlineData("<s>猫", "吾輩は猫", 13)]
+    public async Task A_stop_string_may_name_a_special_token_which_does_not_show(string stop, string text, int tokens)
+    {
+        using TextGenerator generator = TextGenerator.Load(WithTokenizer());
+        int[] ids = [.. Encoding.UTF8.GetBytes("吾輩").Select(b => b + 3), 1, .. Encoding.UTF8.GetBytes("は猫").Select(b => b + 3)];
+        (List<string> pieces, GenerationResult result) = await Read(generator, [300], Forcing(ids, ids.Length) with { StopStrings = [stop] });
+        Assert.Equal(text, result.Text);
+        Assert.Equal(text, string.Concat(pieces));
+        Assert.Equal(ids[..tokens], result.Ids);
+        Assert.Equal(tokens < ids.Length ? FinishReason.Stop : FinishReason.Length, result.Finish);
+    }
+
     [Fact]
     public async Task Beams_keep_stop_strings_too()
     {

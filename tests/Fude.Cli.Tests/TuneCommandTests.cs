@@ -371,6 +371,15 @@ public sealed class TuneCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_piped_chat_takes_files_of_Windows()
+    {
+        Fude.Result chat = await Fude.RunWith("\uFEFF/help\r\n犬\r\n/history\r\n", "chat", _model, "--format", "dialogue", "-n", "2");
+        Assert.True(chat.Status == 0, chat.Error);
+        Assert.Contains("/clear new conversation", chat.Error, StringComparison.Ordinal);      // obeyed, and not answered
+        Assert.Contains("> 犬\n", chat.Output, StringComparison.Ordinal);
+    }
+
+    [Fact]
     public async Task A_guessed_format_is_told_in_whole_sentences()
     {
         string said = (await Fude.RunWith("", "chat", _model)).Error;

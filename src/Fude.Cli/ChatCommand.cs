@@ -268,13 +268,18 @@ internal static class ChatCommand
             bool isForced = words == Force || words.EndsWith($" {Force}", StringComparison.Ordinal);
             string file = isForced ? words[..^Force.Length].TrimEnd() : words;
             if (file.Length == 0) throw new Failure("/save needs the name of a file.", "/save にはファイル名が必要です。");
-            if (_history.Count == 0) throw new Failure("there is nothing to save yet.", "保存する会話がまだありません。");
+            bool isExample = TrainingText.IsJsonName(file);
+            // fude tune refuses a conversation with an empty answer: of one that was stopped before its first word, or that the model did not begin.
+            List<Exchange> turns = isExample ? _history.FindAll(turn => turn.Answer.Length > 0) : _history;
+            if (turns.Count == 0) throw new Failure("there is nothing to save yet.", "保存する会話がまだありません。");
             if (file.EndsWith(".gz", StringComparison.OrdinalIgnoreCase))
                 throw new Failure(
                     $"/save {file} would be packed by its name, and it is not: leave off .gz.", $"/save {file}: gzip では書き出しません。末尾の .gz を外してください。");
             OutputPlace.RequireNew(file, isForced);
-            AtomicFile.Write(file, Encoding.UTF8.GetBytes(TrainingText.IsJsonName(file) ? AsExample(System, _history) : string.Concat(_history.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))));
-            terminal.Error.WriteLine(Say($"[wrote {file}]", $"[{file} に保存しました]"));
+            AtomicFile.Write(file, Encoding.UTF8.GetBytes(isExample ? AsExample(System, turns) : string.Concat(turns.Select(turn => $"> {turn.Question}\n{turn.Answer}\n\n"))));
+            int leftOut = _history.Count - turns.Count;
+            terminal.Error.WriteLine(leftOut == 0 ? Say($"[wrote {file}]", $"[{file} に保存しました]") : Say(
+                $"[wrote {file} without {Count(leftOut, "turn")} that {(leftOut == 1 ? "has" : "have")} no answer]", $"[応答のない {leftOut} 往復を除いて {file} に保存しました]"));
         }
 
         private static string AsExample(string? system, IEnumerable<Exchange> turns)

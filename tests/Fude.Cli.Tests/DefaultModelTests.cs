@@ -99,6 +99,24 @@ public sealed class DefaultModelTests
     }
 
     [Fact]
+    public async Task A_turn_without_an_answer_is_no_part_of_what_tuning_reads()
+    {
+        using TemporaryFolder folder = new();
+        string talk = folder["talk.jsonl"], text = folder["talk.txt"];
+        int[] ids = [.. (await Fude.Run("tokenize", "--json", "--no-special", "<|user|>犬<|assistant|></s>")).Json.GetProperty("ids").EnumerateArray().Select(id => id.GetInt32())];
+        Assert.Equal(4, ids.Length);
+        // That question is answered by the end token.
+        Fude.Result chat = await Fude.RunWith(
+            $"犬\n/save {talk}\nこんにちは。\n/save {talk}\n/save {text}\n", "chat", "--seed", "1", "-n", "8", "--sequence-bias", $"{ids[1]},{ids[2]},{ids[3]}=1000");
+        Assert.True(chat.Status == 0, chat.Error);
+        Assert.Contains($"fude: there is nothing to save yet.\n[wrote {talk} without 1 turn that has no answer]\n[wrote {text}]\n", chat.Error, StringComparison.Ordinal);
+        Assert.StartsWith("> 犬\n\n\n> こんにちは。\n", File.ReadAllText(text), StringComparison.Ordinal);
+        Assert.Equal(2, JsonDocument.Parse(File.ReadAllText(talk)).RootElement.GetProperty("messages").GetArrayLength());
+        Fude.Result audit = await Fude.Run("tune", DefaultModel.Name, "--data", talk, "--audit");
+        Assert.True(audit.Status == 0, audit.Error);
+    }
+
+    [Fact]
     public async Task An_answer_that_leaves_no_message_room_is_refused_with_what_works()
     {
         foreach (string most in (string[])["512", "600"])

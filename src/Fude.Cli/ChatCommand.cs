@@ -119,7 +119,8 @@ internal static class ChatCommand
                         hasAnswered = true;
                     }
                 }
-                catch (Exception failure) when (failure is ArgumentException or NotSupportedException or InvalidDataException or IOException or UnauthorizedAccessException or Failure)
+                catch (Exception failure) when (failure is ArgumentException or NotSupportedException or InvalidDataException or UnauthorizedAccessException or Failure
+                    || (failure is IOException && !terminal.OutputIsGone()))
                 {
                     terminal.Error.WriteLine(Failure.Explain(failure is ArgumentException wrong ? InTheirWords(wrong) : failure));      // the conversation goes on
                     hasFailed = true;

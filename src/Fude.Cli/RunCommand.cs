@@ -161,7 +161,7 @@ internal sealed class RecipeRun(Terminal terminal, Recipe recipe, string file)
             string why = Recipe.InItsWords(Failure.Explain(failure)["fude: ".Length..], step.Kind, command);
             throw new Failure($"{step.Place}: the step '{step.Name}' failed: {why}", $"{step.Place}: 手順 '{step.Name}' が失敗しました: {why}");
         }
-        terminal.Output.Flush();
+        _ = terminal.OutputIsGone();        // it is flushed; a recipe goes on where nobody reads what its steps say
         if (status != 0) return status;
         (now with { Outputs = Results(step, stop), IsDone = true }).Write(stateFile);
         return 0;

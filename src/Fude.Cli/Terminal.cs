@@ -40,7 +40,9 @@ internal sealed record Terminal(
         (bool hasInput, bool hasOutput, bool hasError) = (IsOpen(0), IsOpen(1), IsOpen(2));
         bool screen = hasOutput && !Console.IsOutputRedirected, isRedirected = !hasInput || Console.IsInputRedirected;
         if (OperatingSystem.IsWindows() && screen) Console.OutputEncoding = Utf8;
-        StreamWriter output = new(hasOutput ? Console.OpenStandardOutput() : Stream.Null, Utf8, bufferSize: 16384) { AutoFlush = screen, NewLine = "\n" };
+        Stream results = hasOutput ? Console.OpenStandardOutput() : Stream.Null;
+        if (hasOutput && !screen && PipedOutput.IsSupported) results = new PipedOutput(results);
+        StreamWriter output = new(results, Utf8, bufferSize: 16384) { AutoFlush = screen, NewLine = "\n" };
         StreamWriter error = new(new Remarks(hasError ? Console.OpenStandardError() : Stream.Null), Utf8, bufferSize: 1024) { AutoFlush = true, NewLine = "\n" };
         return new Terminal(hasInput ? Console.OpenStandardInput() : Stream.Null, output, error,
             IsInteractive: screen && !isRedirected, isRedirected, ErrorIsScreen: hasError && !Console.IsErrorRedirected, OutputIsScreen: screen);

@@ -201,19 +201,28 @@ internal static class ChatCommand
             int dropped = 0;
             while (true)
             {
-                Prompt prompt = Format.Write(question, system: System, history: Format.HasTurns ? _history : null);
+                Prompt prompt = Format.Write(question, system: System, history: Format.HasTurns ? _history[dropped..] : null);
                 int[] ids = generator.Encode(prompt.Text, prompt.AddSpecialTokens);
-                if (ids.Length <= LongestPrompt || !Format.HasTurns || _history.Count == 0)
+                if (ids.Length <= LongestPrompt || !Format.HasTurns || dropped == _history.Count)
                 {
-                    if (dropped > 0)
+                    // Nothing is forgotten for a question that is too long by itself, and fails.
+                    if (dropped > 0 && LeavesRoom(ids.Length))
+                    {
+                        _history.RemoveRange(0, dropped);
                         terminal.Error.WriteLine(Say(
                             $"[the conversation and its next answer have outgrown the context of {generator.Config.Context} tokens: the first {Count(dropped, "turn")} {(dropped == 1 ? "is" : "are")} forgotten]",
                             $"[会話と次の答えが文脈長 {generator.Config.Context} トークンに収まらないため、最初の {dropped} 往復を忘れました]"));
+                    }
                     return ids;
                 }
-                _history.RemoveAt(0);
                 dropped++;
             }
+        }
+
+        private bool LeavesRoom(int promptLength)
+        {
+            GenerationOptions call = Call(promptLength).Over(generator.Defaults);
+            return call.MaxNewTokens is { } tokens ? (long)promptLength + tokens - 1 <= generator.Config.Context : promptLength < call.MaxLength;
         }
 
         /// <summary>Does what a /command says; false ends the conversation.</summary>
@@ -247,9 +256,17 @@ internal static class ChatCommand
                     return true;
                 case "/retry":
                     if (_history.Count == 0) throw new Failure("there is nothing to try again yet.", "やり直す発言がまだありません。");
-                    string question = _history[^1].Question;
+                    Exchange last = _history[^1];
                     _history.RemoveAt(_history.Count - 1);
-                    await AnswerAsync(question).ConfigureAwait(false);
+                    try
+                    {
+                        await AnswerAsync(last.Question).ConfigureAwait(false);
+                    }
+                    catch
+                    {
+                        _history.Add(last);     // it has its first answer still
+                        throw;
+                    }
                     return true;
                 case "/history":
                     foreach (Exchange turn in _history) terminal.Output.WriteLine($"> {turn.Question}\n{turn.Answer}");

@@ -140,6 +140,12 @@ public sealed class DefaultModelTests
         chat = await Fude.RunWith($"{string.Concat(Enumerable.Repeat(question, 6))}\n/undo\n/undo\n/system 短く\n/save\n", "chat", "--seed", "9");
         Assert.True(chat.Status == 0, chat.Error);
         Assert.Contains("[forgotten; 0 turns left]\nfude: there is no turn to forget.\n[told: 短く]\nfude: /save needs the name of a file.", chat.Error, StringComparison.Ordinal);
+        // For one that is too long by itself, or has to be tried again beside what is, nothing is forgotten.
+        string article = string.Concat(Enumerable.Repeat(question, 12));
+        chat = await Fude.RunWith($"こんにちは。\n{article}\n/system {article}\n/retry\n/history\n", "chat", "--seed", "9");
+        Assert.DoesNotContain("forgotten", chat.Error, StringComparison.Ordinal);
+        Assert.Equal(2, chat.Error.Split("tokens, but the model reads at most 512. Shorten the prompt.").Length - 1);
+        Assert.Contains("> こんにちは。\n", chat.Output, StringComparison.Ordinal);
         // What is asked for on the command line is not cut.
         Assert.Contains("--max-new-tokens 400", (await Fude.RunWith($"{string.Concat(Enumerable.Repeat(question, 6))}\n", "chat", "--max-new-tokens", "400")).Error, StringComparison.Ordinal);
     }

@@ -14,9 +14,11 @@ namespace Fude.Cli;
 /// <param name="output">The terminal.</param>
 /// <param name="readKey">The next key; waits for it.</param>
 /// <param name="keyAvailable">Whether a key is there already.</param>
-/// <param name="columns">The terminal's width now.</param>
+/// <param name="columns">The terminal's width now; 0 where it does not say, as on a serial line.</param>
 internal sealed class LineEditor(TextWriter output, Func<ConsoleKeyInfo> readKey, Func<bool> keyAvailable, Func<int> columns)
 {
+    private const int UsualColumns = 80;
+
     private readonly List<string> _history = [];
     private readonly StringBuilder _text = new();
     private int _cursor;                // UTF-16 index into _text, always between two characters as a reader sees them
@@ -191,7 +193,7 @@ internal sealed class LineEditor(TextWriter output, Func<ConsoleKeyInfo> readKey
     /// <summary>Writes prompt and text over what was drawn before, and puts the cursor where it belongs.</summary>
     private void Draw(string prompt)
     {
-        int width = Math.Max(2, columns());
+        int width = columns() is > 0 and int known ? Math.Max(2, known) : UsualColumns;
         StringBuilder screen = new("\r");
         if (_cursorRow > 0) screen.Append(CultureInfo.InvariantCulture, $"\e[{_cursorRow}A");
         screen.Append("\e[J").Append(prompt);

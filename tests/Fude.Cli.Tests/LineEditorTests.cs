@@ -62,6 +62,14 @@ public sealed class LineEditorTests
         Assert.Contains("漢字漢字漢字漢字\r\n漢", screen.ToString(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public void A_terminal_that_does_not_say_its_width_has_a_usual_one()
+    {
+        StringBuilder screen = new();
+        ReadAt(0, screen, "漢字漢字漢字漢字漢", Enter);
+        Assert.Contains("> 漢字漢字漢字漢字漢\r", screen.ToString(), StringComparison.Ordinal);
+    }
+
     private static readonly ConsoleKeyInfo Enter = new('\r', ConsoleKey.Enter, false, false, false);
     private static readonly ConsoleKeyInfo Backspace = new('\b', ConsoleKey.Backspace, false, false, false);
     private static readonly ConsoleKeyInfo Left = new('\0', ConsoleKey.LeftArrow, false, false, false);
@@ -74,8 +82,10 @@ public sealed class LineEditorTests
 
     private static List<string?> Read(params object[] keys) => Read(new StringBuilder(), keys);
 
+    private static List<string?> Read(StringBuilder screen, params object[] keys) => ReadAt(19, screen, keys);
+
     /// <summary>Types texts and keys; a burst's characters are there all at once. Reads messages until the keys are used up.</summary>
-    private static List<string?> Read(StringBuilder screen, params object[] keys)
+    private static List<string?> ReadAt(int columns, StringBuilder screen, params object[] keys)
     {
         Queue<(ConsoleKeyInfo Key, bool MoreAtOnce)> typed = new();
         foreach (object item in keys)
@@ -91,7 +101,7 @@ public sealed class LineEditorTests
         }
         bool more = false;
         using StringWriter output = new(screen);
-        LineEditor editor = new(output, () => { (ConsoleKeyInfo key, more) = typed.Dequeue(); return key; }, () => more, () => 19);
+        LineEditor editor = new(output, () => { (ConsoleKeyInfo key, more) = typed.Dequeue(); return key; }, () => more, () => columns);
         List<string?> messages = [];
         while (typed.Count > 0) messages.Add(editor.Read("> "));
         return messages;

@@ -48,6 +48,7 @@ internal static class ChatCommand
                 InTheirWords = failure => generation.InTheirWords(args, failure),
             };
             conversation.RequireOptions();
+            generation.TellIdle(terminal.Error, args, generator.Defaults);
             string title = args.GetValue(adapter) is { } beside
                 ? Say($"{generator.Folder.Title} with {ModelFolder.TitleOf(beside)}", $"{generator.Folder.Title} + {ModelFolder.TitleOf(beside)}") : generator.Folder.Title;
             terminal.Error.WriteLine(Say(

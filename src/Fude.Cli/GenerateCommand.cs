@@ -83,7 +83,9 @@ internal static class GenerateCommand
                 options = ConversationRoom.Fit(options, generator.Defaults, newTokens: 1, promptIds.Length, generator.Config.Context);
             try
             {
-                return await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
+                int status = await Run(terminal, generator, promptIds, options, loaded, args.GetValue(json), stop).ConfigureAwait(false);
+                generation.TellIdle(terminal.Error, args, generator.Defaults);
+                return status;
             }
             catch (ArgumentException failure)
             {

@@ -142,6 +142,25 @@ internal sealed partial class GenerationArguments
         return isGiven ? Failure.OfUsage(told, told) : new Failure(told);
     }
 
+    /// <summary>Says which options that were given do nothing: those of sampling where the likeliest token is taken always, those of beams where there are
+    /// none.</summary>
+    /// <param name="error">Where to.</param>
+    /// <param name="args">The command line.</param>
+    /// <param name="defaults">What the model's generation_config.json sets.</param>
+    public void TellIdle(TextWriter error, ParseResult args, GenerationOptions defaults)
+    {
+        GenerationOptions set = Read(args).Over(defaults);
+        if (set.DoSample != true) Tell([_temperature, _topK, _topP, _minP, _typicalP, _epsilonCutoff, _etaCutoff], "--do-sample");
+        if (!(set.NumBeams > 1)) Tell([_lengthPenalty, _earlyStopping], "--num-beams N");
+
+        void Tell(Option[] options, string needed)
+        {
+            string given = string.Join(Say(", ", "、"), options.Where(option => args.GetResult(option) is not null).Select(option => option.Name));
+            if (given.Length > 0)
+                error.WriteLine(Say($"note: without {needed} there is no effect of {given}", $"注意: {needed} がないため、{given} は効果がありません"));
+        }
+    }
+
     /// <summary>What the command line sets.</summary>
     public GenerationOptions Read(ParseResult args) => new()
     {

@@ -89,6 +89,19 @@ public sealed class GenerateCommandTests
         Assert.Contains("fude: --temperature が 0 です（必要: 0.000001 以上の数）。常に最も確率の高いトークンを選ぶには、--do-sample false を指定してください。", said, StringComparison.Ordinal);
     }
 
+    [Theory]
+    [InlineData("note: without --do-sample there is no effect of --temperature, --top-p\n", "--temperature", "0.5", "--top-p", "0.9")]
+    [InlineData("note: without --num-beams N there is no effect of --length-penalty\n", "--length-penalty", "2")]
+    [InlineData(null, "--do-sample", "--temperature", "0.5", "--top-p", "0.9")]
+    [InlineData(null, "--num-beams", "2", "--length-penalty", "2", "--early-stopping", "true")]
+    public async Task An_option_that_does_nothing_is_told(string? note, params string[] options)
+    {
+        Fude.Result result = await Fude.Run(["generate", Fude.Model("gpt2-gelu"), "--ids", "5", "-n", "2", .. options]);
+        Assert.True(result.Status == 0, result.Error);
+        if (note is null) Assert.DoesNotContain("note:", result.Error, StringComparison.Ordinal);
+        else Assert.EndsWith(note, result.Error, StringComparison.Ordinal);
+    }
+
     [Fact]
     public async Task A_setting_that_the_model_brings_is_called_as_its_file_calls_it()
     {

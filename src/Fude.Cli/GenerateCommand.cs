@@ -78,6 +78,8 @@ internal static class GenerateCommand
             int[] promptIds = args.Given(ids) ?? generator.Encode(
                 given ?? args.GetValue(prompt) ?? await Task.Run(() => TextInput.ReadText(terminal.Input), stop).WaitAsync(stop).ConfigureAwait(false),
                 addSpecialTokens: !args.GetValue(noSpecial));
+            // As transformers' generate() without an input does.
+            if (promptIds.Length == 0 && (options.BosTokenId ?? generator.Defaults.BosTokenId) is { } begin) promptIds = [begin];
             // What only generation_config.json asks for gives way to a long prompt; but not to less than is asked for here: that fails, and says why.
             if (generator.Defaults is { MaxNewTokens: not null } or { MaxLength: not null } && !(options.MinNewTokens > generator.Config.Context + 1 - promptIds.Length))
                 options = ConversationRoom.Fit(options, generator.Defaults, newTokens: 1, promptIds.Length, generator.Config.Context);

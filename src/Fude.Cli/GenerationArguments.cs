@@ -58,7 +58,8 @@ internal sealed partial class GenerationArguments
         });
     private readonly Option<int[]?> _eosTokenId = Parsed<int[]?>("--eos-token-id", "1,2|none", "Ids that end the text.", "文章を終えるトークン ID。",
         text => text is "none" or "-1" ? [] : ParseIds(text));
-    private readonly Option<int?> _bosTokenId = Number<int>("--bos-token-id", null, "The id a text begins with.", "文章の始まりのトークン ID。");
+    private readonly Option<int?> _bosTokenId = Number<int>("--bos-token-id", null,
+        "The id that a prompt without tokens begins with.", "プロンプトにトークンがないとき、その代わりに置くトークン ID。");
     private readonly Option<int?> _padTokenId = Number<int>("--pad-token-id", null, "The id of padding.", "パディングのトークン ID。");
     private readonly Option<int[][]?> _badWordsIds = Parsed<int[][]?>("--bad-words-ids", "1,2;3",
         "Runs of ids that are never written.", "決して書かないトークン列。",
@@ -104,7 +105,8 @@ internal sealed partial class GenerationArguments
 
     /// <summary>Adds the options to a command.</summary>
     /// <param name="command">Gets them.</param>
-    /// <param name="json">Its option for JSON, or null for a command that writes one text and no JSON: log-probabilities and several texts are not for it.</param>
+    /// <param name="json">Its option for JSON, or null for a command that writes one text and no JSON and has a prompt: log-probabilities, several
+    /// texts and what stands for a prompt are not for it.</param>
     public void AddTo(Command command, Option<bool>? json)
     {
         Option[] all =
@@ -115,7 +117,7 @@ internal sealed partial class GenerationArguments
             _sequenceBias, _suppressTokens, _beginSuppressTokens, _forcedBosTokenId, _forcedEosTokenId, _exponentialDecay,
             _removeInvalidValues, _renormalizeLogits, _stopStrings, _seed, _torchSeed, _torchRandom, _logProbabilities, _topLogProbabilities,
         ];
-        if (json is null) all = [.. all.Except([_numReturnSequences, _logProbabilities, _topLogProbabilities])];
+        if (json is null) all = [.. all.Except([_numReturnSequences, _bosTokenId, _logProbabilities, _topLogProbabilities])];
         else
             command.Validators.Add(result =>
             {

@@ -132,7 +132,7 @@ public sealed record GenerationOptions
     /// <summary>Turns processed logits into log-probabilities again. Default false.</summary>
     public bool? RenormalizeLogits { get; init; }
 
-    /// <summary>The id a text begins with.</summary>
+    /// <summary>The id that stands for a prompt where there is none; callers put it there.</summary>
     public int? BosTokenId { get; init; }
 
     /// <summary>Ids that end a text. An empty list: nothing ends it but its length.</summary>

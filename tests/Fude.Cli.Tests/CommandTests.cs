@@ -175,7 +175,7 @@ public sealed class CommandTests
     public async Task Chat_offers_nothing_that_it_does_not_do()
     {
         string help = (await Fude.Run("chat", "--help")).Output;
-        foreach (string option in (string[])["--logprobs", "--top-logprobs", "--num-return-sequences"])
+        foreach (string option in (string[])["--logprobs", "--top-logprobs", "--num-return-sequences", "--bos-token-id"])
         {
             Assert.DoesNotContain(option, help, StringComparison.Ordinal);
             Assert.Contains($"There is no option {option}.", (await Fude.Run("chat", option, "2")).Failure(2), StringComparison.Ordinal);

@@ -126,6 +126,15 @@ public sealed class GenerateCommandTests
         Assert.Contains("9999 make 10000", (await Fude.Run([.. command, "--min-new-tokens", "9000"])).Failure(), StringComparison.Ordinal);
     }
 
+    [Fact]
+    public async Task A_prompt_without_tokens_begins_with_the_begin_token()
+    {
+        string[] command = ["generate", "--prompt=", "--no-special", "-n", "1", "--do-sample=false", "--json"];
+        Assert.Equal("[1]", (await Fude.Run(command)).Json.GetProperty("prompt_ids").GetRawText());      // generation_config.json's
+        Assert.Equal("[5]", (await Fude.Run([.. command, "--bos-token-id", "5"])).Json.GetProperty("prompt_ids").GetRawText());
+        Assert.Equal("[300]", (await Fude.Run([.. command[..1], "--ids", "300", .. command[3..], "--bos-token-id", "5"])).Json.GetProperty("prompt_ids").GetRawText());
+    }
+
     [Theory]
     [InlineData("\n")]
     [InlineData("\r\n")]

@@ -63,6 +63,10 @@ internal static class ChatCommand
         return command;
     }
 
+    /// <summary>A file's name with the home folder in the place of ~, which no shell puts there here: it would be a folder called so.</summary>
+    internal static string AtHome(string file) => file.StartsWith("~/", StringComparison.Ordinal)
+        ? Path.Join(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), file[2..]) : file;
+
     /// <summary>The turns so far, and the loop that adds to them.</summary>
     private sealed class Conversation(Terminal terminal, Interrupts interrupts, TextGenerator generator, GenerationOptions options)
     {
@@ -285,7 +289,7 @@ internal static class ChatCommand
         private void Save(string words)
         {
             bool isForced = words == Force || words.EndsWith($" {Force}", StringComparison.Ordinal);
-            string file = isForced ? words[..^Force.Length].TrimEnd() : words;
+            string file = AtHome(isForced ? words[..^Force.Length].TrimEnd() : words);
             if (file.Length == 0) throw new Failure("/save needs the name of a file.", "/save にはファイル名が必要です。");
             bool isExample = TrainingText.IsJsonName(file);
             // fude tune refuses a conversation with an empty answer: of one that was stopped before its first word, or that the model did not begin.

@@ -10,7 +10,7 @@ internal sealed unsafe class GgufWeights : IWeightStore
 {
     private readonly Gguf _file;
     private readonly Dictionary<string, GgufEntry> _entries;
-    private readonly Dictionary<string, Weight> _copies = new(StringComparer.Ordinal);
+    private readonly Dictionary<string, Weight> _weights = new(StringComparer.Ordinal);
     private readonly List<NativeBuffer> _memory = [];
     private readonly Lock _lock = new();
 
@@ -29,14 +29,14 @@ internal sealed unsafe class GgufWeights : IWeightStore
     {
         GgufEntry entry = Find(name);
         Weight stored = _file.Matrix(entry.Gguf, rows, columns);
-        return entry.RotatedHeads == 0 ? stored : InOrder(entry, stored);
+        return entry.RotatedHeads == 0 ? Named(entry, stored) : InOrder(entry, stored);
     }
 
     public Weight Vector(string name, int length)
     {
         GgufEntry entry = Find(name);
         Weight stored = _file.Vector(entry.Gguf, length);
-        return entry.RotatedHeads == 0 ? stored : InOrder(entry, stored);
+        return entry.RotatedHeads == 0 ? Named(entry, stored) : InOrder(entry, stored);
     }
 
     public void Release(Weight matrix)
@@ -49,7 +49,7 @@ internal sealed unsafe class GgufWeights : IWeightStore
                 _file.Release(matrix);
                 return;
             }
-            _copies.Remove(matrix.Name);
+            _weights.Remove(matrix.Name);
             _memory[index].Dispose();
             _memory.RemoveAt(index);
         }
@@ -68,11 +68,23 @@ internal sealed unsafe class GgufWeights : IWeightStore
             $"{_file.Path}: the model needs '{name}', which GGUF files of its architecture do not have.",
             $"{_file.Path}: モデルに必要な '{name}' は、このアーキテクチャーの GGUF ファイルにはありません。"));
 
+    // Whoever asks a weight for its name, calibration above all, goes by the names that the families know.
+    private Weight Named(GgufEntry entry, Weight stored)
+    {
+        lock (_lock)
+        {
+            if (_weights.TryGetValue(entry.Name, out Weight? known)) return known;
+            Weight weight = new(entry.Name, stored.Format, stored.Rows, stored.Columns, stored.Address);
+            _weights.Add(entry.Name, weight);
+            return weight;
+        }
+    }
+
     private Weight InOrder(GgufEntry entry, Weight stored)
     {
         lock (_lock)
         {
-            if (_copies.TryGetValue(entry.Name, out Weight? known)) return known;
+            if (_weights.TryGetValue(entry.Name, out Weight? known)) return known;
             int rows = entry.IsVector ? entry.Columns : entry.Rows;
             long rowBytes = stored.Bytes / rows;
             NativeBuffer buffer = new(stored.Bytes);
@@ -82,7 +94,7 @@ internal sealed unsafe class GgufWeights : IWeightStore
                 (byte*)from + (entry.RowInFile(row) * rowBytes), (byte*)to + (row * rowBytes), rowBytes, rowBytes));
             _file.Release(stored);
             Weight weight = new(entry.Name, stored.Format, stored.Rows, stored.Columns, buffer.Address);
-            _copies.Add(entry.Name, weight);
+            _weights.Add(entry.Name, weight);
             return weight;
         }
     }

@@ -69,6 +69,19 @@ public sealed class CalibrationTests
         }
     }
 
+    [Theory, MemberData(nameof(Goldens))]
+    public void A_GGUF_file_has_the_importances_of_its_folder_under_the_same_names(string family)
+    {
+        ModelFolder folder = ModelFolder.Open(TestFolders.FindGolden($"models/{family}")!);
+        using TemporaryFolder written = new();
+        GgufExport.Write(folder, written["m.gguf"], QuantizationMix.F32);
+        using LanguageModel model = folder.LoadModel(), same = LanguageModel.Load(written["m.gguf"]);
+        using CpuOps ops = new(1);
+        Calibration expected = Calibration.Measure(model, ops, [1, 2, 3, 4, 5]), found = Calibration.Measure(same, ops, [1, 2, 3, 4, 5]);
+        foreach (GgufEntry entry in GgufNames.Of(folder.Config).Where(entry => !entry.IsVector))
+            Assert.Equal(expected.Of(entry.Name), found.Of(entry.Name));
+    }
+
     public static TheoryData<string> Goldens() => ["llama-mha", "llama-gqa", "gpt2-gelu"];
 
     [Theory]

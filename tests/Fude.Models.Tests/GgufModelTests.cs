@@ -138,6 +138,21 @@ public sealed class GgufModelTests : IDisposable
     private static NewGgufTensor Zeros(string name, int length) =>
         new(name, NumberFormat.F32, [length], stream => stream.Write(new byte[4 * length]));
 
+    [Theory]
+    [InlineData("llama")]
+    [InlineData("stablelm")]
+    [InlineData("gpt2")]
+    public void Weights_have_the_names_that_they_are_asked_for_by(string family)
+    {
+        GgufModel model = GgufModel.Open(Changed(family, Without("")));
+        using IWeightStore weights = model.OpenWeights();
+        foreach (GgufEntry entry in GgufNames.Of(model.Config))
+        {
+            Weight weight = entry.IsVector ? weights.Vector(entry.Name, entry.Columns) : weights.Matrix(entry.Name, entry.Rows, entry.Columns);
+            Assert.Equal((entry.Name, entry.Rows, entry.Columns), (weight.Name, weight.Rows, weight.Columns));
+        }
+    }
+
     [Fact]
     public void A_file_without_weights_is_no_model()
     {

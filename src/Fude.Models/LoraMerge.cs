@@ -77,6 +77,7 @@ public static class LoraMerge
             string template = Path.Combine(adapterFolder, "chat_template.jinja"), record = Path.Combine(adapterFolder, PromptFormat.RecordName);
             bool hasTemplate = File.Exists(template), hasRecord = File.Exists(record);
             if (hasRecord) Copy(record, pending);
+            else if (hasTemplate) File.WriteAllText(Path.Combine(pending, PromptFormat.RecordName), $$"""{"name": "{{PromptFormat.TemplateName}}"}""");
             if (hasTemplate || hasRecord) PromptFormat.WriteTemplate(pending, hasTemplate ? File.ReadAllText(template) : null);
             SafeTensors.WriteSharded(pending, tensors.ConvertAll(tensor => Stoppable(tensor, stop)), maxShardBytes);
             // Whoever wrote there meanwhile keeps it.

@@ -394,10 +394,10 @@ public sealed class PromptFormat
 
     /// <summary>Chooses a format for a model's folder.</summary>
     /// <remarks>
-    /// What fude wrote beside a model or an adapter that it tuned decides. Then published names do (the folder's, the adapter's, config.json's
-    /// _name_or_path), then the adapter's own chat template, which a merged model has too, then the folder's. Where they say nothing, a GPT-2
-    /// that ends texts with id 7 or has 50,688 rows is one of llm-jp's, whose tokenizer must not append the end of the document; anything else
-    /// is <see cref="Plain"/>, and the guess says that it is not sure.
+    /// What fude wrote beside an adapter that it tuned decides, or else the adapter's own chat template; then what it wrote beside the model. Then
+    /// published names do (the folder's, the adapter's, config.json's _name_or_path), then the folder's own chat template. Where they say
+    /// nothing, a GPT-2 that ends texts with id 7 or has 50,688 rows is one of llm-jp's, whose tokenizer must not append the end of the document;
+    /// anything else is <see cref="Plain"/>, and the guess says that it is not sure.
     /// </remarks>
     /// <param name="folder">The model.</param>
     /// <param name="adapterFolder">The adapter it is used with, or null.</param>
@@ -407,16 +407,18 @@ public sealed class PromptFormat
     {
         ArgumentNullException.ThrowIfNull(folder);
         foreach (string? place in (string?[])[adapterFolder, folder.Path])
+        {
             if (place is not null && Recorded(place, folder) is { } recorded)
             {
                 string file = place == folder.Path && folder.IsGguf ? place : Path.Combine(place, RecordName);
                 return new(recorded, true, Say($"{file} says so.", $"{file} に書かれています。"));
             }
+            if (place is not null && place == adapterFolder && OfFolder(place, folder) is { } taught)
+                return new(taught, true, Say("The adapter's chat template says so.", "アダプターのチャットテンプレートによります。"));
+        }
         string? adapter = adapterFolder is null ? null : Path.GetFileName(Path.TrimEndingDirectorySeparator(adapterFolder));
         foreach (string? name in (string?[])[adapter, folder.Name, OriginOf(folder)])
             if (name is not null && OfName(name) is { } format) return new(format, true, Say($"The name '{name}' says so.", $"'{name}' という名前から分かります。"));
-        if (adapterFolder is not null && OfFolder(adapterFolder, folder) is { } taught)
-            return new(taught, true, Say("The adapter's chat template says so.", "アダプターのチャットテンプレートによります。"));
         if (OfFolder(folder.Path, folder) is { } own)
             return new(own, true, Say("The folder's chat template says so.", "フォルダーのチャットテンプレートによります。"));
         return folder.Config is Gpt2Config gpt2 && (gpt2.Vocabulary == 50_688 || (gpt2.EosTokens is [7] && gpt2.Vocabulary > 7))

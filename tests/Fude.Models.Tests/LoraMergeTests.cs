@@ -161,6 +161,23 @@ public sealed class LoraMergeTests
     }
 
     [Fact]
+    public void With_and_without_merging_an_adapter_s_own_template_comes_before_what_its_base_says()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        foreach ((string from, string to) in (ReadOnlySpan<(string, string)>)[(golden.BaseFolder, "base"), (golden.Folder, "adapter")])
+        {
+            Directory.CreateDirectory(folder[to]);
+            foreach (string file in Directory.EnumerateFiles(from)) File.Copy(file, Path.Combine(folder[to], Path.GetFileName(file)));
+        }
+        PromptFormat.Elyza.Record(folder["base"]);
+        File.WriteAllText(Path.Combine(folder["adapter"], "chat_template.jinja"), "{% for m in messages %}adapter: {{ m.content }}{% endfor %}");
+        Assert.Equal("adapter: あ", PromptFormat.Guess(ModelFolder.Open(folder["base"]), folder["adapter"]).Format.Write("あ").Text);
+        LoraMerge.Write(ModelFolder.Open(folder["base"]), folder["adapter"], folder["ELYZA-merged-instruct"]);
+        Assert.Equal("adapter: あ", PromptFormat.Guess(ModelFolder.Open(folder["ELYZA-merged-instruct"])).Format.Write("あ").Text);
+    }
+
+    [Fact]
     public void A_base_of_files_that_may_only_be_read_is_merged_into_files_that_may_be_written()
     {
         if (OperatingSystem.IsWindows()) return;

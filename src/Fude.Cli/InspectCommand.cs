@@ -227,13 +227,21 @@ internal static class InspectCommand
     private static string Stored(ModelFolder folder) => string.Join(Say(", ", "、"), folder.StoredFormats().Select(format => Say(
         $"{format.Format} {Size(format.Bytes)} ({format.Tensors} tensors)", $"{format.Format} {Size(format.Bytes)}（{format.Tensors} テンソル）")));
 
+    // What the model is and needs does not depend on it: one that cannot be read is told among the rest.
     private static string Tokenizer(ModelFolder folder)
     {
-        if (!folder.HasTokenizer) return Say("none in the folder", "フォルダーにない");
-        int unused = folder.Config.Vocabulary - folder.Tokenizer.VocabularySize;
-        return Say(
-            $"{folder.Tokenizer.VocabularySize:N0} entries{(unused > 0 ? $"; the last {unused} rows of the embedding are never sampled" : "")}",
-            $"{folder.Tokenizer.VocabularySize:N0} 項目{(unused > 0 ? $"（埋め込みの末尾 {unused} 行は選ばれない）" : "")}");
+        try
+        {
+            if (!folder.HasTokenizer) return Say("none in the folder", "フォルダーにない");
+            int unused = folder.Config.Vocabulary - folder.Tokenizer.VocabularySize;
+            return Say(
+                $"{folder.Tokenizer.VocabularySize:N0} entries{(unused > 0 ? $"; the last {unused} rows of the embedding are never sampled" : "")}",
+                $"{folder.Tokenizer.VocabularySize:N0} 項目{(unused > 0 ? $"（埋め込みの末尾 {unused} 行は選ばれない）" : "")}");
+        }
+        catch (Exception e) when (e is InvalidDataException or NotSupportedException)
+        {
+            return Failure.OneLine(Say($"cannot be read: {e.Message}", $"読み込めません: {e.Message}"));
+        }
     }
 
     private static string Shape(Weight weight) => weight.Rows == 1 ? $"[{weight.Columns}]" : $"[{weight.Rows}, {weight.Columns}]";

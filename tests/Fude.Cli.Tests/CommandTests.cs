@@ -99,6 +99,13 @@ public sealed class CommandTests
         Assert.Equal((await Fude.Run("inspect", Fude.Model("llama-gqa"), "--json")).Json.GetProperty("parameters").GetInt64(),
             json.GetProperty("tensors").EnumerateObject().Sum(tensor => tensor.Value.EnumerateArray().Aggregate(1L, (product, n) => product * n.GetInt64())));
         Assert.Contains("model.layers.0.self_attn.q_proj.weight", (await Fude.Run("inspect", folder.Path, "--tensors")).Output, StringComparison.Ordinal);
+        // A tokenizer that fude does not have is told among the rest.
+        folder.Write("tokenizer.json", """{"version":"1.0","model":{"type":"WordPiece","vocab":{"a":0}}}""");
+        Fude.Result result = await Fude.Run("inspect", folder.Path);
+        Assert.Equal((0, ""), (result.Status, result.Error));
+        Assert.Contains("cannot be read: ", result.Output, StringComparison.Ordinal);
+        Assert.Contains("WordPiece", result.Output, StringComparison.Ordinal);
+        Assert.Contains("available memory", result.Output, StringComparison.Ordinal);
     }
 
     [Fact]

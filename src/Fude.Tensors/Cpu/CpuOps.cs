@@ -114,9 +114,11 @@ public sealed unsafe partial class CpuOps : ITrainingOps
 
         Arena.Mark mark = _arena.Now;
         Products.Job job = new() { Parts = (Products.Part*)_arena.Take((long)factors.Length * sizeof(Products.Part)), Count = factors.Length };
-        // A thread works on one item at a time, of whichever product: they share its scratch.
-        byte* scratch = (isGrouped && x.Rows > GroupProduct.FewRowsFor(_kernels.TileCode)) || (isPlain && x.Rows > MatMulKernel.FewRows)
-            ? (byte*)_arena.Take(Math.Max(MatMulKernel.ScratchBytes, GroupProduct.ScratchBytes) * Threads)
+        // A thread works on one item at a time: products of one kind share its scratch. The two kinds differ in its size, so each finds a thread's
+        // at another place, and while one thread ends the one kind, another begins the other.
+        byte* scratch = isPlain && x.Rows > MatMulKernel.FewRows ? (byte*)_arena.Take(MatMulKernel.ScratchBytes * Threads) : null;
+        byte* groupScratch = isGrouped && x.Rows > GroupProduct.FewRowsFor(_kernels.TileCode)
+            ? (byte*)_arena.Take(GroupProduct.ScratchBytes * Threads)
             : null;
         byte* panels = panelBytes > 0 ? (byte*)_arena.Take(panelBytes * Threads) : null;
         QuantizedRows.Job bytes = isGrouped ? Quantize(x) : default;
@@ -146,7 +148,7 @@ public sealed unsafe partial class CpuOps : ITrainingOps
                         TileRows = bytes.TileRows,
                         Format = w.Format,
                         Code = _kernels.TileCode,
-                        Scratch = scratch,
+                        Scratch = groupScratch,
                     },
                 };
                 items = checked(items + GroupProduct.Plan(ref grouped.Grouped, Threads));

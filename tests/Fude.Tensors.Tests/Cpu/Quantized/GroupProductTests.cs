@@ -77,6 +77,32 @@ public sealed unsafe class GroupProductTests
         }
     }
 
+    // As in a GGUF file whose queries and keys are of a format that has no int8 kernel, and whose values are of one that has.
+    [Fact]
+    public void Products_with_and_without_groups_that_run_side_by_side_give_the_bits_of_each_alone()
+    {
+        const int Rows = 70, Columns = 512, Outputs = 64, Pairs = 4;
+        using TestWeights weights = new();
+        using Matrix w = new(NumberFormat.Q4_0, Outputs, Columns, seed: 6);
+        Weight plain = weights.Random(NumberFormat.F16, Outputs, Columns, seed: 7);
+        float[] x = Numbers.Normal(Rows * Columns, seed: 8);
+        Factor[] factors = [.. Enumerable.Range(0, 2 * Pairs).Select(i => new Factor(i % 2 == 0 ? plain : w.Grouped))];
+        using CpuOps alone = new(1), ops = new(4);
+        float[][] expected = new float[2][];
+        for (int i = 0; i < expected.Length; i++)
+        {
+            alone.Begin();
+            expected[i] = alone.Read(alone.MatMul(alone.Put(x, Rows, Columns), factors[i].Weight)).ToArray();
+        }
+        Tensor[] products = new Tensor[factors.Length];
+        for (int time = 0; time < 50; time++)
+        {
+            ops.Begin();
+            ops.MatMul(ops.Put(x, Rows, Columns), factors, products);
+            for (int i = 0; i < products.Length; i++) Numbers.SameBits(expected[i % 2], ops.Read(products[i]), $"time {time}, product {i}");
+        }
+    }
+
     private static float[] Product(string path, Weight w, GuardedMemory x, int rows, int streams) =>
         Product(CpuKernels.Of(path), w, x, rows, streams);
 

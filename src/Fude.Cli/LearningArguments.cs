@@ -15,8 +15,8 @@ namespace Fude.Cli;
 /// <param name="saveFormat">What --save-format is.</param>
 internal sealed class LearningArguments(double finalRate, double weightDecay, long evaluateEvery, string seed, string saveFormat)
 {
-    // What is computed with is a float32, which rounds a part that is all but whole to the whole.
-    private static readonly NumberRange<double> Part = PartBelow(1) with { Holds = part => part >= 0 && (float)part < 1 };
+    /// <summary>A part that is never all of it, also as the float32 that is computed with, which rounds a part that is all but whole to the whole.</summary>
+    public static NumberRange<double> Part { get; } = PartBelow(1) with { Holds = part => part >= 0 && (float)part < 1 };
 
     private readonly Option<Choice<ScheduleForm>> _schedule = WordOption.Of(
         "--schedule", Say("How the learning rate goes on after the warm-up; wsd: warm-up, stable, decay.", "ウォームアップ後の学習率の変化。wsd は一定の後に減衰。"),

@@ -33,7 +33,7 @@ internal sealed class TuningArguments
         "--lora-alpha", Say("What it adds is multiplied by alpha / rank; twice the rank when absent.", "アダプターの倍率は alpha / rank。省略時はランクの 2 倍。"),
         Within(0.0, LoraSettings.MostAlpha) with { Holds = alpha => alpha is > 0 and <= LoraSettings.MostAlpha, English = $"above 0 and at most {LoraSettings.MostAlpha:0}", Japanese = $"0 より大きく {LoraSettings.MostAlpha:0} 以下" });
     private readonly Option<double> _loraDropout = Of(
-        "--lora-dropout", Say("The share of its inputs that is dropped.", "アダプターの入力のドロップアウト率。"), 0.0, PartBelow(1));
+        "--lora-dropout", Say("The share of its inputs that is dropped.", "アダプターの入力のドロップアウト率。"), 0.0, LearningArguments.Part);
     private readonly Option<string?> _targets = new("--lora-targets")
     {
         HelpName = "A,B",

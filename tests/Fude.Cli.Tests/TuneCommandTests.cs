@@ -397,6 +397,7 @@ public sealed class TuneCommandTests : IDisposable
     [InlineData("--z-loss is from 0 to 1000000, not 1e300", "--z-loss", "1e300")]
     [InlineData("--label-smoothing is from 0 to below 1", "--label-smoothing", "0.99999999999")]
     [InlineData("--dropout is from 0 to below 1", "--dropout", "0.99999999999")]
+    [InlineData("--lora-dropout is from 0 to below 1", "--lora-rank", "2", "--lora-dropout", "0.99999999999")]
     [InlineData("--lora-alpha is above 0 and at most 1000000, not 1e308", "--lora-rank", "2", "--lora-alpha", "1e308")]
     public async Task A_wrong_command_line_says_what_is_right(string message, params string[] options) => Assert.Contains(message,
         (await Fude.Run(["tune", _model, "--data", _data, "--format", "dialogue", "--out", _folder["run"], .. options])).Failure(2), StringComparison.Ordinal);

@@ -30,16 +30,19 @@ internal static class RunEnd
     }
 
     /// <summary>Says at the beginning that the best weights so far are missing, or are those on another held-out text.</summary>
-    public static void TellLost(TextWriter output, double? lost, double? other)
+    public static void TellLost(TextWriter output, double? lost, double? other, bool isDone)
     {
         if (other is { } otherLoss)
             output.WriteLine(string.Create(CultureInfo.InvariantCulture,
                 $"{Say($"note: the best held-out loss so far, {otherLoss:F4}, was on other texts than are held out now; the best is sought anew from here on",
                     $"注意: これまでの検証損失の最良値 {otherLoss:F4} は別の検証データによるものです。ここから最良のものを探し直します")}"));
-        if (lost is { } loss)
-            output.WriteLine(string.Create(CultureInfo.InvariantCulture,
-                $"{Say($"note: the weights of the best held-out loss so far, {loss:F4}, are not kept beside the checkpoint; the best is sought anew from here on",
-                    $"注意: これまでの検証損失の最良値 {loss:F4} の重みはチェックポイントの隣に残っていません。ここから最良のものを探し直します")}"));
+        if (lost is not { } loss) return;
+        string best = loss.ToString("F4", CultureInfo.InvariantCulture);
+        output.WriteLine(isDone
+            ? Say($"note: the weights of the best held-out loss so far, {best}, are not kept beside the checkpoint; the run is over and ends with its last weights",
+                $"注意: これまでの検証損失の最良値 {best} の重みはチェックポイントの隣に残っていません。実行は既に終わっているため、最後の重みを書き出します")
+            : Say($"note: the weights of the best held-out loss so far, {best}, are not kept beside the checkpoint; the best is sought anew from here on",
+                $"注意: これまでの検証損失の最良値 {best} の重みはチェックポイントの隣に残っていません。ここから最良のものを探し直します"));
     }
 
     /// <summary>Says with which settings a run goes on otherwise than so far.</summary>

@@ -154,7 +154,7 @@ internal static class TrainCommand
                 $"note: less than a row of {settings.Context} tokens, not evaluated on: {string.Join(", ", run.ShortHeldOut)}",
                 $"注意: 1 行 {settings.Context} トークンに満たないため、評価に使いません: {string.Join("、", run.ShortHeldOut)}"));
         RunEnd.TellAlsoLearnt(terminal.Error, run.HeldOutAlsoLearnt);
-        RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest);
+        RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest, run.IsDone);
         using RunLog log = RunLog.Open(settings.Output, "fude train", Describe(settings), run.State.Step, run.State.Tokens);
         if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);
         bool isDone;

@@ -117,7 +117,7 @@ internal static class TuneCommand
             terminal.Error.WriteLine(Say(
                 $"note: little is learnt in {Count(run.Schedule.Steps, "step")}: a smaller --batch or more --epochs give more of them, and a higher --learning-rate (now {settings.LearningRate:0.########}) teaches more in each",
                 $"注意: {run.Schedule.Steps:N0} ステップではほとんど学習されません。--batch を小さくするか --epochs を増やすとステップ数が増え、--learning-rate（今は {settings.LearningRate:0.########}）を上げると 1 ステップで多く学習します"));
-        RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest);
+        RunEnd.TellLost(terminal.Error, run.LostBest, run.OtherBest, run.IsDone);
         using RunLog log = RunLog.Open(settings.Output, title, Describe(settings, data), run.State.Step, run.State.Tokens);
         if (!run.IsDone) RunEnd.TellChanges(terminal.Error, log.Changes);
         bool isDone;

@@ -333,6 +333,16 @@ public sealed class TrainCommandTests : IDisposable
             (await Fude.Run("train", "--config", Config(), "--data", "x", "--out", "y", "--steps", "9", "--patience", "2")).Failure(status: 2), StringComparison.Ordinal);
     }
 
+    [Theory, InlineData("4", "the run is over and ends with its last weights"), InlineData("6", "the best is sought anew from here on")]
+    public async Task Best_weights_that_were_not_kept_are_sought_anew_where_the_run_goes_on(string steps, string told)
+    {
+        string shard = await Shard();
+        await Succeed(Train(shard, "--steps", "4"));
+        Fude.Result result = await Fude.Run(Train(shard, "--steps", steps, "--keep-best"));
+        Assert.Equal(0, result.Status);
+        Assert.Matches($"note: the weights of the best held-out loss so far, [0-9.]+, are not kept beside the checkpoint; {told}\n", result.Error);
+    }
+
     [Fact]
     public async Task Another_tokenizer_of_the_same_size_and_another_base_are_refused_on_resume()
     {

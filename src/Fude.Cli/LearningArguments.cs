@@ -73,7 +73,8 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
                             $"{option.Name} is for a run that is evaluated, but --evaluate-every is 0.",
                             $"{option.Name} は評価のためのものですが、--evaluate-every が 0 です。"));
             if (Array.Exists(heldOut, option => result.GetResult(option) is { Implicit: false })) return;
-            foreach (Option option in (Option[])[_patience, _keepBest])
+            bool evaluates = result.GetResult(_evaluate) is { Implicit: false, Errors: var wrong } && !wrong.Any() && result.GetValue(_evaluate) > 0;
+            foreach (Option option in (Option[])[.. evaluates ? (Option[])[_evaluate] : [], _patience, _keepBest])
                 if (result.GetResult(option) is { Implicit: false })
                     result.AddError(Say(
                         $"{option.Name} is for a run that is evaluated: give {string.Join(" or ", heldOut.Select(one => one.Name))} too.",

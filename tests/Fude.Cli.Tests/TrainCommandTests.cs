@@ -101,6 +101,7 @@ public sealed class TrainCommandTests : IDisposable
         [
             (["--decay-steps", "1"], "--decay-steps is for --schedule wsd."),
             (["--held-out-tokens", "64"], "--held-out-tokens is for --held-out."),
+            (["--evaluate-every", "5"], "--evaluate-every is for a run that is evaluated: give --held-out too."),
             (["--held-out", "x", "--evaluate-every", "0", "--patience", "2"], "--patience is for a run that is evaluated, but --evaluate-every is 0."),
             (["--held-out", "x", "--evaluate-every", "0", "--keep-best"], "--keep-best is for a run that is evaluated, but --evaluate-every is 0."),
         ])

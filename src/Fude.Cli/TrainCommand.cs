@@ -61,6 +61,8 @@ internal static class TrainCommand
                 result.AddError(Say("--decay-steps is for --schedule wsd.", "--decay-steps は --schedule wsd と共に使います。"));
             if (result.GetResult(heldOutTokens) is { Implicit: false } && result.GetResult(heldOut) is null)
                 result.AddError(Say("--held-out-tokens is for --held-out.", "--held-out-tokens は --held-out と共に使います。"));
+            if (result.GetResult(deviation) is not null && result.GetResult(from) is not null)
+                result.AddError(Say("--initial-deviation is for a new model (--config).", "--initial-deviation は新しいモデル（--config）用です。"));
             if (result.GetResult(warmUp) is { Implicit: false } && result.GetResult(warmUpTokens) is not null)
                 result.AddError(Say("Give either --warmup-steps or --warmup-tokens.", "--warmup-steps か --warmup-tokens のどちらかを指定してください。"));
         });

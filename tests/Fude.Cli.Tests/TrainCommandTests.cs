@@ -106,6 +106,8 @@ public sealed class TrainCommandTests : IDisposable
             (["--held-out", "x", "--evaluate-every", "0", "--keep-best"], "--keep-best is for a run that is evaluated, but --evaluate-every is 0."),
         ])
             Assert.Contains(message, (await Fude.Run([.. train, .. more])).Failure(status: 2), StringComparison.Ordinal);
+        Assert.Contains("--initial-deviation is for a new model (--config).",
+            (await Fude.Run("train", "--from", "x", "--data", "x", "--out", _folder["run"], "--steps", "2", "--initial-deviation", "0.1")).Failure(status: 2), StringComparison.Ordinal);
         // A context that the model has not is wrong usage too, though the model has to be read to see it.
         string shard = await Shard();
         Assert.Contains("Rows of 5000 tokens (--context) are asked for, but the model's context is 32.",

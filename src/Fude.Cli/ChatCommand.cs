@@ -30,7 +30,7 @@ internal static class ChatCommand
         command.SetAction(async args =>
         {
             string? name = args.GetValue(format);
-            GenerationOptions options = generation.Read(args);
+            GenerationOptions options = generation.Read(args) with { NumReturnSequences = 1 };      // whatever generation_config.json says: an answer is one text
             using TextGenerator generator = weights.LoadGenerator(
                 args, DefaultModel.Or(args.GetValue(model)), args.GetValue(adapter), args.GetValue(threads) ?? 0, terminal, CancellationToken.None);
             generator.KeepsLastText = true;

@@ -113,6 +113,8 @@ public sealed class FudeChatClient : IChatClient
                     $"A message holds {content.GetType().Name}; fude's models read text only.",
                     $"メッセージに {content.GetType().Name} が含まれています。fude のモデルが読めるのはテキストだけです。"));
         GenerationOptions own = OptionsOf(options);
+        // An answer is one text, however many generation_config.json asks for.
+        own = own with { NumReturnSequences = own.NumReturnSequences ?? 1 };
         int[] ids = _prompt(list);
         // transformers' 20 tokens would cut every answer short.
         return (ids, ConversationRoom.Fit(own, _generator.Defaults, int.MaxValue, ids.Length, _generator.Config.Context));

@@ -371,6 +371,14 @@ public sealed class TuneCommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_chat_has_one_answer_however_many_texts_the_model_asks_for()
+    {
+        File.WriteAllText(Path.Combine(_model, "generation_config.json"), """{"do_sample": true, "num_return_sequences": 2}""");
+        Fude.Result chat = await Fude.RunWith("犬\n", "chat", _model, "--format", "dialogue", "-n", "2");
+        Assert.True(chat.Status == 0, chat.Error);
+    }
+
+    [Fact]
     public async Task A_piped_chat_takes_files_of_Windows()
     {
         Fude.Result chat = await Fude.RunWith("\uFEFF/help\r\n犬\r\n/history\r\n", "chat", _model, "--format", "dialogue", "-n", "2");

@@ -39,6 +39,17 @@ public sealed class FudeChatClientTests : IDisposable
     }
 
     [Fact]
+    public async Task An_answer_is_one_text_however_many_the_model_asks_for()
+    {
+        File.WriteAllText(Path.Combine(_folder, "generation_config.json"), """{"do_sample": true, "num_return_sequences": 2}""");
+        using TextGenerator generator = TextGenerator.Load(_folder);
+        using FudeChatClient client = new(generator, _ => [66, 124]);
+        ChatOptions options = new() { MaxOutputTokens = 3, Seed = 1 };
+        ChatResponse streamed = await client.GetStreamingResponseAsync(Question, options, Stop).ToChatResponseAsync(Stop);
+        Assert.Equal((await client.GetResponseAsync(Question, options, Stop)).Text, streamed.Text);
+    }
+
+    [Fact]
     public async Task An_answer_is_what_the_generator_writes_for_the_same_prompt()
     {
         int[]? asked = null;

@@ -16,12 +16,14 @@ internal static class TextInput
         ? throw new Failure($"{path} is a folder; a file is expected.", $"{path} はフォルダーです。ファイルを指定してください。")
         : File.ReadAllBytes(path);
 
-    /// <summary>All of a stream but one line break at its end, which an editor or `echo` puts there and nobody means.</summary>
+    /// <summary>All of a stream but one line break at its end and a byte order mark, which an editor, `echo` or a shell of Windows puts there and nobody
+    /// means.</summary>
     public static string ReadText(Stream input)
     {
         using MemoryStream bytes = new();
         input.CopyTo(bytes);
         string text = Decode(bytes.GetBuffer().AsSpan(0, (int)bytes.Length), Language.Say("standard input", "標準入力"), line: null);
+        if (text.StartsWith('\uFEFF')) text = text[1..];
         return text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2] : text.EndsWith('\n') ? text[..^1] : text;
     }
 

@@ -144,6 +144,7 @@ public sealed class GenerateCommandTests
         string plain = (await Fude.RunWith("吾輩は", command)).Json.GetProperty("prompt_ids").GetRawText();
         Assert.Equal(plain, (await Fude.RunWith($"吾輩は{end}", command)).Json.GetProperty("prompt_ids").GetRawText());
         Assert.NotEqual(plain, (await Fude.RunWith($"吾輩は\n{end}", command)).Json.GetProperty("prompt_ids").GetRawText());
+        Assert.Equal(plain, (await Fude.RunWith($"\uFEFF吾輩は{end}", command)).Json.GetProperty("prompt_ids").GetRawText());
         Assert.Equal((await Fude.RunWith("吾輩は", "explain", "--json")).Output, (await Fude.RunWith($"吾輩は{end}", "explain", "--json")).Output);
     }
 

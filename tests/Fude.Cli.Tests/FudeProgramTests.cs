@@ -73,11 +73,12 @@ public sealed class FudeProgramTests
     [InlineData("explain", "There is nothing to explain: ")]
     [InlineData("detokenize", "There is nothing to detokenize: ")]
     [InlineData("generate", "There is nothing to continue: ")]
+    [InlineData("generate ./no-model", "There is nothing to continue: ")]        // before a model is loaded
     public async Task At_a_terminal_no_text_is_waited_for(string command, string said)
     {
         using StringWriter output = new() { NewLine = "\n" };
         using StringWriter error = new() { NewLine = "\n" };
-        Assert.Equal(2, await new FudeProgram(new Terminal(Stream.Null, output, error, InputIsRedirected: false)).RunAsync([command]));
+        Assert.Equal(2, await new FudeProgram(new Terminal(Stream.Null, output, error, InputIsRedirected: false)).RunAsync(command.Split(' ')));
         Assert.StartsWith($"fude: {said}", error.ToString(), StringComparison.Ordinal);
     }
 

@@ -43,6 +43,7 @@ internal static class GenerationConfigFile
                 $"{file} is a folder; a file with a JSON object is expected.", $"{file} はフォルダーです。JSON オブジェクトのファイルが必要です。"));
         JsonDocument json;
         byte[] text = File.ReadAllBytes(file);
+        if (text.AsSpan().StartsWith("\uFEFF"u8)) text = text[3..];
         try
         {
             json = JsonDocument.Parse(text);

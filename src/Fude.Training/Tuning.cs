@@ -51,7 +51,11 @@ public sealed class Tuning : IDisposable
                 ? TrainableModel.LoadWithAdapter(
                     settings.Model, lora.ToAdapterConfig(data.Folder.Config, Path.GetFullPath(settings.Model)), settings.Seed, settings.BaseFormat, quantising)
                 : TrainableModel.Load(settings.Model);
-            if (settings.GenerationConfig is { } generation) _generationConfig = File.ReadAllBytes(generation);
+            if (settings.GenerationConfig is { } generation)
+            {
+                _generationConfig = File.ReadAllBytes(generation);
+                if (_generationConfig.AsSpan().StartsWith("\uFEFF"u8)) _generationConfig = _generationConfig[3..];      // which transformers would not read
+            }
             _model.Format = data.Encoder.Format;
             _lock = new RunLock(settings.Output);
             Checkpoints checkpoints = new(Path.Combine(settings.Output, "checkpoints"));

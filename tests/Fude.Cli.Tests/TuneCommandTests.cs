@@ -59,7 +59,7 @@ public sealed class TuneCommandTests : IDisposable
     [Fact]
     public async Task A_generation_config_goes_with_the_model_and_a_bad_one_is_told_before_anything_is_learnt()
     {
-        string run = _folder["run"], generation = _folder.Write("generation.json", """{"max_new_tokens": 3}""");
+        string run = _folder["run"], generation = _folder.Write("generation.json", "\uFEFF{\"max_new_tokens\": 3}");
         string[] command = ["tune", _model, "--data", _data, "--format", "dialogue", "--out", run, "--epochs", "0.4", "--batch", "4"];
         string unknown = _folder.Write("unknown.json", """{"max_new_tokns": 3}"""), broken = _folder.Write("broken.json", "{");
         Assert.Contains("max_new_tokns", (await Fude.Run([.. command, "--generation-config", unknown])).Failure(), StringComparison.Ordinal);
@@ -69,6 +69,7 @@ public sealed class TuneCommandTests : IDisposable
         Assert.False(Directory.Exists(run));
         Fude.Result result = await Fude.Run([.. command, "--generation-config", generation]);
         Assert.True(result.Status == 0, result.Error);
+        Assert.Equal("{\"max_new_tokens\": 3}", Encoding.UTF8.GetString(File.ReadAllBytes(Path.Combine(run, "model", "generation_config.json"))));
         using JsonDocument written = JsonDocument.Parse((await Fude.Run("generate", Path.Combine(run, "model"), "犬", "--json")).Output);
         Assert.InRange(written.RootElement.GetProperty("ids").GetArrayLength(), 1, 3);
     }

@@ -1,4 +1,5 @@
 using System.Text.Json;
+using Fude.TestData;
 
 namespace Fude.Generation.Tests;
 
@@ -64,6 +65,13 @@ public sealed class GenerationConfigFileTests
         GenerationOptions options = GenerationConfigFile.ReadModelConfig(json, "config.json");
         Assert.Equal([2], options.EosTokenId!);
         Assert.Equal(0.7, options.Temperature);
+    }
+
+    [Fact]
+    public void A_byte_order_mark_is_let_pass()
+    {
+        using TemporaryFolder folder = new();
+        Assert.Equal(8, GenerationOptions.Load(folder.Write("generation_config.json", "\uFEFF{\"max_new_tokens\": 8}")).MaxNewTokens);
     }
 
     [Fact]

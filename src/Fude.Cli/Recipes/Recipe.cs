@@ -314,6 +314,8 @@ internal sealed partial class Recipe
         {
             foreach ((string path, RecipePlace place) in steps[i].Outputs)
             {
+                if (steps[i].Outputs.Count(output => output.Path == path) > 1)
+                    throw place.Wrong($"{path} is written by two settings of this step.", $"この手順の二つの設定が、同じ {path} に書き出します。");
                 if (steps[..i].Find(step => Writes(step, path)) is { } other)
                     throw place.Wrong($"{path} is written by the step '{other.Name}' too.", $"{path} は手順 '{other.Name}' も書き出します。");
                 if (steps[..i].Find(step => step.Outputs.Any(output => IsWithin(output.Path, path))) is { } within)

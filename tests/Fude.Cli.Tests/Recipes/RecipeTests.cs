@@ -60,6 +60,7 @@ public sealed class RecipeTests : IDisposable
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"r/t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"tokenizer\", \"name\": \"b\", \"out\": \"r\", \"files\": [\"猫.txt\"]}]}",
             "the step 'tokenizer' writes into " },
         { "{\"steps\": [\n {\"step\": \"hold-out\", \"files\": [\"猫.txt\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}", "is read by the same step that writes" },
+        { "{\"steps\": [\n {\"step\": \"hold-out\", \"files\": [\"猫.txt\"], \"train\": \"h.jsonl\", \"held-out\": \"./h.jsonl\"}]}", "is written by two settings of this step" },
         // What an earlier run has left makes no order right.
         { "{\"steps\": [\n {\"step\": \"tokenizer\", \"out\": \"t\", \"files\": [\"猫.txt\"]},\n {\"step\": \"hold-out\", \"files\": [\"犬.jsonl\"], \"train\": \"猫.txt\", \"held-out\": \"h.jsonl\"}]}",
             "is only written by the step 'hold-out' at line 3" },

@@ -143,7 +143,7 @@ internal static class ChatCommand
         {
             // A file of Windows may begin with a byte order mark, and has "\r" at the ends of its lines: nobody said these.
             if (!terminal.IsInteractive)
-                return TextInput.ReadLines(terminal.Input).Select((line, i) => (i == 0 ? line.TrimStart('\uFEFF') : line).TrimEnd('\r'));
+                return TextInput.ReadLines(terminal.Input, takesMark: false).Select(line => line.TrimEnd('\r'));
             LineEditor editor = new(terminal.Output, static () => Console.ReadKey(intercept: true), static () => Console.KeyAvailable,
                 static () => Console.WindowWidth);
             return Typed(editor);

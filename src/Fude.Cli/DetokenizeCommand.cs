@@ -38,7 +38,7 @@ internal static class DetokenizeCommand
     private static int Run(Terminal terminal, Tokenizer tokenizer, bool skipSpecial, bool json, CancellationToken stop)
     {
         int number = 0;
-        foreach (string line in TextInput.ReadLines(terminal.Input))
+        foreach (string line in TextInput.ReadLines(terminal.Input, takesMark: false))
         {
             stop.ThrowIfCancellationRequested();
             int[] ids = ReadIds(line, ++number);

@@ -3,6 +3,7 @@ using System.CommandLine.Parsing;
 using Fude.Generation;
 using Fude.Models;
 using Fude.Tensors;
+using Fude.Tokenizers.Files;
 using static Fude.Cli.Language;
 
 namespace Fude.Cli;
@@ -53,8 +54,13 @@ internal sealed class FormatArguments
         command.Add(arguments._cache);
         command.Validators.Add(result =>
         {
-            if (result.GetResult(arguments._save) is not null && result.GetResult(arguments._format) is null)
+            if (result.GetResult(arguments._save) is not { } save) return;
+            if (result.GetResult(arguments._format) is null)
                 result.AddError(Say($"--save needs {Alias}.", $"--save には {Alias} が必要です。"));
+            // The model that is run from the one file would be written over by the table.
+            if (save.Tokens is [{ Value: var saved }] && result.Children.OfType<OptionResult>().FirstOrDefault(option => option.Option.Name == "--out") is { Tokens: [{ Value: var table }] }
+                && saved.Length > 0 && table.Length > 0 && RealPath.AreOne(saved, table))
+                result.AddError(Say($"--save and --out both name {table}.", $"--save と --out が同じファイル {table} です。"));
         });
         return arguments;
     }

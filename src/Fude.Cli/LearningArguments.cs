@@ -66,6 +66,11 @@ internal sealed class LearningArguments(double finalRate, double weightDecay, lo
             command.Add(option);
         command.Validators.Add(result =>
         {
+            if (result.GetResult(_finalRate) is { Implicit: false } && result.GetResult(_schedule) is { Implicit: false } schedule && !schedule.Errors.Any()
+                && result.GetRequiredValue(_schedule).Value == ScheduleForm.Constant)
+                result.AddError(Say(
+                    "--final-rate is for a rate that falls: with --schedule constant it stays as it is.",
+                    "--final-rate は学習率が下がる場合のためのものです。--schedule constant では変わりません。"));
             if (result.GetResult(_evaluate) is { Implicit: false, Errors: var errors } && !errors.Any() && result.GetValue(_evaluate) == 0)
                 foreach (Option option in (Option[])[_patience, _keepBest])
                     if (result.GetResult(option) is { Implicit: false })

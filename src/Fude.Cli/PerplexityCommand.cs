@@ -93,6 +93,7 @@ internal static class PerplexityCommand
     private static int[] ReadIds(string file)
     {
         byte[] json = TextInput.ReadBytes(file);
+        if (json.AsSpan().StartsWith("\uFEFF"u8)) json = json[3..];
         try
         {
             using JsonDocument document = JsonDocument.Parse(json);

@@ -27,8 +27,19 @@ internal static class TextInput
         return text.EndsWith("\r\n", StringComparison.Ordinal) ? text[..^2] : text.EndsWith('\n') ? text[..^1] : text;
     }
 
-    /// <summary>The lines of a stream, ended by "\n" or its end. All else is text: a byte order mark, and "\r" before the end of a line.</summary>
-    public static IEnumerable<string> ReadLines(Stream input)
+    /// <summary>The lines of a stream, ended by "\n" or its end. All else is text, "\r" before the end of a line too.</summary>
+    /// <param name="input">UTF-8.</param>
+    /// <param name="takesMark">Whether a byte order mark is text, and not what a shell of Windows puts before it.</param>
+    public static IEnumerable<string> ReadLines(Stream input, bool takesMark)
+    {
+        foreach (string line in ReadLines(input))
+        {
+            yield return takesMark ? line : line.TrimStart('\uFEFF');
+            takesMark = true;
+        }
+    }
+
+    private static IEnumerable<string> ReadLines(Stream input)
     {
         byte[] buffer = new byte[65536];
         int start = 0, end = 0, number = 0;

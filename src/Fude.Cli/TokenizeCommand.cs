@@ -39,7 +39,7 @@ internal static class TokenizeCommand
                 terminal.Error.WriteLine(OperatingSystem.IsWindows()
                     ? Say("note: each line that is typed is divided into tokens; Ctrl+Z and Enter end.", "注意: 入力した行ごとにトークンに分けます。Ctrl+Z と Enter で終わります。")
                     : Say("note: each line that is typed is divided into tokens; Ctrl+D ends.", "注意: 入力した行ごとにトークンに分けます。Ctrl+D で終わります。"));
-            return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given is null ? TextInput.ReadLines(terminal.Input) : [given],
+            return Run(terminal, ModelFolder.OpenTokenizer(DefaultModel.Or(named)), given is null ? TextInput.ReadLines(terminal.Input, takesMark: !args.GetValue(jsonInput)) : [given],
                 addSpecialTokens: !args.GetValue(noSpecial), args.GetValue(jsonInput), args.GetValue(json), stop);
         }, stop).WaitAsync(stop));
         return command;

@@ -38,6 +38,7 @@ public sealed class Calibration
     /// <param name="begin">A token that is put before every window, as the model's texts begin; null for none.</param>
     /// <param name="progress">Hears what part is done, from 0 to 1.</param>
     /// <exception cref="ArgumentException">There is no token, or one beyond the vocabulary.</exception>
+    /// <exception cref="InvalidDataException">The model's numbers become infinite or NaN on the text.</exception>
     public static Calibration Measure(
         LanguageModel model, IOps device, ReadOnlySpan<int> tokens, int? begin = null, IProgress<double>? progress = null)
     {
@@ -55,6 +56,10 @@ public sealed class Calibration
             int[] all = [.. Enumerable.Range(0, text.Length)];
             _ = model.Run(ops, new Batch(text, all, [new Sequence(0, text.Length)], all));
             calibration.Tokens += text.Length;
+            if (calibration._means.FirstOrDefault(pair => !pair.Value.Squares.All(sum => float.IsFinite((float)sum))) is { Key: { } broken })
+                throw new InvalidDataException(Say(
+                    $"What '{broken}' is multiplied with is not finite: the model cannot be calibrated. Its weights are damaged, or not made for this computation.",
+                    $"'{broken}' に掛ける値が有限でないため、重要度を測れません。モデルの重みが壊れているか、この計算に合っていません。"));
             progress?.Report(Math.Min(1, (first + window) / (double)tokens.Length));
         }
         return calibration;

@@ -167,6 +167,12 @@ public static class LoraMerge
             }
             weight.ReadRow(i, row);
             AddScaled(row, sum, matrices.Scale);
+            if (weight.Format == NumberFormat.F16)
+                for (int j = 0; j < row.Length; j++)
+                    if (float.IsFinite(row[j]) && !Half.IsFinite((Half)row[j]))
+                        throw new InvalidDataException(Say(
+                            $"'{weight.Name}' and the adapter's part of it sum up to {row[j]} in row {i}, which F16 cannot hold: the model's weights have to be F32 or BF16 to be merged.",
+                            $"'{weight.Name}' とアダプターの和が行 {i} で {row[j]} になり、F16 では表せません。組み込むには、重みが F32 か BF16 のモデルが必要です。"));
             weight.Format.Narrow(row, bytes);
             stream.Write(bytes);
         }

@@ -54,7 +54,7 @@ public sealed class CommandTests
         foreach (JsonElement one in golden.RootElement.GetProperty("cases").EnumerateArray().Where((_, i) => i % 5 == 1))
         {
             string model = one.GetProperty("model").GetString()!;
-            await File.WriteAllTextAsync(file, golden.RootElement.GetProperty("sequences").GetProperty(model).GetRawText(), TestContext.Current.CancellationToken);
+            await File.WriteAllTextAsync(file, $"\uFEFF{golden.RootElement.GetProperty("sequences").GetProperty(model).GetRawText()}", TestContext.Current.CancellationToken);
             Fude.Result result = await Fude.Run("perplexity", TestFolders.FindGolden(model)!, "--ids-file", file,
                 "--context", one.GetProperty("max_length").GetRawText(), "--stride", one.GetProperty("stride").GetRawText(), "--json");
             Assert.Equal(one.GetProperty("scored_tokens").GetInt32(), result.Json.GetProperty("tokens").GetInt32());

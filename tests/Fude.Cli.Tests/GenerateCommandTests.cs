@@ -180,6 +180,11 @@ public sealed class GenerateCommandTests
     public async Task What_save_needs_is_called_as_everywhere() =>
         Assert.Contains("--save needs --weights.", (await Fude.Run("generate", "猫", "--save", "z.gguf")).Failure(2), StringComparison.Ordinal);
 
+    [Theory, InlineData("evaluate"), InlineData("follow")]
+    public async Task A_table_is_not_written_over_the_model_that_is_kept(string command) =>
+        Assert.Contains("--save and --out both name ./kept.", (await Fude.Run(
+            command, Fude.Model("llama-mha"), "x.jsonl", "--weights", "q8_0", "--save", "kept", "--out", "./kept")).Failure(2), StringComparison.Ordinal);
+
     [Theory]
     [InlineData("--ids", "5,x")]
     [InlineData("--top-k", "many", "--ids", "5")]

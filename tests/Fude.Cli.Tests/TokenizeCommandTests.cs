@@ -55,6 +55,14 @@ public sealed class TokenizeCommandTests
     }
 
     [Fact]
+    public async Task A_byte_order_mark_before_lines_of_JSON_is_no_error()
+    {
+        Fude.Result tokens = await Fude.RunWith("\uFEFF\"猫\"\n\"犬\"\n", "tokenize", Tokenizer, "--json", "--json-input", "--no-special");
+        Fude.Result text = await Fude.RunWith($"\uFEFF{tokens.Output}", "detokenize", Tokenizer);
+        Assert.Equal("猫\n犬\n", text.Output);
+    }
+
+    [Fact]
     public async Task Invalid_UTF8_names_line_and_byte()
     {
         Fude.Result result = await Fude.RunWith([.. "abc\n"u8, 0xE3, 0x81, (byte)'\n'], "tokenize", Tokenizer, "--json");

@@ -100,6 +100,7 @@ public sealed class TrainCommandTests : IDisposable
         foreach ((string[] more, string message) in ((string[], string)[])
         [
             (["--decay-steps", "1"], "--decay-steps is for --schedule wsd."),
+            (["--schedule", "constant", "--final-rate", "0.1"], "--final-rate is for a rate that falls"),
             (["--held-out-tokens", "64"], "--held-out-tokens is for --held-out."),
             (["--evaluate-every", "5"], "--evaluate-every is for a run that is evaluated: give --held-out too."),
             (["--held-out", "x", "--evaluate-every", "0", "--patience", "2"], "--patience is for a run that is evaluated, but --evaluate-every is 0."),

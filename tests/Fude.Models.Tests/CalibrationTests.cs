@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using System.Text;
 using Fude.Tensors;
 using Fude.TestData;
@@ -9,11 +10,12 @@ public sealed class CalibrationTests
 {
     private static readonly int[] Text = [.. Enumerable.Range(0, 40).Select(i => (i * 7 + 3) % 50)];
 
-    private static LanguageModel Model() => LanguageModel.Create(
-        ModelConfig.Parse(Encoding.UTF8.GetBytes("""
-            {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
-             "num_key_value_heads": 2, "vocab_size": 50, "max_position_embeddings": 16}
-            """)), new RandomWeights(NumberFormat.F32, seed: 3));
+    private static readonly ModelConfig Config = ModelConfig.Parse(Encoding.UTF8.GetBytes("""
+        {"model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "num_attention_heads": 4,
+         "num_key_value_heads": 2, "vocab_size": 50, "max_position_embeddings": 16}
+        """));
+
+    private static LanguageModel Model() => LanguageModel.Create(Config, new RandomWeights(NumberFormat.F32, seed: 3));
 
     [Fact]
     public void Every_matrix_has_the_mean_squares_of_its_input()
@@ -53,6 +55,16 @@ public sealed class CalibrationTests
         Calibration calibration = Calibration.Measure(model, ops, Text, begin: 1);
         Assert.Equal(count, calibration.Tokens);
         Assert.All(expected.Zip(calibration.Of("lm_head.weight")!), pair => Assert.Equal(pair.First / count, pair.Second, 1e-5));
+    }
+
+    [Fact]
+    public void A_model_whose_numbers_are_not_finite_is_refused()
+    {
+        using RandomWeights weights = new(NumberFormat.F32);
+        Marshal.Copy([float.NaN], 0, weights.Vector("model.layers.1.post_attention_layernorm.weight", 64).Address, 1);
+        using LanguageModel model = LanguageModel.Create(Config, weights);
+        using CpuOps ops = new(1);
+        Assert.Contains("'model.layers.1.mlp.", Assert.Throws<InvalidDataException>(() => Calibration.Measure(model, ops, Text)).Message, StringComparison.Ordinal);
     }
 
     [Theory, MemberData(nameof(Goldens))]

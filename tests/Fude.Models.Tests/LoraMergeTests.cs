@@ -1,4 +1,5 @@
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Fude.Tensors;
 using Fude.TestData;
 
@@ -66,6 +67,23 @@ public sealed class LoraMergeTests
             Assert.InRange(different, 0, expected.Length / 100);
             Near.Equal(expected, found, type == ElementType.F16 ? 4e-3 : 4e-2, $"{name} as {type}");
         }
+    }
+
+    [Fact]
+    public void A_sum_that_the_stored_type_cannot_hold_is_an_error_and_no_infinity()
+    {
+        using GoldenLora golden = new("llama-qv-r8");
+        using TemporaryFolder folder = new();
+        foreach (string name in (string[])["base", "adapter"]) Directory.CreateDirectory(folder[name]);
+        using (Checkpoint original = Checkpoint.Open(golden.BaseFolder))
+            SafeTensors.Write(Path.Combine(folder["base"], "model.safetensors"), original.Tensors.Values.Select(tensor =>
+                new NewTensor(tensor.Name, ElementType.F16, tensor.Shape, stream => stream.Write(Narrowed(tensor.ToFloats(), NumberFormat.F16)))));
+        File.Copy(Path.Combine(golden.BaseFolder, "config.json"), Path.Combine(folder["base"], "config.json"));
+        File.Copy(Path.Combine(golden.Folder, "adapter_model.safetensors"), Path.Combine(folder["adapter"], "adapter_model.safetensors"));
+        string config = File.ReadAllText(Path.Combine(golden.Folder, "adapter_config.json"));
+        folder.Write(Path.Combine("adapter", "adapter_config.json"), Regex.Replace(config, "\"lora_alpha\": *[0-9.]+", "\"lora_alpha\": 1000000000"));
+        Fails.With<InvalidDataException>(() => LoraMerge.Write(ModelFolder.Open(folder["base"]), folder["adapter"], folder["merged"]), "which F16 cannot hold");
+        Assert.False(Directory.Exists(folder["merged"]));
     }
 
     [Fact]

@@ -180,8 +180,13 @@ public sealed class TextGenerator : IDisposable
         GenerateAsync(promptIds, options, cancellation).GetAwaiter().GetResult();
 
     /// <summary>Continues a text, and gives it piece by piece as it is written: whole characters, no empty pieces.</summary>
+    /// <param name="prompt">The text, encoded with the tokenizer's special tokens.</param>
+    /// <param name="options">What differs from <see cref="Defaults"/>; of one text: num_return_sequences is 1.</param>
+    /// <param name="cancellation">Gives up between two tokens.</param>
+    /// <returns>The pieces of the text.</returns>
     /// <remarks>Together the pieces are the text of the result. A beam search gives its text at the end, in one piece.</remarks>
-    /// <inheritdoc cref="GenerateAsync(string, GenerationOptions?, CancellationToken)"/>
+    /// <exception cref="ArgumentException">An option is out of its range, num_return_sequences is not 1, or prompt and new tokens exceed the model's
+    /// context; no work was done.</exception>
     public async IAsyncEnumerable<string> Stream(
         string prompt, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellation = default)
     {
@@ -190,7 +195,12 @@ public sealed class TextGenerator : IDisposable
     }
 
     /// <summary>Continues a prompt of ids piece by piece; the last update brings the result.</summary>
-    /// <inheritdoc cref="GenerateAsync(string, GenerationOptions?, CancellationToken)"/>
+    /// <param name="promptIds">The ids.</param>
+    /// <param name="options">What differs from <see cref="Defaults"/>; of one text: num_return_sequences is 1.</param>
+    /// <param name="cancellation">Gives up between two tokens.</param>
+    /// <returns>The pieces of the text, and at the end an update without text that has the result.</returns>
+    /// <exception cref="ArgumentException">An option is out of its range, num_return_sequences is not 1, or prompt and new tokens exceed the model's
+    /// context; no work was done.</exception>
     public async IAsyncEnumerable<GenerationUpdate> StreamUpdates(
         IReadOnlyList<int> promptIds, GenerationOptions? options = null, [EnumeratorCancellation] CancellationToken cancellation = default)
     {

@@ -11,7 +11,7 @@ public sealed class HostileTextTests
     {
         TheoryData<string, string> cases = [];
         foreach (string model in (string[])["spm-bpe-llama2-like", "spm-unigram-llmjp-like", "spm-unigram-nmt_nfkc", "byte-level", "byte-level-unsplit"])
-            foreach (string text in (string[])["one letter", "one kanji", "spaces", "no space", "bytes", "marks"]) cases.Add(model, text);
+            foreach (string text in (string[])["one letter", "one kanji", "spaces", "no space", "bytes", "marks", "marks of two"]) cases.Add(model, text);
         return cases;
     }
 
@@ -28,6 +28,7 @@ public sealed class HostileTextTests
             "one kanji" => new string('語', Length / 3),
             "spaces" => new string(' ', Length),
             "no space" => string.Concat(Enumerable.Repeat("abcdefghijあいうえおかきくけこ日本語", Length / 58)),
+            "marks of two" => new string('\u0F73', Length / 3),      // each is two marks, and the first halves of all go before the second ones
             "bytes" => string.Concat(Enumerable.Repeat("𠮷𩸽\U000E0100", Length / 12)),
             _ => "e" + new string('\u0301', Length / 2),
         };

@@ -134,10 +134,10 @@ internal abstract class Normalizer
             _normalizer.Normalize(
                 System.Runtime.InteropServices.CollectionsMarshal.AsSpan(codePoints), System.Runtime.InteropServices.CollectionsMarshal.AsSpan(places),
                 normal, sources);
-            for (int i = 0; i < normal.Count; i++)
+            for (int i = 0, next = 0; i < normal.Count; i++)
             {
-                // A character stands for everything from its own place up to the next one's: a composite for its marks too.
-                int next = i + 1;
+                // A character stands for everything from its own place up to the next one's: a composite for its marks too. Any number may have
+                // one place, so the next one is looked for only once.
                 while (next < sources.Count && sources[next] == sources[i]) next++;
                 int place = sources[i], placeEnd = next < sources.Count ? sources[next] : all.Length;
                 (int start, int end) = text.Tracked ? text.SourceOf(place, placeEnd) : default;

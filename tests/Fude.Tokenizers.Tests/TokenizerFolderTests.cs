@@ -129,6 +129,21 @@ public sealed class TokenizerFolderTests
     }
 
     [Fact]
+    public void A_hundred_thousand_added_tokens_take_no_more_than_their_share_each()
+    {
+        const int Count = 200_000;
+        string added = string.Join(", ", Enumerable.Range(0, Count).Select(i => $$"""{"id": {{4000 + i}}, "content": "<{{i}}>", "special": true}"""));
+        string decoder = string.Join(", ", Enumerable.Range(0, Count).Select(i => $$""" "{{4000 + i}}": {"content": "<{{i}}>", "special": true, "lstrip": true} """));
+        string special = string.Join(", ", Enumerable.Range(0, Count).Select(i => $"\"<{i}>\""));
+        string config = $$"""{"tokenizer_class": "LlamaTokenizer", "added_tokens_decoder": { {{decoder}} }, "additional_special_tokens": [{{special}}]}""";
+        using TemporaryFolder fast = new(), slow = Llama(config);
+        fast.Write("tokenizer.json", SmallTokenizers.Characters("ab", [], added: $"[{added}]"));
+        fast.Write("tokenizer_config.json", config);
+        Assert.Equal(4000 + Count - 1, Tokenizer.Load(fast.Path).Encode($"<{Count - 1}>")[^1]);
+        Assert.Equal(4000 + Count - 1, Tokenizer.Load(slow.Path).Encode($"<{Count - 1}>")[^1]);
+    }
+
+    [Fact]
     public void What_cannot_be_loaded_says_so_in_one_line()
     {
         using TemporaryFolder folder = new();

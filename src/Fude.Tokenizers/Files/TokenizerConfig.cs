@@ -132,10 +132,11 @@ internal sealed class TokenizerConfig
             if (replace || !_special.ContainsKey(attribute)) _special[attribute] = AddedToken.ReadSpecial(token);
         }
         if (part.Find("additional_special_tokens") is not JsonPart additional) return;
+        HashSet<string> known = [.. Additional.Select(t => t.Content)];
         foreach (JsonPart token in additional.Items())
         {
             AddedToken read = AddedToken.ReadSpecial(token);
-            if (Additional.All(t => t.Content != read.Content)) Additional.Add(read);
+            if (known.Add(read.Content)) Additional.Add(read);
         }
     }
 

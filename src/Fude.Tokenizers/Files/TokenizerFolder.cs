@@ -113,8 +113,10 @@ internal static class TokenizerFolder
         if (config.IsPresent && isLlama) config.DefaultLlama();
         if (config.IsPresent)
         {
+            HashSet<(int, AddedToken)> known = [.. parts.Added];
             foreach ((int id, AddedToken token) in config.Added)
-                if (parts.Added.All(a => a.Id != id || a.Token != token)) parts.AddToken(token, id, config.Source);
+                if (!known.Contains((id, token))) parts.AddToken(token, id, config.Source);
+            HashSet<string> contents = [.. parts.Added.Select(a => a.Token.Content)];
             foreach (AddedToken token in config.AllSpecial)
                 if (parts.Added.All(a => a.Token.Content != token.Content)) parts.AddToken(token with { Special = true }, null, config.Source);
             // Before 4.45, transformers cleans up unless it is told not to; the Llama classes say so themselves.

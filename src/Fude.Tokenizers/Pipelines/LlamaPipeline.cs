@@ -46,10 +46,11 @@ internal sealed class LlamaPipeline : Pipeline
         }
         _finder = new(added.Values.Select(t => (t.Id, t.Token, t.Token.Content)));
         foreach (AddedToken token in config.AllSpecial) _special.Add(added[token.Content].Id);
+        HashSet<string> additional = [.. config.Additional.Select(t => t.Content)];
         foreach ((int id, AddedToken token) in added.Values)
         {
             bool isSpecial = _special.Contains(id);
-            if (!isSpecial || (id >= pieces && config.Additional.Any(t => t.Content == token.Content))) _apart.Add(id);
+            if (!isSpecial || (id >= pieces && additional.Contains(token.Content))) _apart.Add(id);
             if (id >= pieces) Vocabulary.Mark(id, isSpecial ? PieceKind.Control : PieceKind.UserDefined, isSpecial);
         }
         for (int id = 0; id < pieces; id++) Vocabulary.Mark(id, Vocabulary.KindOf(id), _special.Contains(id));

@@ -183,6 +183,8 @@ internal sealed class TokenizerJsonPipeline : Pipeline
 /// <summary>What a tokenizer.json (or vocab.json and merges.txt) is made of.</summary>
 internal sealed class TokenizerParts
 {
+    private readonly Dictionary<int, int> _places = [];        // of ids in Added
+
     internal required Vocabulary Vocabulary { get; init; }
 
     internal required PieceModel Model { get; init; }
@@ -227,8 +229,8 @@ internal sealed class TokenizerParts
                 string.Create(System.Globalization.CultureInfo.InvariantCulture, $"{source}: 追加トークン \"{token.Content}\" の ID が {expected} ですが、語彙では {known} です。")));
         int at = known >= 0 ? known : id ?? Vocabulary.Size;
         if (known < 0) Vocabulary.Add(at, token.Content, 0, PieceKind.Normal, source, isAdded: true);
-        Added.RemoveAll(a => a.Id == at);
-        Added.Add((at, token));
+        if (_places.TryAdd(at, Added.Count)) Added.Add((at, token));
+        else Added[_places[at]] = (at, token);
         bool isUnknown = Vocabulary.UnknownId == at;
         Vocabulary.Mark(at, isUnknown ? PieceKind.Unknown : token.Special ? PieceKind.Control : PieceKind.UserDefined, token.Special);
     }

@@ -197,6 +197,22 @@ public sealed class TokenizerJsonFileTests
         Assert.Equal("", Load(json).Decode([3]));
     }
 
+    // The library looks at the token: Ġ is white space there, what stands for the bytes of a line feed or an ideographic space is not.
+    [Theory]
+    [InlineData("a b", "0-1 2-3", false), InlineData("a\n\nb", "0-1 1-2 2-3 3-4", false), InlineData("\u3000a", "0-1 0-1 0-1 1-2", false)]
+    [InlineData("a  b", "0-1 2-2 3-4", false), InlineData(" a", "1-2", false), InlineData(" a b", "0-2 3-4", true), InlineData("a b", "0-1 2-3", true)]
+    [InlineData("a \n<x> b", "0-1 3-6 7-8", false)]
+    public void Places_leave_out_the_white_space_that_the_library_leaves_out(string text, string expected, bool addsPrefixSpace)
+    {
+        string flag = addsPrefixSpace ? "true" : "false";
+        Tokenizer tokenizer = Load($$"""
+            {"added_tokens": [{"id": 9, "content": "<x>", "lstrip": true, "special": true}],
+             "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": {{flag}} }, "post_processor": {"type": "ByteLevel", "add_prefix_space": {{flag}}, "trim_offsets": true},
+             "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "Ġ": 2, "Ċ": 3, "ã": 4, "Ģ": 5, "Ġa": 6, "Ġb": 7}, "merges": ["Ġ a", "Ġ b"]} }
+            """);
+        Assert.Equal(expected, string.Join(' ', tokenizer.EncodeWithOffsets(text).Offsets.Select(o => $"{o.Start}-{o.End}")));
+    }
+
     private static string Tokens(string json, string text, string separator = " ") =>
         string.Join(separator, Load(json).EncodeWithOffsets(text, addSpecialTokens: false).Tokens);
 

@@ -381,6 +381,7 @@ internal static class TokenizerJsonFile
                 break;
             case "ByteLevel":
                 parts.TrimsOffsets = part.Boolean("trim_offsets", true);
+                parts.KeepsPrefixSpace = part.Boolean("add_prefix_space", true);
                 break;
             case "TemplateProcessing":
                 ReadTemplate(part, parts);

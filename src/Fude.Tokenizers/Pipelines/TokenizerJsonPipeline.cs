@@ -4,6 +4,7 @@ using Fude.Tokenizers.Normalizers;
 using Fude.Tokenizers.Pieces;
 using Fude.Tokenizers.PreTokenizers;
 using Fude.Tokenizers.Text;
+using Fude.Tokenizers.Unicode;
 using static Fude.Tokenizers.Wording;
 
 namespace Fude.Tokenizers.Pipelines;
@@ -131,16 +132,24 @@ internal sealed class TokenizerJsonPipeline : Pipeline
         return workspace.Text.Span.ToString();
     }
 
-    // ByteLevel's trim_offsets: a token's white space is not part of its place.
-    private static void TrimOffsets(ReadOnlySpan<char> text, TokenSink tokens, int first)
+    // ByteLevel's trim_offsets: a token's white space is not part of its place. It is looked for in the token, where Ġ is a space and what stands for
+    // the bytes of other white space is none; an added token is the text that it was found in.
+    private void TrimOffsets(ReadOnlySpan<char> text, TokenSink tokens, int first)
     {
         for (int i = first; i < tokens.Count; i++)
         {
-            ReadOnlySpan<char> place = text[tokens.Starts[i]..tokens.Ends[i]];
-            int leading = place.Length - place.TrimStart().Length, trailing = place.Length - place.TrimEnd().Length;
-            tokens.Starts[i] += leading;
-            tokens.Ends[i] = Math.Max(tokens.Starts[i], tokens.Ends[i] - trailing);
+            int start = tokens.Starts[i], end = tokens.Ends[i];
+            ReadOnlySpan<char> token = _parts.IsAdded(tokens.Ids[i]) ? text[start..end] : Vocabulary.TextOf(tokens.Ids[i]);
+            int leading = 0, trailing = 0;
+            while (leading < token.Length && IsSpace(token[leading])) leading++;
+            while (trailing < token.Length && IsSpace(token[^(trailing + 1)])) trailing++;
+            // The one space that was put in front is no part of the text.
+            if (leading == 1 && _parts.KeepsPrefixSpace && (i == first || start == 0)) leading = 0;
+            tokens.Starts[i] = Math.Min(start + leading, end);
+            if (trailing <= end) tokens.Ends[i] = Math.Max(end - trailing, tokens.Starts[i]);
         }
+
+        static bool IsSpace(char c) => c == ByteAlphabet.Characters[' '] || CodePoint.IsWhiteSpace(c);
     }
 
     internal override void Describe(IDictionary<string, object> metadata)
@@ -201,6 +210,9 @@ internal sealed class TokenizerParts
 
     internal List<(int Id, AddedToken Token)> Added { get; } = [];
 
+    /// <summary>Whether an id is one of those.</summary>
+    internal bool IsAdded(int id) => _places.ContainsKey(id);
+
     internal Normalizer[] Normalizers { get; init; } = [];
 
     internal PreTokenizer? PreTokenizer { get; set; }
@@ -212,6 +224,9 @@ internal sealed class TokenizerParts
     internal int[] Suffix { get; set; } = [];
 
     internal bool TrimsOffsets { get; set; }
+
+    /// <summary>Whether trimming leaves the first token one space, which its pre-tokenizer may have put there.</summary>
+    internal bool KeepsPrefixSpace { get; set; }
 
     internal bool CleansUp { get; set; }
 

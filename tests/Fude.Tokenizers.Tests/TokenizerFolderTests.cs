@@ -120,6 +120,14 @@ public sealed class TokenizerFolderTests
         Assert.Equal([4, 5], Tokenizer.Load(folder.Path).Encode("ab<|endoftext|>"));
         Assert.Equal(5, Tokenizer.Load(folder.Path).EndId);
 
+        // transformers makes a tokenizer of these two files that leaves places as they are, and puts BOS in front if it is told to (as OPT's files do).
+        Tokenizer spaced = Tokenizer.Load(folder.Path);
+        Assert.Equal([(0, 2), (2, 5)], spaced.EncodeWithOffsets("ab ab").Offsets);
+        Assert.Equal([4, 4], spaced.Encode("ab ab"));
+        folder.Write("tokenizer_config.json", """{"tokenizer_class": "GPT2Tokenizer", "add_bos_token": true, "bos_token": "<|endoftext|>"}""");
+        Assert.Equal([5, 3, 4], Tokenizer.Load(folder.Path).Encode("ab ab"));
+        Assert.Equal([3, 4], Tokenizer.Load(folder.Path).Encode("ab ab", addSpecialTokens: false));
+
         folder.Write("merges.txt", "#version: 0.2\na b\na c\n");
         Assert.Contains("\"c\"", Assert.Throws<InvalidDataException>(() => Tokenizer.Load(folder.Path)).Message);
         folder.Write("merges.txt", "a b c\n");

@@ -94,16 +94,23 @@ internal static class TokenizerFolder
             Merges = pairs,
             PreTokenizer = new PreTokenizer.ByteLevel(config.AddsPrefixSpace ?? false, usesRegex: true),
             CreateDecoderStages = static () => [new DecoderStage.ByteLevel()],
-            TrimsOffsets = true,
             Rules = """
-                {"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"post_processor":{"type":"ByteLevel"},"model":{"type":"BPE"}}
+                {"pre_tokenizer":{"type":"ByteLevel"},"decoder":{"type":"ByteLevel"},"post_processor":{"type":"ByteLevel","trim_offsets":false},"model":{"type":"BPE"}}
                 """,
         };
         foreach (string attribute in (string[])["bos_token", "eos_token", "unk_token"])
             if (vocabulary.IdOf("<|endoftext|>") >= 0) config.Default(attribute, "<|endoftext|>");
         Apply(config, parts);
+        // Where there is no tokenizer.json, GPT2TokenizerFast is made of GPT2Tokenizer, which heeds the flag.
+        if (config.AddsBegin == true && config.Class is "GPT2Tokenizer" or "GPT2TokenizerFast")
+            parts.Prefix = [Needed(config, vocabulary.BeginId, "add_bos_token", "bos_token")];
         return new(parts);
     }
+
+    private static int Needed(TokenizerConfig config, int id, string flag, string token) =>
+        id >= 0 ? id : throw new InvalidDataException(Say(
+            $"{config.Source}: {flag} is true, but there is no {token}.",
+            $"{config.Source}: {flag} が true ですが、{token} がありません。"));
 
     /// <summary>What transformers' classes add to a tokenizer.json.</summary>
     private static void Apply(TokenizerConfig config, TokenizerParts parts)
@@ -118,7 +125,7 @@ internal static class TokenizerFolder
                 if (!known.Contains((id, token))) parts.AddToken(token, id, config.Source);
             HashSet<string> contents = [.. parts.Added.Select(a => a.Token.Content)];
             foreach (AddedToken token in config.AllSpecial)
-                if (parts.Added.All(a => a.Token.Content != token.Content)) parts.AddToken(token with { Special = true }, null, config.Source);
+                if (!contents.Contains(token.Content)) parts.AddToken(token with { Special = true }, null, config.Source);
             // Before 4.45, transformers cleans up unless it is told not to; the Llama classes say so themselves.
             parts.CleansUp = config.CleansUp ?? !isLlama;
             if (isGpt2 && config.AddsPrefixSpace is bool addsPrefixSpace && parts.PreTokenizer is PreTokenizer.ByteLevel bytes)
@@ -134,14 +141,9 @@ internal static class TokenizerFolder
         // These classes put their own template in the place of the file's.
         bool isNeoX = config.Class is "GPTNeoXTokenizer" or "GPTNeoXTokenizerFast";
         if (!config.IsPresent || !(isLlama || isNeoX)) return;
-        parts.Prefix = config.AddsBegin ?? isLlama ? [Needed(vocabulary.BeginId, "add_bos_token", "bos_token")] : [];
-        parts.Suffix = config.AddsEnd ?? false ? [Needed(vocabulary.EndId, "add_eos_token", "eos_token")] : [];
+        parts.Prefix = config.AddsBegin ?? isLlama ? [Needed(config, vocabulary.BeginId, "add_bos_token", "bos_token")] : [];
+        parts.Suffix = config.AddsEnd ?? false ? [Needed(config, vocabulary.EndId, "add_eos_token", "eos_token")] : [];
 
         int IdOf(AddedToken? token) => token is null ? -1 : vocabulary.IdOf(token.Content);
-
-        int Needed(int id, string flag, string token) =>
-            id >= 0 ? id : throw new InvalidDataException(Say(
-                $"{config.Source}: {flag} is true, but there is no {token}.",
-                $"{config.Source}: {flag} が true ですが、{token} がありません。"));
     }
 }

@@ -136,6 +136,19 @@ public sealed class TokenizerFolderTests
         Assert.Contains("merges.txt", Assert.Throws<FileNotFoundException>(() => Tokenizer.Load(folder.Path)).Message);
     }
 
+    [Theory]
+    [InlineData("PreTrainedTokenizerFast", 1), InlineData("GPTNeoXTokenizerFast", 0)]
+    public void A_class_with_a_template_of_its_own_leaves_places_as_they_are(string type, int start)
+    {
+        using TemporaryFolder folder = new();
+        folder.Write("tokenizer.json", """
+            {"pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false}, "post_processor": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true},
+             "model": {"type": "BPE", "vocab": {"a": 0, "Ġ": 1, "Ġa": 2}, "merges": ["Ġ a"]} }
+            """);
+        folder.Write("tokenizer_config.json", $$"""{"tokenizer_class": "{{type}}"}""");
+        Assert.Equal([(start, 2)], Tokenizer.Load(folder.Path).EncodeWithOffsets(" a").Offsets);
+    }
+
     [Fact]
     public void A_hundred_thousand_added_tokens_take_no_more_than_their_share_each()
     {

@@ -141,6 +141,7 @@ internal static class TokenizerFolder
         // These classes put their own template in the place of the file's.
         bool isNeoX = config.Class is "GPTNeoXTokenizer" or "GPTNeoXTokenizerFast";
         if (!config.IsPresent || !(isLlama || isNeoX)) return;
+        parts.ReplacePostProcessor();
         parts.Prefix = config.AddsBegin ?? isLlama ? [Needed(config, vocabulary.BeginId, "add_bos_token", "bos_token")] : [];
         parts.Suffix = config.AddsEnd ?? false ? [Needed(config, vocabulary.EndId, "add_eos_token", "eos_token")] : [];
 

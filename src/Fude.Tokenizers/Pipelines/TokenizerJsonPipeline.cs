@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Fude.Tokenizers.Decoders;
 using Fude.Tokenizers.Files;
 using Fude.Tokenizers.Normalizers;
@@ -206,7 +207,7 @@ internal sealed class TokenizerParts
     internal double[]? Scores { get; init; }
 
     /// <summary>A tokenizer.json of everything but the pieces, the merges and the added tokens.</summary>
-    internal required string Rules { get; init; }
+    internal required string Rules { get; set; }
 
     internal List<(int Id, AddedToken Token)> Added { get; } = [];
 
@@ -232,6 +233,14 @@ internal sealed class TokenizerParts
 
     /// <summary>Makes a fresh chain for one text.</summary>
     internal required Func<IEnumerable<DecoderStage>> CreateDecoderStages { get; init; }
+
+    /// <summary>Forgets what the file does to the tokens of a text: a class has a template of its own.</summary>
+    internal void ReplacePostProcessor()
+    {
+        TrimsOffsets = false;
+        JsonObject rules = JsonNode.Parse(Rules)!.AsObject();
+        if (rules.Remove("post_processor")) Rules = rules.ToJsonString();
+    }
 
     /// <summary>Takes a token in; one that the vocabulary does not have gets <paramref name="id"/>, or the next free one.</summary>
     internal void AddToken(AddedToken token, int? id, string source)

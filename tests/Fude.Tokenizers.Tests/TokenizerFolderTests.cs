@@ -150,6 +150,15 @@ public sealed class TokenizerFolderTests
     }
 
     [Fact]
+    public void White_space_that_a_whole_word_takes_keeps_it_whole_with_transformers_own_classes()
+    {
+        using TemporaryFolder folder = Llama("""{"added_tokens_decoder": {"3600": {"content": "<x>", "lstrip": true, "single_word": true}}}""");
+        Tokenizer tokenizer = Tokenizer.Load(folder.Path);
+        Assert.Contains(3600, tokenizer.Encode("猫 <x>"));
+        Assert.DoesNotContain(3600, tokenizer.Encode("猫<x>"));
+    }
+
+    [Fact]
     public void A_hundred_thousand_added_tokens_take_no_more_than_their_share_each()
     {
         const int Count = 200_000;

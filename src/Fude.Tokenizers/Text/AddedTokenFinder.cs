@@ -66,6 +66,9 @@ internal sealed class AddedTokenFinder
             if (tokenOf[i] < 0) continue;
             (int id, AddedToken token) = _tokens[tokenOf[i]];
             AddedTokenMatch part = parts[i];
+            // Whether it touches a word is asked of its neighbours as they were before it took white space from them.
+            bool touchesLeft = i > 0 && parts[i - 1] is { } l && l.Start < l.End && text[l.End - 1] != ' ';
+            bool touchesRight = i + 1 < parts.Count && parts[i + 1] is { } r && r.Start < r.End && text[r.Start] != ' ';
             if (token.TakesRight && i + 1 < parts.Count)
             {
                 AddedTokenMatch right = parts[i + 1];
@@ -81,8 +84,6 @@ internal sealed class AddedTokenFinder
                 parts[i - 1] = left with { End = to };
             }
             if (!token.SingleWord) continue;
-            bool touchesLeft = i > 0 && parts[i - 1] is { } l && l.Start < l.End && text[l.End - 1] != ' ';
-            bool touchesRight = i + 1 < parts.Count && parts[i + 1] is { } r && r.Start < r.End && text[r.Start] != ' ';
             if (touchesLeft) parts[i - 1] = new(parts[i - 1].Start, part.End, -1);
             else if (touchesRight) parts[i + 1] = new(part.Start, parts[i + 1].End, -1);
             if (touchesLeft || touchesRight) parts[i] = new(part.End, part.End, -1);

@@ -29,6 +29,7 @@ public sealed class TokenizerJsonFileTests
     [InlineData("""{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", "b"]]}}""", "model.vocab[0][1] should be a number")]
     [InlineData("""{"model": {"type": "Unigram", "unk_id": 0, "vocab": [["a", 1e999]]}}""", "a number")]
     [InlineData("""{"model": {"type": "BPE", "vocab": {"\ud800": 0}, "merges": []}}""", "surrogate")]
+    [InlineData("""{"model": {"type": "BPE", "vocab": {"a": 0}, "merges": []}, "\ud800_normalizer_pre_tokenizer": 1}""", "a key in the file holds half a surrogate pair")]
     [InlineData("""{"model": 3}""", "model should be an object")]
     [InlineData("""[]""", "should be an object")]
     [InlineData("""{}""", "\"model\"")]

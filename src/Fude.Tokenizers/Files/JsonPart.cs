@@ -62,8 +62,15 @@ internal readonly struct JsonPart
     internal JsonPart? Find(string key)
     {
         if (!IsObject) throw Wrong(Say("an object", "オブジェクト"));
-        return _element.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null
-            ? new(value, Source, Path.Length == 0 ? key : $"{Path}.{key}") : null;
+        try
+        {
+            return _element.TryGetProperty(key, out JsonElement value) && value.ValueKind != JsonValueKind.Null
+                ? new(value, Source, Path.Length == 0 ? key : $"{Path}.{key}") : null;
+        }
+        catch (InvalidOperationException e)
+        {
+            throw BadKey(e);        // another key was looked at
+        }
     }
 
     internal JsonPart Get(string key) =>
@@ -183,13 +190,15 @@ internal readonly struct JsonPart
             }
             catch (InvalidOperationException e)
             {
-                throw new InvalidDataException(Say(
-                    $"{Source}: a key in {Path} holds half a surrogate pair or bytes that are no UTF-8.",
-                    $"{Source}: {Path} のキーに、サロゲートペアの片方だけ、または UTF-8 でないバイトが含まれています。"), e);
+                throw BadKey(e);
             }
             yield return (name, new(property.Value, Source, Path.Length == 0 ? name : $"{Path}.{name}"));
         }
     }
+
+    private InvalidDataException BadKey(InvalidOperationException e) => new(Say(
+        $"{Source}: a key in {Place} holds half a surrogate pair or bytes that are no UTF-8.",
+        $"{Source}: {PlaceInJapanese}のキーに、サロゲートペアの片方だけ、または UTF-8 でないバイトが含まれています。"), e);
 
     /// <summary>For a value that is not of the expected type.</summary>
     internal InvalidDataException Wrong(string expected)

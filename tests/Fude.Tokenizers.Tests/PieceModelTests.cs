@@ -10,6 +10,14 @@ namespace Fude.Tokenizers.Tests;
 /// <summary>The parts of which the tokenizers are made, each against a slow and simple counterpart.</summary>
 public sealed class PieceModelTests
 {
+    [Fact]
+    public void Room_of_two_gigabytes_is_counted_as_such()
+    {
+        // Never touched: the system gives no memory for it.
+        PairMerger.Line line = new() { Symbols = GC.AllocateUninitializedArray<PairMerger.Symbol>(1 << 27) };
+        Assert.Equal(1L << 31, line.CapacityBytes);
+    }
+
     private static readonly Gen<string> Words = Gen.ArrayOf(Gen.Elements('a', 'b', 'c', 'あ', '▁')).Select(c => new string(c));
 
     [Fact]

@@ -222,7 +222,7 @@ internal sealed class PairMerger
 
         internal Dictionary<int, (int Left, int Right)> Splits { get; } = [];
 
-        internal int CapacityBytes => (Symbols.Length * 16) + ((_next.Length + _previous.Length) * sizeof(int)) + (Heap.Capacity * sizeof(ulong));
+        internal long CapacityBytes => (Symbols.Length * 16L) + (((long)_next.Length + _previous.Length) * sizeof(int)) + (Heap.Capacity * (long)sizeof(ulong));
 
         internal void Clear() => Count = 0;
 

@@ -160,7 +160,7 @@ internal sealed class UnigramSearch
 
         private Node[] _nodes = new Node[1024];
 
-        internal int CapacityBytes => _nodes.Length * 16;
+        internal long CapacityBytes => _nodes.Length * 16L;
 
         internal Node[] Reserve(int count)
         {

@@ -19,7 +19,7 @@ internal sealed class TextBuffer
 
     internal ReadOnlySpan<char> Span => _characters.AsSpan(0, Length);
 
-    internal int CapacityBytes => (_characters.Length * sizeof(char)) + ((_starts.Length + _ends.Length) * sizeof(int));
+    internal long CapacityBytes => ((long)_characters.Length * sizeof(char)) + (((long)_starts.Length + _ends.Length) * sizeof(int));
 
     internal void Clear(bool tracked)
     {

@@ -20,7 +20,7 @@ internal sealed class TokenSink
 
     internal Span<int> Ends => _ends.AsSpan(0, Count);
 
-    internal int CapacityBytes => (_ids.Length + _starts.Length + _ends.Length) * sizeof(int);
+    internal long CapacityBytes => ((long)_ids.Length + _starts.Length + _ends.Length) * sizeof(int);
 
     internal void Clear(bool tracked)
     {

@@ -48,8 +48,8 @@ internal sealed class Workspace
     internal char[] Prefixed { get; set; } = [];
 
     internal bool IsWorthKeeping =>
-        Tokens.CapacityBytes + Text.CapacityBytes + OtherText.CapacityBytes + NormalText.CapacityBytes + Lattice.CapacityBytes + Line.CapacityBytes + ((Repaired.Length + Prefixed.Length) * 2)
-        + ((Stretches.Capacity + OtherStretches.Capacity + Matches.Capacity + CodePoints.Capacity + OtherCodePoints.Capacity) * 8) <= KeptBytes;
+        Tokens.CapacityBytes + Text.CapacityBytes + OtherText.CapacityBytes + NormalText.CapacityBytes + Lattice.CapacityBytes + Line.CapacityBytes + (((long)Repaired.Length + Prefixed.Length) * 2)
+        + (((long)Stretches.Capacity + OtherStretches.Capacity + Matches.Capacity + CodePoints.Capacity + OtherCodePoints.Capacity) * 8) <= KeptBytes;
 
     internal void SwapTexts() => (Text, OtherText) = (OtherText, Text);
 

@@ -42,14 +42,15 @@ internal static class TextInput
     private static IEnumerable<string> ReadLines(Stream input)
     {
         byte[] buffer = new byte[65536];
-        int start = 0, end = 0, number = 0;
+        int start = 0, searched = 0, end = 0, number = 0;       // where a line begins, how far it was looked for its end, what is there
         while (true)
         {
-            int length = buffer.AsSpan(start, end - start).IndexOf((byte)'\n');
-            if (length >= 0)
+            int found = buffer.AsSpan(searched, end - searched).IndexOf((byte)'\n');
+            if (found >= 0)
             {
-                yield return Decode(buffer.AsSpan(start, length), Language.Say("standard input", "標準入力"), ++number);
-                start += length + 1;
+                int next = searched + found + 1;
+                yield return Decode(buffer.AsSpan(start, next - 1 - start), Language.Say("standard input", "標準入力"), ++number);
+                start = searched = next;
                 continue;
             }
             if (start > 0)
@@ -57,7 +58,10 @@ internal static class TextInput
                 buffer.AsSpan(start, end - start).CopyTo(buffer);
                 (start, end) = (0, end - start);
             }
-            if (end == buffer.Length) Array.Resize(ref buffer, buffer.Length * 2);
+            searched = end;
+            if (end == Array.MaxLength)
+                throw new Failure($"standard input, line {number + 1}: longer than {Array.MaxLength:N0} bytes.", $"標準入力の {number + 1} 行目: {Array.MaxLength:N0} バイトを超えています。");
+            if (end == buffer.Length) Array.Resize(ref buffer, (int)Math.Min(buffer.Length * 2L, Array.MaxLength));
             int read = input.Read(buffer, end, buffer.Length - end);
             if (read > 0)
             {

@@ -34,7 +34,7 @@ public static class CorpusTokenizer
     /// <param name="threads">Threads that work, 0 for one per core.</param>
     /// <param name="progress">Hears what share of the text has been read; null for silence.</param>
     /// <param name="stop">Ends the work; nothing is left behind.</param>
-    /// <exception cref="InvalidDataException">The text is broken, or there is none.</exception>
+    /// <exception cref="InvalidDataException">The text is broken, or there is none, or the tokenizer has no token for something in it.</exception>
     public static TokenizedCorpus Write(
         TrainingText text, Tokenizer tokenizer, string path, int? end, int threads = 0, IProgress<double>? progress = null, CancellationToken stop = default)
     {
@@ -63,11 +63,18 @@ public static class CorpusTokenizer
         void Flush()
         {
             int[][] tokens = new int[batch.Count][];
-            Parallel.For(0, batch.Count, parallel, i =>
+            try
             {
-                int[] ids = tokenizer.Encode(batch[i].Text);
-                tokens[i] = end is { } last && (ids.Length == 0 || ids[^1] != last) ? [.. ids, last] : ids;
-            });
+                Parallel.For(0, batch.Count, parallel, i =>
+                {
+                    int[] ids = Encoded(batch[i]);
+                    tokens[i] = end is { } last && (ids.Length == 0 || ids[^1] != last) ? [.. ids, last] : ids;
+                });
+            }
+            catch (AggregateException failures) when (failures.InnerException is InvalidDataException inner)
+            {
+                throw new InvalidDataException(inner.Message, inner);
+            }
             for (int i = 0; i < tokens.Length; i++)
             {
                 if (tokens[i].Length > 0) shard.Add(tokens[i]);
@@ -76,6 +83,18 @@ public static class CorpusTokenizer
             }
             batch.Clear();
             held = 0;
+        }
+
+        int[] Encoded(TextDocument document)
+        {
+            try
+            {
+                return tokenizer.Encode(document.Text);
+            }
+            catch (InvalidDataException e)
+            {
+                throw new InvalidDataException(FormattableString.Invariant($"{document.File}:{document.Line}: {e.Message}"), e);
+            }
         }
     }
 }

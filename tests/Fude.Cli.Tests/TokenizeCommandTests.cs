@@ -55,6 +55,14 @@ public sealed class TokenizeCommandTests
     }
 
     [Fact]
+    public async Task Lines_of_any_length_come_whole()
+    {
+        string[] texts = ["a", new('b', 65_535), new('c', 65_536), "", new('d', 300_000), "e"];
+        Fude.Result tokens = await Fude.RunWith(string.Concat(texts.Select(text => $"{text}\n")), "tokenize", Tokenizer, "--json", "--no-special");
+        Assert.Equal(string.Concat(texts.Select(text => $"{text}\n")), (await Fude.RunWith(tokens.Output, "detokenize", Tokenizer)).Output);
+    }
+
+    [Fact]
     public async Task A_byte_order_mark_before_lines_of_JSON_is_no_error()
     {
         Fude.Result tokens = await Fude.RunWith("\uFEFF\"猫\"\n\"犬\"\n", "tokenize", Tokenizer, "--json", "--json-input", "--no-special");

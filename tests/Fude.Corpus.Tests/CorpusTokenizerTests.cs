@@ -35,6 +35,20 @@ public sealed class CorpusTokenizerTests : IDisposable
         }
     }
 
+    [Theory]
+    [InlineData(1), InlineData(2)]
+    public void What_the_tokenizer_has_no_token_for_is_told_with_its_place(int threads)
+    {
+        string text = _folder.Write("text.jsonl", """
+            {"text": "ああ"}
+            {"text": "いい"}
+            """);
+        Tokenizer tokenizer = Tokenizer.Load(_folder.Write("tokenizer.json", """{"model": {"type": "Unigram", "unk_id": null, "vocab": [["あ", -1.0]]}}"""));
+        InvalidDataException failure = Assert.Throws<InvalidDataException>(() => CorpusTokenizer.Write(new TrainingText(text), tokenizer, _folder["one"], end: null, threads));
+        Assert.StartsWith($"{text}:2: ", failure.Message, StringComparison.Ordinal);
+        Assert.Empty(Directory.GetFiles(_folder.Path, "one*"));
+    }
+
     [Fact]
     public void A_shard_says_which_tokenizer_it_is_of()
     {

@@ -93,7 +93,7 @@ public static class CorpusTokenizer
             }
             catch (InvalidDataException e)
             {
-                throw new InvalidDataException(FormattableString.Invariant($"{document.File}:{document.Line}: {e.Message}"), e);
+                throw new InvalidDataException(Say($"{document.File}:{document.Line}: {e.Message}", $"{document.File}:{document.Line}: {e.Message}"), e);
             }
         }
     }
